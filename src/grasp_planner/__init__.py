@@ -1,0 +1,1 @@
+"""Planning in learned world models over long horizons."""
