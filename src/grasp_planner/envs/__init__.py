@@ -1,10 +1,15 @@
 """Gymnasium environments, without torch: Wall, Push-T, PointMaze and BallNav.
 
-They are announced to Gymnasium through its plugin entry point, so after installation
-``gymnasium.make("grasp_planner/PushT-v1")`` works without importing this package first.
+Importing this package registers them, which is how Gymnasium (since 1.0) finds the environments of others;
+nothing else in ``grasp_planner`` acts on import. Both of these work:
+
+- ``import grasp_planner.envs; gymnasium.make("grasp_planner/PushT-v1")``
+- ``gymnasium.make("grasp_planner.envs:grasp_planner/PushT-v1")``
 """
 
 from __future__ import annotations
+
+from grasp_planner.errors import missing_extra
 
 ENVIRONMENTS = {
     "WallSingle-v1": "grasp_planner.envs.wall:WallSingle",
@@ -17,11 +22,20 @@ ENVIRONMENTS = {
 def register() -> None:
     """Register every environment with Gymnasium, under the namespace ``grasp_planner``.
 
-    Gymnasium calls this by itself when it loads plugins; it is safe to call again.
+    Called on import; it is safe to call again.
+
+    Raises:
+        MissingExtraError: Gymnasium is not installed.
     """
-    import gymnasium
+    try:
+        import gymnasium
+    except ImportError as error:
+        raise missing_extra("gymnasium", "envs", "an environment") from error
 
     for name, entry_point in ENVIRONMENTS.items():
         full_name = f"grasp_planner/{name}"
         if full_name not in gymnasium.registry:
             gymnasium.register(id=full_name, entry_point=entry_point)
+
+
+register()
