@@ -1,0 +1,196 @@
+"""Episodes: trajectories end to end in a few long arrays, with a table of where each one starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from grasp_planner.errors import GraspPlannerError, unknown_name
+
+ROWS_AT_ONCE = 65_536
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """Trajectories in memory or memory-mapped: observations ``o_0 .. o_T`` and actions ``a_0 .. a_{T-1}``.
+
+    Episode ``i`` holds ``lengths[i] = T`` actions and ``T + 1`` observations: rows
+    ``observation_starts[i] .. observation_starts[i] + T`` of every array of ``observations`` and rows
+    ``action_starts[i] .. action_starts[i] + T - 1`` of ``actions``. Arrays are shared, never copied, when
+    episodes are selected, so a split of a data set larger than memory costs nothing.
+
+    Attributes:
+        observations: key -> (rows, ...); ``"state"`` is there in every data set that this package reads.
+        actions: (rows, frameskip * environment action), environment units, the earliest action first.
+        lengths: (n,) number of actions (data steps) of each episode.
+        observation_starts: (n,) row of each episode's first observation.
+        action_starts: (n,) row of each episode's first action.
+        frameskip: environment steps per data step; 1 unless the data were collected in action blocks.
+        source: the folder that the data came from, if any.
+        metadata: what the data set says of itself (environment, policy, seed, ...).
+
+    >>> import numpy as np
+    >>> episodes = Episodes.of([{"state": np.zeros((4, 2))}, {"state": np.ones((3, 2))}],
+    ...                        [np.zeros((3, 1)), np.ones((2, 1))])
+    >>> len(episodes), episodes.steps, episodes.episode(1)["state"].shape
+    (2, 5, (3, 2))
+    """
+
+    observations: Mapping[str, np.ndarray]
+    actions: np.ndarray
+    lengths: np.ndarray
+    observation_starts: np.ndarray
+    action_starts: np.ndarray
+    frameskip: int = 1
+    source: Path | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        observations: Sequence[Mapping[str, np.ndarray]],
+        actions: Sequence[np.ndarray],
+        *,
+        frameskip: int = 1,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Episodes:
+        """Episodes from one mapping of (T + 1, ...) arrays and one (T, a) array for each.
+
+        Raises:
+            GraspPlannerError: no episode, keys that differ, or lengths that do not fit together.
+        """
+        if not observations or len(observations) != len(actions):
+            raise GraspPlannerError(
+                f"needed one array of actions for each of at least one episode, "
+                f"got {len(observations)} observations and {len(actions)} actions"
+            )
+        keys = list(observations[0])
+        for i, (seen, done) in enumerate(zip(observations, actions)):
+            if sorted(seen) != sorted(keys):
+                raise GraspPlannerError(
+                    f"episode {i} has the keys {sorted(seen)}, episode 0 has {sorted(keys)}"
+                )
+            for key in keys:
+                if len(seen[key]) != len(done) + 1:
+                    raise GraspPlannerError(
+                        f"episode {i} has {len(done)} actions and so needs {len(done) + 1} rows of {key!r}, "
+                        f"got {len(seen[key])}"
+                    )
+        lengths = np.array([len(a) for a in actions], dtype=np.int64)
+        return cls.packed(
+            {key: np.concatenate([seen[key] for seen in observations]) for key in keys},
+            np.concatenate([np.asarray(a) for a in actions]),
+            lengths,
+            frameskip=frameskip,
+            metadata=metadata,
+        )
+
+    @classmethod
+    def packed(
+        cls,
+        observations: Mapping[str, np.ndarray],
+        actions: np.ndarray,
+        lengths: np.ndarray,
+        *,
+        frameskip: int = 1,
+        source: Path | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Episodes:
+        """Episodes that already lie end to end, in order and without gaps.
+
+        Raises:
+            GraspPlannerError: an array has not as many rows as the lengths ask for.
+        """
+        lengths = np.asarray(lengths, dtype=np.int64)
+        ends = np.cumsum(lengths)
+        steps = int(ends[-1]) if len(ends) else 0
+        needed = {key: steps + len(lengths) for key in observations} | {"actions": steps}
+        for key, array in {**observations, "actions": actions}.items():
+            if len(array) != needed[key]:
+                raise GraspPlannerError(
+                    f"{len(lengths)} episodes with {steps} actions need {needed[key]} rows of {key!r}, "
+                    f"got {len(array)}"
+                )
+        if frameskip < 1 or actions.ndim != 2 or actions.shape[1] % frameskip:
+            raise GraspPlannerError(
+                f"needed actions of shape (rows, frameskip * environment action) and a frameskip of at least "
+                f"1, got {actions.shape} with frameskip {frameskip}"
+            )
+        starts = ends - lengths
+        return cls(
+            observations=dict(observations),
+            actions=actions,
+            lengths=lengths,
+            observation_starts=starts + np.arange(len(lengths)),
+            action_starts=starts,
+            frameskip=frameskip,
+            source=source,
+            metadata=dict(metadata or {}),
+        )
+
+    def __len__(self) -> int:
+        """Number of episodes."""
+        return len(self.lengths)
+
+    @property
+    def steps(self) -> int:
+        """Number of data steps in all episodes; times ``frameskip``, environment steps."""
+        return int(self.lengths.sum())
+
+    @property
+    def action_dim(self) -> int:
+        """Numbers in one environment action."""
+        return self.actions.shape[1] // self.frameskip
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Names of the observations."""
+        return tuple(self.observations)
+
+    def array(self, key: str) -> np.ndarray:
+        """The shared array of an observation, or of ``"actions"``.
+
+        Raises:
+            GraspPlannerError: there is no such key.
+        """
+        if key == "actions":
+            return self.actions
+        if key not in self.observations:
+            raise unknown_name("observation", key, self.observations)
+        return self.observations[key]
+
+    def episode(self, index: int) -> dict[str, np.ndarray]:
+        """One episode: key -> (T + 1, ...) and ``"actions"`` -> (T, a), views where possible."""
+        length, first = int(self.lengths[index]), int(self.observation_starts[index])
+        views = {key: array[first : first + length + 1] for key, array in self.observations.items()}
+        first = int(self.action_starts[index])
+        return views | {"actions": self.actions[first : first + length]}
+
+    def select(self, indices: Sequence[int] | np.ndarray) -> Episodes:
+        """The episodes of these indices, in this order; no array is copied."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        return replace(
+            self,
+            lengths=self.lengths[chosen],
+            observation_starts=self.observation_starts[chosen],
+            action_starts=self.action_starts[chosen],
+        )
+
+    def chunks(self, key: str, rows: int = ROWS_AT_ONCE) -> Iterator[np.ndarray]:
+        """All rows of a key that belong to these episodes, episode by episode, at most ``rows`` at once."""
+        array = self.array(key)
+        starts, counts = self.observation_starts, self.lengths + 1
+        if key == "actions":
+            starts, counts = self.action_starts, self.lengths
+        # Neighbours in the array are read as one stretch: thousands of short episodes are slow one by one.
+        breaks = np.flatnonzero(starts[1:] != starts[:-1] + counts[:-1]) + 1
+        for stretch in np.split(np.arange(len(starts)), breaks):
+            if not len(stretch):
+                continue
+            first, last = int(starts[stretch[0]]), int(starts[stretch[-1]] + counts[stretch[-1]])
+            for begin in range(first, last, rows):
+                yield array[begin : min(begin + rows, last)]

@@ -1,0 +1,165 @@
+"""Windows: stretches of (history, future) observations and the action blocks between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from grasp_planner.data.episodes import Episodes
+from grasp_planner.errors import GraspPlannerError
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Every stretch of ``history + future`` observations, ``frameskip`` steps apart, inside one episode.
+
+    A window that starts at step ``t`` holds the observations ``o_t, o_{t+k}, .., o_{t+(h+f-1)k}`` and the
+    ``h + f - 1`` action blocks between them, block ``i`` being ``(a_{t+ik}, .., a_{t+ik+k-1})`` end to end.
+    Windows start at every data step and lie wholly inside one episode; episodes too short give none. They are
+    numbered by episode, then by start.
+
+    Args:
+        episodes: what to cut.
+        history: ``h``, observations up to and including the present one, at least 1.
+        future: ``f``, observations after it, at least 1.
+        frameskip: ``k``, environment steps from one observation to the next, a multiple of
+            ``episodes.frameskip``; None: ``episodes.frameskip``.
+        keys: observations to give.
+
+    Raises:
+        GraspPlannerError: lengths below 1, a frameskip that the data cannot give, an unknown key, no window.
+
+    >>> import numpy as np
+    >>> episodes = Episodes.of([{"state": np.arange(8.0)[:, None]}], [np.arange(7.0)[:, None]])
+    >>> windows = Windows(episodes, history=1, future=2, frameskip=2)
+    >>> len(windows)
+    4
+    >>> batch = windows[np.array([0, 3])]
+    >>> batch["state"][1].ravel(), batch["actions"][1]
+    (array([3., 5., 7.]), array([[3., 4.],
+           [5., 6.]]))
+    """
+
+    episodes: Episodes
+    history: int = 1
+    future: int = 1
+    frameskip: int | None = None
+    keys: tuple[str, ...] = ("state",)
+    ends: np.ndarray = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.history < 1 or self.future < 1:
+            raise GraspPlannerError(
+                f"needed history >= 1 and future >= 1, got history={self.history}, future={self.future}"
+            )
+        if self.block < 1 or self.block % self.episodes.frameskip:
+            raise GraspPlannerError(
+                f"needed a frameskip that is a multiple of the data's {self.episodes.frameskip} environment "
+                f"steps per data step, got {self.frameskip}"
+            )
+        for key in self.keys:
+            self.episodes.array(key)
+        counts = np.maximum(self.episodes.lengths - self.span + 1, 0)
+        object.__setattr__(self, "ends", np.cumsum(counts))
+        if len(self) == 0:
+            longest = int(self.episodes.lengths.max(initial=0))
+            raise GraspPlannerError(
+                f"no window fits: {self.history} + {self.future} observations, {self.block} environment steps "
+                f"apart, need episodes of {self.span} data steps; the longest of {len(self.episodes)} episodes "
+                f"has {longest}"
+            )
+
+    @property
+    def block(self) -> int:
+        """Environment steps from one observation of a window to the next: the frameskip that holds."""
+        return self.episodes.frameskip if self.frameskip is None else self.frameskip
+
+    @property
+    def stride(self) -> int:
+        """Data steps from one observation of a window to the next."""
+        return self.block // self.episodes.frameskip
+
+    @property
+    def span(self) -> int:
+        """Data steps that a window covers."""
+        return (self.history + self.future - 1) * self.stride
+
+    def __len__(self) -> int:
+        """Number of windows."""
+        return int(self.ends[-1]) if len(self.ends) else 0
+
+    def locate(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Episode and first data step of each window: (n,) and (n,).
+
+        Raises:
+            IndexError: an index is out of range (which also ends a plain loop over the windows).
+        """
+        indices = np.asarray(indices, dtype=np.int64)
+        outside = (indices < -len(self)) | (indices >= len(self))
+        if np.any(outside):
+            raise IndexError(f"window {indices[outside].flat[0]} of {len(self)}")
+        indices = np.where(indices < 0, indices + len(self), indices)
+        episode = np.searchsorted(self.ends, indices, side="right")
+        before = np.where(episode > 0, self.ends[np.maximum(episode - 1, 0)], 0)
+        return episode, indices - before
+
+    def __getitem__(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """The windows of an array of indices (n,), or of one index, then without the leading axis.
+
+        Returns:
+            Each key -> (n, h + f, ...), and ``"actions"`` -> (n, h + f - 1, k * environment action).
+        """
+        indices = np.asarray(indices, dtype=np.int64)
+        episode, start = self.locate(indices)
+        blocks = self.history + self.future - 1
+        first = self.episodes.observation_starts[episode] + start
+        rows = first[..., None] + np.arange(blocks + 1) * self.stride
+        batch = {key: self.episodes.observations[key][rows] for key in self.keys}
+        first = self.episodes.action_starts[episode] + start
+        rows = first[..., None] + np.arange(blocks * self.stride)
+        batch["actions"] = self.episodes.actions[rows].reshape(*indices.shape, blocks, -1)
+        return batch
+
+
+def batches(
+    windows: Windows, size: int, *, seed: int, drop_last: bool = False
+) -> Iterator[dict[str, np.ndarray]]:
+    """Every window once, in an order drawn from ``seed``, ``size`` at a time.
+
+    >>> import numpy as np
+    >>> episodes = Episodes.of([{"state": np.zeros((11, 2))}], [np.zeros((10, 1))])
+    >>> [len(batch["actions"]) for batch in batches(Windows(episodes), 4, seed=0)]
+    [4, 4, 2]
+    """
+    order = np.random.default_rng(seed).permutation(len(windows))
+    for begin in range(0, len(order), size):
+        chosen = order[begin : begin + size]
+        if drop_last and len(chosen) < size:
+            return
+        yield windows[chosen]
+
+
+def split(episodes: Episodes, validation: float = 0.1, seed: int = 42) -> tuple[Episodes, Episodes]:
+    """Training and validation episodes: whole episodes, drawn once from ``seed``, never sharing a window.
+
+    Validation gets ``round(validation * n)`` episodes, at least one; DINO-WM's fractions and seed are the
+    defaults, but not its generator (``torch.randperm``), so the episodes drawn are others.
+
+    Raises:
+        GraspPlannerError: the fraction is not inside (0, 1), or fewer than two episodes.
+
+    >>> import numpy as np
+    >>> episodes = Episodes.of([{"state": np.zeros((2, 1))}] * 10, [np.zeros((1, 1))] * 10)
+    >>> [len(part) for part in split(episodes, validation=0.2)]
+    [8, 2]
+    """
+    if not 0 < validation < 1:
+        raise GraspPlannerError(f"needed a validation fraction between 0 and 1, got {validation}")
+    if len(episodes) < 2:
+        raise GraspPlannerError(f"needed at least two episodes to split, got {len(episodes)}")
+    order = np.random.default_rng(seed).permutation(len(episodes))
+    held_out = min(max(round(validation * len(episodes)), 1), len(episodes) - 1)
+    # Sorted, so that reading stays in file order; the draw alone decides who belongs where.
+    return episodes.select(np.sort(order[held_out:])), episodes.select(np.sort(order[:held_out]))
