@@ -66,8 +66,8 @@ class Windows:
         if len(self) == 0:
             longest = int(self.episodes.lengths.max(initial=0))
             raise GraspPlannerError(
-                f"no window fits: {self.history} + {self.future} observations, {self.block} environment steps "
-                f"apart, need episodes of {self.span} data steps; the longest of {len(self.episodes)} episodes "
+                f"no window fits: {self.history} + {self.future} observations, {self.block} steps apart, "
+                f"need episodes of {self.span} data steps; the longest of {len(self.episodes)} episodes "
                 f"has {longest}"
             )
 
