@@ -1,0 +1,25 @@
+"""Scripted policies that collect data, one per environment: ``reset(rng, state)``, then ``act(state)``."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from grasp_planner.data.policies.push_t import PushTPolicy
+
+
+class Policy(Protocol):
+    """What collects data. All randomness comes from the generator given to `reset`."""
+
+    def reset(self, rng: np.random.Generator, state: np.ndarray) -> None:
+        """Begin an episode in `state`."""
+
+    def act(self, state: np.ndarray) -> np.ndarray:
+        """The action for `state`, in the environment's own units."""
+        ...
+
+
+POLICIES: dict[str, type[Policy]] = {
+    "push_t": PushTPolicy,
+}
