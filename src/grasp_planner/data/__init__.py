@@ -1,6 +1,7 @@
 """Data sets, without torch: collected, read (Minari, DINO-WM's layout), cut into windows, summarised."""
 
 from grasp_planner.data.episodes import Episodes
+from grasp_planner.data.reading import read
 from grasp_planner.data.windows import Windows, batches, split
 
-__all__ = ["Episodes", "Windows", "batches", "split"]
+__all__ = ["Episodes", "Windows", "batches", "read", "split"]

@@ -1,0 +1,140 @@
+"""Arrays unpacked beside a data set: plain ``.npy`` files, memory-mapped, built once per state of the source.
+
+The folder ``.arrays`` is a pure function of the data set and can be deleted at any time. Each entry notes
+size and time of change of the files that it was made from; when they no longer agree, it is built again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from grasp_planner.data.faults import broken, read_json, reading
+from grasp_planner.errors import GraspPlannerError
+
+FOLDER = ".arrays"
+SCHEMA = 1
+INDEX = "index.json"
+
+Fingerprint = dict[str, list[int]]
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Writes ``.npy`` files piece by piece, so that no array need fit into memory.
+
+    Attributes:
+        folder: where the files go.
+        entries: key -> file, shape and dtype of what was written.
+    """
+
+    folder: Path
+    entries: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def write(self, key: str, shape: tuple[int, ...], dtype: Any, parts: Iterable[np.ndarray]) -> None:
+        """Write the array of this shape that `parts`, joined along the first axis, make up."""
+        dtype, name = np.dtype(dtype), f"{len(self.entries)}.npy"
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        rows = 0
+        # Plain writes: a full disk is an error here, and a crash of the process with a memory map.
+        with (self.folder / name).open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for part in parts:
+                rows += len(part)
+                file.write(np.ascontiguousarray(part, dtype).data)
+        if rows != shape[0]:
+            raise GraspPlannerError(f"{key!r} has {rows} rows, needed {shape[0]}")
+        self.entries[key] = {"file": name, "shape": list(shape), "dtype": str(dtype)}
+
+
+def fingerprint(files: Iterable[Path], root: Path) -> Fingerprint:
+    """Name -> [bytes, time of change in ns]: what says that a data set is still the one that was read."""
+    found = {}
+    for file in sorted(files):
+        status = file.stat()
+        found[file.relative_to(root).as_posix()] = [status.st_size, status.st_mtime_ns]
+    return found
+
+
+def stored(folder: Path, source: Fingerprint) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+    """Arrays (memory-mapped, read-only) and notes of an entry, or None where there is none for this source.
+
+    Raises:
+        GraspPlannerError: an entry for this very source is there and is broken.
+    """
+    if not (folder / INDEX).exists():
+        return None
+    index = read_json(folder / INDEX)
+    if index.get("schema") != SCHEMA or index.get("source") != source:
+        return None
+    arrays = {}
+    for key, entry in index["arrays"].items():
+        file = folder / entry["file"]
+        with reading(file, "numpy array"):
+            array = np.load(file, mmap_mode="r", allow_pickle=False)
+        if list(array.shape) != entry["shape"] or str(array.dtype) != entry["dtype"]:
+            raise broken(file, f"holds {array.dtype} {array.shape}, needed {entry['dtype']} {entry['shape']}")
+        arrays[key] = array.view(np.ndarray)
+    return arrays, index["notes"]
+
+
+def store(folder: Path, source: Fingerprint, build: Callable[[Writer], Mapping[str, Any]]) -> None:
+    """Build an entry: complete and under its name, or not there at all.
+
+    Args:
+        folder: where the entry goes.
+        source: fingerprint of what it is made from.
+        build: writes all arrays to the `Writer` that it is given and returns the notes, JSON.
+
+    Raises:
+        GraspPlannerError: the disk is full or the folder cannot be written to.
+    """
+    temporary = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        temporary.mkdir(parents=True)
+        writer = Writer(temporary)
+        notes = build(writer)
+        index = {"schema": SCHEMA, "source": source, "arrays": writer.entries, "notes": notes}
+        (temporary / INDEX).write_text(json.dumps(index))
+        _put_in_place(temporary, folder)
+    except OSError as error:
+        raise GraspPlannerError(
+            f"{folder}: the unpacked arrays could not be written ({error.strerror or error}): free some "
+            f"space, "
+            f"give another folder with cache=..., or read without one: cache=False"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def writable(folder: Path) -> bool:
+    """Whether a cache can be kept at `folder`, which need not exist yet."""
+    while not folder.exists():
+        folder = folder.parent
+    return folder.is_dir() and os.access(folder, os.W_OK)
+
+
+def _put_in_place(temporary: Path, folder: Path) -> None:
+    for _ in range(10):
+        try:
+            temporary.rename(folder)
+            return
+        except OSError:
+            # Something is there: a stale entry, or the same entry just built by another process.
+            if not folder.exists():
+                raise
+            stale = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.old")
+            try:
+                folder.rename(stale)
+            except FileNotFoundError:
+                continue
+            shutil.rmtree(stale, ignore_errors=True)
+    raise GraspPlannerError(f"{folder}: other processes keep writing here")

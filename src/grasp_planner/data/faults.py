@@ -1,0 +1,71 @@
+"""Broken data files: one error that names the file and says what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from grasp_planner.errors import GraspPlannerError
+
+# What h5py, torch, numpy, json and pickle raise on files that are truncated, empty or something else
+# entirely.
+FAULTS = (
+    OSError,
+    EOFError,
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    pickle.UnpicklingError,
+)
+
+
+def broken(path: Path, what: str) -> GraspPlannerError:
+    """The error for a file or folder that is not what it should be."""
+    return GraspPlannerError(f"{path}: {what}")
+
+
+@contextmanager
+def reading(path: Path, kind: str) -> Iterator[None]:
+    """Turn whatever goes wrong inside into one error that names `path` and the `kind` of file expected there.
+
+    Raises:
+        GraspPlannerError: reading failed, or the file is not there.
+
+    >>> from pathlib import Path
+    >>> with reading(Path("lengths.json"), "JSON"):
+    ...     raise EOFError("no input")
+    Traceback (most recent call last):
+    grasp_planner.errors.GraspPlannerError: lengths.json: not readable as JSON: no input
+    """
+    try:
+        yield
+    except GraspPlannerError:
+        raise
+    except FileNotFoundError as error:
+        raise broken(path, f"there is no such {kind} file") from error
+    except ImportError:
+        raise
+    except FAULTS as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        size = path.stat().st_size if path.is_file() else None
+        hint = "the file is empty" if size == 0 else reason
+        raise broken(path, f"not readable as {kind}: {hint}") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        GraspPlannerError: the file is missing, broken, or holds something else.
+    """
+    with reading(path, "JSON"):
+        content = json.loads(path.read_text())
+    if not isinstance(content, dict):
+        raise broken(path, f"needed a JSON object, got a {type(content).__name__}")
+    return content

@@ -1,0 +1,163 @@
+"""Minari data sets as they lie on disk: episode by episode, ours and those of others."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from grasp_planner.data.faults import broken, read_json, reading
+from grasp_planner.errors import missing_extra
+
+METADATA = "metadata.json"
+MAIN = "main_data.hdf5"
+PICTURE_SIDE = 32  # Minari's own bound: smaller uint8 arrays are grids, not pictures
+
+
+@dataclass(frozen=True)
+class MinariFolder:
+    """A Minari data set's ``data`` folder and what its metadata say.
+
+    Attributes:
+        folder: holds ``metadata.json`` and the data.
+        metadata: content of ``metadata.json``.
+        pictures: observation keys whose space is that of a picture.
+        files: what the content depends on.
+    """
+
+    folder: Path
+    metadata: Mapping[str, Any]
+    pictures: tuple[str, ...]
+    files: tuple[Path, ...]
+
+    @property
+    def own(self) -> Mapping[str, Any]:
+        """What `grasp_planner.data.collecting.collect` noted; empty for data sets of others."""
+        return self.metadata.get("grasp_planner", {})
+
+    @property
+    def frameskip(self) -> int:
+        """Environment steps per data step."""
+        return int(self.own.get("frameskip", 1))
+
+
+def open_folder(folder: Path) -> MinariFolder:
+    """The data set in `folder`, its metadata checked.
+
+    Raises:
+        GraspPlannerError: the metadata are missing, broken or not Minari's.
+    """
+    metadata = read_json(folder / METADATA)
+    missing = sorted({"total_episodes", "total_steps"} - set(metadata))
+    if missing:
+        raise broken(
+            folder / METADATA, f"not the metadata of a Minari data set: {', '.join(missing)} missing"
+        )
+    if metadata["total_episodes"] == 0:
+        raise broken(folder, "the data set holds no episodes")
+    pictures: tuple[str, ...] = ()
+    if "observation_space" in metadata:
+        with reading(folder / METADATA, "the metadata of a Minari data set"):
+            pictures = tuple(_picture_keys(json.loads(metadata["observation_space"]), ""))
+    if metadata.get("data_format", "hdf5") == "hdf5":
+        files = (folder / METADATA, folder / MAIN)
+        if not files[1].exists():
+            raise broken(files[1], "the data set's main file is missing")
+    else:
+        files = tuple(file for file in folder.rglob("*") if file.is_file() and ".arrays" not in file.parts)
+    return MinariFolder(folder, metadata, pictures, files)
+
+
+def each_episode(
+    source: MinariFolder, wanted: Callable[[str], bool]
+) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
+    """Observations, key -> (T + 1, ...), and actions (T, ...) of one episode after the other.
+
+    Dictionaries of observations get keys like ``"a/b"``; observations that are one array get
+    ``"observation"``.
+
+    Args:
+        source: the data set.
+        wanted: which keys to read.
+
+    Raises:
+        GraspPlannerError: the file is truncated, or lacks what a Minari data set has.
+    """
+    if source.metadata.get("data_format", "hdf5") != "hdf5":
+        yield from _through_minari(source, wanted)
+        return
+    try:
+        import h5py
+    except ImportError as error:
+        raise missing_extra("h5py", "data", "reading a Minari data set") from error
+
+    path, count = source.folder / MAIN, int(source.metadata["total_episodes"])
+    jpeg = bool(source.metadata.get("jpeg_encoding", True))
+    with reading(path, "HDF5"), h5py.File(path, "r") as file:
+        if len(file) != count:
+            raise broken(path, f"holds {len(file)} episodes, {METADATA} says {count}")
+        for index in range(count):
+            group = file.get(f"episode_{index}")
+            if not isinstance(group, h5py.Group) or not {"observations", "actions"} <= set(group):
+                raise broken(path, f"episode_{index} is missing, or has no observations and actions")
+            observations = {}
+            for key, data in _leaves(group["observations"], "", h5py.Group):
+                if wanted(key):
+                    encoded = jpeg and key in source.pictures
+                    observations[key] = _decoded(data) if encoded else data[()]
+            actions = group["actions"]
+            if not isinstance(actions, h5py.Dataset):
+                raise broken(path, "the actions are a dictionary or tuple, needed one array")
+            yield observations, actions[()]
+
+
+def _leaves(node: Any, name: str, group: type) -> Iterator[tuple[str, Any]]:
+    if not isinstance(node, group):
+        yield name or "observation", node
+        return
+    for key, child in node.items():
+        yield from _leaves(child, f"{name}/{key}" if name else key, group)
+
+
+def _decoded(data: Any) -> np.ndarray:
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise missing_extra("pillow", "envs", "decoding JPEG pictures") from error
+
+    return np.stack(
+        [np.asarray(Image.open(io.BytesIO(frame.tobytes())), dtype=np.uint8) for frame in data[()]]
+    )
+
+
+def _through_minari(
+    source: MinariFolder, wanted: Callable[[str], bool]
+) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
+    """Formats other than HDF5, by Minari's own reader."""
+    try:
+        from minari.dataset.minari_storage import MinariStorage
+    except ImportError as error:
+        raise missing_extra("minari", "data", "reading a Minari data set that is not HDF5") from error
+
+    with reading(source.folder, f"a Minari data set in the format {source.metadata['data_format']!r}"):
+        storage = MinariStorage.read(source.folder)
+        for episode in storage.get_episodes(range(storage.total_episodes)):
+            observations = dict(_leaves(episode["observations"], "", dict))
+            yield (
+                {key: np.asarray(data) for key, data in observations.items() if wanted(key)},
+                episode["actions"],
+            )
+
+
+def _picture_keys(space: Mapping[str, Any], name: str) -> Iterator[str]:
+    if space["type"] == "Dict":
+        for key, child in space["subspaces"].items():
+            yield from _picture_keys(child, f"{name}/{key}" if name else key)
+    elif space["type"] == "Box" and space["dtype"] == "uint8" and len(space["shape"]) in (2, 3):
+        if min(space["shape"][:2]) >= PICTURE_SIDE:
+            yield name or "observation"

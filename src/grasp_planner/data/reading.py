@@ -1,0 +1,144 @@
+"""Reading a data set, whoever wrote it: Minari's format and DINO-WM's published layout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from grasp_planner.data import dino_wm, minari_reading
+from grasp_planner.data.cache import FOLDER, writable
+from grasp_planner.data.episodes import Episodes
+from grasp_planner.data.faults import broken
+from grasp_planner.data.unpacking import ACTIONS, LENGTHS, Source, unpacked_pictures, unpacked_vectors
+from grasp_planner.errors import GraspPlannerError, unknown_name
+
+
+def read(
+    path: str | Path,
+    *,
+    keys: Sequence[str] | None = None,
+    rename: Mapping[str, str] | None = None,
+    cache: bool | str | Path = True,
+    progress: bool = False,
+) -> Episodes:
+    """Read a data set: a Minari folder (ours or another's) or a folder in DINO-WM's published layout.
+
+    Observations that Minari calls ``"observation"`` (one array, or that entry of a dictionary, as in the
+    PointMaze sets) are named ``"state"`` unless there is a state already. Millions of steps are read in
+    seconds: on the first read the arrays are unpacked into ``.arrays`` beside the data, afterwards they are
+    memory-mapped.
+
+    Args:
+        path: the data set's folder, or the id of a Minari data set that is on this machine
+            (``"D4RL/pointmaze/umaze-v2"``).
+        keys: observations to read, by the names they are given; None: all. Pictures left out are not
+            unpacked.
+        rename: name in the files -> name to give.
+        cache: where unpacked arrays are kept: True, beside the data (in memory only, where that folder
+            cannot be written to); a folder; False, nowhere.
+        progress: show a bar while unpacking.
+
+    Raises:
+        GraspPlannerError: there is no data set, or a file of it is truncated, mislabelled or empty; the
+            message names the file.
+        MissingExtraError: a package that reads this format is not installed.
+    """
+    source = locate(Path(path))
+    folder = source.root / FOLDER if isinstance(cache, bool) else Path(cache).expanduser()
+    kept = folder if cache and writable(folder) else None
+    vectors = unpacked_vectors(source, kept, progress)
+    held = dict(vectors.arrays)
+    lengths, actions = held.pop(LENGTHS), held.pop(ACTIONS)
+    names = _names((*held, *source.pictures), rename or {})
+    observations = {names[key]: array for key, array in held.items()}
+    wanted = tuple(names.values()) if keys is None else tuple(keys)
+    for key in wanted:
+        if key not in names.values():
+            raise unknown_name(f"observation in {source.root}:", key, names.values())
+    for key in source.pictures:
+        if names[key] in wanted:
+            observations[names[key]] = unpacked_pictures(source, key, lengths, kept, progress)
+    return Episodes.packed(
+        {key: observations[key] for key in wanted},
+        actions,
+        lengths,
+        frameskip=source.frameskip,
+        source=source.root,
+        metadata={**source.metadata, **vectors.notes},
+    )
+
+
+def locate(path: Path) -> Source:
+    """The data set at `path`.
+
+    Raises:
+        GraspPlannerError: there is none, or its metadata are broken.
+    """
+    path = path.expanduser()
+    if not path.exists():
+        path = _local_minari(path)
+    if path.is_file():
+        raise broken(path, "needed the folder of a data set, got a file")
+    for folder in (path / "data", path):
+        if (folder / minari_reading.METADATA).exists() or (folder / minari_reading.MAIN).exists():
+            return _minari_source(path, folder)
+    if any((path / name).exists() for name in dino_wm.MARKS):
+        return dino_wm.open_folder(path)
+    parts = sorted(folder.parent.name for mark in dino_wm.MARKS for folder in path.glob(f"*/{mark}"))
+    if parts:
+        raise broken(path, f"holds several data sets, read one of them: {', '.join(parts)}")
+    if (path / "collecting").is_dir():
+        raise broken(path, "collection is unfinished: run it again with the same settings, and it goes on")
+    what = "the folder is empty" if not any(path.iterdir()) else "the folder holds no data set"
+    raise broken(
+        path,
+        f"{what}: needed Minari's data/{minari_reading.METADATA} and data/{minari_reading.MAIN}, or "
+        f"DINO-WM's {dino_wm.MARKS[0]}",
+    )
+
+
+def _local_minari(path: Path) -> Path:
+    """The folder of a Minari data set that is known by its id."""
+    if not path.is_absolute():
+        try:
+            from minari.storage.datasets_root_dir import get_dataset_path
+        except ImportError:
+            pass
+        else:
+            folder = Path(get_dataset_path()) / path
+            if folder.exists():
+                return folder
+    raise broken(path, "there is no such folder, and no Minari data set of this name on this machine")
+
+
+def _minari_source(root: Path, folder: Path) -> Source:
+    opened = minari_reading.open_folder(folder)
+
+    def frames(key: str, lengths: np.ndarray) -> Iterator[np.ndarray]:
+        for observations, _ in minari_reading.each_episode(opened, lambda name: name == key):
+            yield observations[key]
+
+    return Source(
+        root=root,
+        files=opened.files,
+        main=opened.files[-1],
+        episodes=int(opened.metadata["total_episodes"]),
+        frameskip=opened.frameskip,
+        pictures=opened.pictures,
+        vectors=lambda: minari_reading.each_episode(opened, lambda name: name not in opened.pictures),
+        frames=frames,
+        metadata=opened.metadata,
+    )
+
+
+def _names(keys: Sequence[str], rename: Mapping[str, str]) -> dict[str, str]:
+    for key in rename:
+        if key not in keys:
+            raise unknown_name("observation to rename", key, keys)
+    default = {"observation": "state"} if "state" not in (*keys, *rename.values()) else {}
+    names = {key: rename.get(key, default.get(key, key)) for key in keys}
+    if len(set(names.values())) < len(names):
+        raise GraspPlannerError(f"two observations would have the same name: {names}")
+    return names

@@ -1,0 +1,187 @@
+"""From episodes in files to long arrays: joined, checked, and kept beside the data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from grasp_planner.data import cache
+from grasp_planner.data.faults import broken
+from grasp_planner.data.progress import progress_bar
+
+# No observation can have these names, since "#" is ours alone.
+LENGTHS, ACTIONS = "#lengths", "#actions"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set on disk, as the reader of its format presents it.
+
+    Attributes:
+        root: the data set's folder; unpacked arrays are kept in it.
+        files: what the content depends on.
+        main: the file that errors name.
+        episodes: number of episodes, where that is known beforehand.
+        frameskip: environment steps per data step.
+        pictures: keys too large for memory, unpacked only where asked for.
+        vectors: gives the other observations, key -> (T + 1, ...), and the actions (T, a), episode by
+            episode.
+        frames: given a picture key and the lengths, its (T + 1, height, width[, 3]) uint8 arrays in that
+            order.
+        metadata: what the data set says of itself.
+    """
+
+    root: Path
+    files: tuple[Path, ...]
+    main: Path
+    episodes: int | None
+    frameskip: int
+    pictures: tuple[str, ...]
+    vectors: Callable[[], Iterator[tuple[dict[str, np.ndarray], np.ndarray]]]
+    frames: Callable[[str, np.ndarray], Iterator[np.ndarray]]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Unpacked(NamedTuple):
+    """Arrays end to end, and notes about them."""
+
+    arrays: Mapping[str, np.ndarray]
+    notes: Mapping[str, Any]
+
+
+def unpacked_vectors(source: Source, folder: Path | None, progress: bool) -> Unpacked:
+    """Lengths, actions and all observations but pictures, from `folder` if they are kept there.
+
+    Raises:
+        GraspPlannerError: the data are broken; the message names the file.
+    """
+
+    def build(writer: cache.Writer) -> Mapping[str, Any]:
+        joined = _joined(source, progress)
+        for key, array in joined.arrays.items():
+            writer.write(key, array.shape, array.dtype, [array])
+        return joined.notes
+
+    if folder is None:
+        return _joined(source, progress)
+    return _kept(source, folder / "vectors", build)
+
+
+def unpacked_pictures(
+    source: Source, key: str, lengths: np.ndarray, folder: Path | None, progress: bool
+) -> np.ndarray:
+    """All pictures of a key (rows, height, width[, 3]) uint8, from `folder` if they are kept there.
+
+    Raises:
+        GraspPlannerError: the data are broken; the message names the file.
+    """
+    rows = int(lengths.sum()) + len(lengths)
+
+    def build(writer: cache.Writer) -> Mapping[str, Any]:
+        frames = _frames(source, key, lengths, progress)
+        first = next(frames)
+
+        def parts() -> Iterator[np.ndarray]:
+            yield first
+            yield from frames
+
+        writer.write(key, (rows, *first.shape[1:]), np.uint8, parts())
+        return {}
+
+    if folder is None:
+        return np.concatenate(list(_frames(source, key, lengths, progress)))
+    return _kept(source, folder / f"pictures_{key.replace('/', '_')}", build).arrays[key]
+
+
+def _kept(source: Source, place: Path, build: Callable[[cache.Writer], Mapping[str, Any]]) -> Unpacked:
+    mark = cache.fingerprint(source.files, source.root)
+    found = cache.stored(place, mark)
+    if found is None:
+        cache.store(place, mark, build)
+        found = cache.stored(place, mark)
+    if found is None:
+        raise broken(source.root, "the data set was changed while it was read")
+    return Unpacked(*found)
+
+
+def _joined(source: Source, progress: bool) -> Unpacked:
+    columns: dict[str, list[np.ndarray]] = {}
+    lengths: list[int] = []
+    with progress_bar(f"reading {source.root.name}", source.episodes, show=progress) as advance:
+        for index, (observations, actions) in enumerate(source.vectors()):
+            pieces = {ACTIONS: _flat_actions(source, index, actions)}
+            for key, data in observations.items():
+                pieces[key] = _checked(source, f"{key!r} of episode {index}", data, len(actions) + 1)
+            if index and set(pieces) != set(columns):
+                differing = sorted(set(pieces) ^ set(columns))
+                raise broken(source.main, f"episode {index} and episode 0 differ in the keys {differing}")
+            for key, data in pieces.items():
+                known = columns.setdefault(key, [])
+                if known and known[0].shape[1:] != data.shape[1:]:
+                    name = "the actions" if key == ACTIONS else repr(key)
+                    raise broken(
+                        source.main,
+                        f"{name} of episode {index} have the shape {data.shape[1:]}, those of episode 0 "
+                        f"{known[0].shape[1:]}",
+                    )
+                known.append(data)
+            lengths.append(len(actions))
+            advance(1)
+    if not lengths:
+        raise broken(source.main, "the data set holds no episodes")
+    total = source.metadata.get("total_steps", sum(lengths))
+    if total != sum(lengths):
+        raise broken(source.main, f"holds {sum(lengths)} steps, the metadata say {total}")
+    skipped = sorted(key for key, pieces in columns.items() if pieces[0].dtype.kind not in "fiub")
+    arrays = {key: np.concatenate(pieces) for key, pieces in columns.items() if key not in skipped}
+    arrays[LENGTHS] = np.array(lengths, dtype=np.int64)
+    return Unpacked(arrays, {"skipped": skipped} if skipped else {})
+
+
+def _flat_actions(source: Source, index: int, actions: np.ndarray) -> np.ndarray:
+    if actions.ndim < 2 or actions.dtype.kind != "f":
+        raise broken(
+            source.main,
+            f"episode {index} has actions {actions.dtype} {actions.shape}, needed numbers of shape (steps, "
+            f"action): "
+            f"discrete actions are not supported",
+        )
+    if len(actions) == 0:
+        raise broken(source.main, f"episode {index} is empty")
+    flat = actions.reshape(len(actions), -1)
+    if flat.shape[1] % source.frameskip:
+        raise broken(
+            source.main,
+            f"the actions of episode {index} hold {flat.shape[1]} numbers, which is no multiple of the "
+            f"frameskip "
+            f"{source.frameskip} in the metadata",
+        )
+    return _checked(source, f"the actions of episode {index}", flat, len(flat))
+
+
+def _checked(source: Source, name: str, data: np.ndarray, rows: int) -> np.ndarray:
+    if data.ndim == 0 or len(data) != rows:
+        raise broken(source.main, f"{name} has the shape {data.shape}, needed {rows} rows")
+    if data.dtype.kind == "f" and not np.isfinite(data).all():
+        row = int(np.flatnonzero(~np.isfinite(data).reshape(rows, -1).all(axis=1))[0])
+        raise broken(source.main, f"{name} holds a value that is not finite, in row {row}")
+    return data
+
+
+def _frames(source: Source, key: str, lengths: np.ndarray, progress: bool) -> Iterator[np.ndarray]:
+    shape: tuple[int, ...] = ()
+    with progress_bar(f"unpacking {key}", len(lengths), show=progress) as advance:
+        for index, frames in enumerate(source.frames(key, lengths)):
+            name = f"{key!r} of episode {index}"
+            _checked(source, name, frames, int(lengths[index]) + 1)
+            shape = shape or frames.shape[1:]
+            if frames.dtype != np.uint8 or frames.shape[1:] != shape:
+                raise broken(
+                    source.main, f"{name} is {frames.dtype} {frames.shape[1:]}, needed uint8 {shape} pictures"
+                )
+            yield frames
+            advance(1)
