@@ -1,1 +1,12 @@
-"""Planning in learned world models over long horizons."""
+"""Planning in learned world models over long horizons: GRASP and its rivals behind one interface."""
+
+from __future__ import annotations
+
+from grasp_planner.errors import GraspPlannerError
+from grasp_planner.objectives import GoalDistance, Objective
+from grasp_planner.planner import Planner, Progress, plan
+from grasp_planner.planners import CEM, GD, GRASP, ICEM, MPPI, PLANNERS, LatCo, RandomShooting
+from grasp_planner.plans import Budget, Plan, Status, WarmStart
+from grasp_planner.problem import Dynamics, Markov, Problem
+
+__version__ = "0.1.0"

@@ -61,7 +61,9 @@ class Noise:
     seeds: Int[Tensor, " b"]
 
     @classmethod
-    def of(cls, seeds: int | Sequence[int] | Tensor | None, problems: int, device: torch.device | str = "cpu") -> Noise:
+    def of(
+        cls, seeds: int | Sequence[int] | Tensor | None, problems: int, device: torch.device | str = "cpu"
+    ) -> Noise:
         """The streams for ``problems`` problems: from one seed for all, or one seed each; ``None`` means 0 for all.
 
         Problems that share a seed share their noise, whatever their place in the batch.
@@ -80,7 +82,9 @@ class Noise:
         try:
             chosen = [_signed(int(seed)) for seed in seeds if int(seed) == seed]
         except (TypeError, ValueError) as error:
-            raise GraspPlannerError(f"seeds must be integers, one for all or one a problem, got {seeds!r}") from error
+            raise GraspPlannerError(
+                f"seeds must be integers, one for all or one a problem, got {seeds!r}"
+            ) from error
         if len(chosen) != problems:
             raise GraspPlannerError(
                 f"seeds: needed one integer for all problems or {problems} (one a problem), got {len(chosen)}"
@@ -95,24 +99,22 @@ class Noise:
         """Streams ``(b * candidates,)``: the j-th candidate of a problem gets the same one in any batch."""
         return Noise(torch.stack([self.fold(j).seeds for j in range(candidates)], dim=1).flatten())
 
-    def _bits(self, count: int, position: int) -> Tensor:
-        counter = torch.arange(position + 1, position + count + 1, dtype=torch.int64, device=self.seeds.device)
-        return _mixed(self.seeds[:, None] + counter * _GOLDEN)
-
     def uniform(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """Uniform numbers ``(b, *shape)`` in the open interval (0, 1)."""
-        return self._uniform(math.prod(shape), 0).reshape(-1, *shape).to(dtype)
+        return self._uniform(math.prod(shape)).reshape(len(self.seeds), *shape).to(dtype)
 
-    def _uniform(self, count: int, position: int) -> Tensor:
-        # 52 bits and a half: never 0 and never 1, so that the logarithm below is finite.
-        return (_shifted(self._bits(count, position), 12).double() + 0.5) * 2.0**-52
+    def _uniform(self, count: int) -> Tensor:
+        counter = torch.arange(1, count + 1, dtype=torch.int64, device=self.seeds.device)
+        bits = _mixed(self.seeds[:, None] + counter * _GOLDEN)
+        # 52 bits and a half: never 0 and never 1, so that a logarithm of it is finite.
+        return (_shifted(bits, 12).double() + 0.5) * 2.0**-52
 
     def normal(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """Standard normal numbers ``(b, *shape)``; the same numbers, rounded, whatever the dtype."""
         count = math.prod(shape)
         half = (count + 1) // 2
-        uniform = self._uniform(2 * half, 0)
+        uniform = self._uniform(2 * half)
         radius = uniform[:, :half].log().mul_(-2.0).sqrt_()
         angle = uniform[:, half:] * (2.0 * math.pi)
         normal = torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)
-        return normal[:, :count].reshape(-1, *shape).to(dtype)
+        return normal[:, :count].reshape(len(self.seeds), *shape).to(dtype)

@@ -26,7 +26,10 @@ class Objective(Protocol):
         ...
 
     def stage(
-        self, states: Float[Tensor, "*batch s"], actions: Float[Tensor, "*batch a"], goal: Float[Tensor, "*batch s"]
+        self,
+        states: Float[Tensor, "*batch s"],
+        actions: Float[Tensor, "*batch a"],
+        goal: Float[Tensor, "*batch s"],
     ) -> Float[Tensor, "*batch"]:
         """The cost l(s_t, a_t) of one step that starts in ``states`` with ``actions``."""
         ...

@@ -182,12 +182,19 @@ class Problem:
         Windows of ``context`` states are cut from the history followed by ``states``, so predicting along a
         rollout gives back the rollout.
         """
-        batch, horizon = states.shape[:2]
+        windows, blocks = self.windows(states, actions)
+        return self._call(windows, blocks).reshape(*states.shape[:2], -1)
+
+    def windows(
+        self, states: Float[Tensor, "b t s"], actions: Float[Tensor, "b t a"]
+    ) -> tuple[Float[Tensor, "b_t h s"], Float[Tensor, "b_t h a"]]:
+        """What the model is called with to step from every given state: histories cut from the past and ``states``."""
+        rows = states.shape[0] * states.shape[1]
         past = torch.cat([self.states[:, :-1], states], dim=1)
         taken = torch.cat([self.past_actions, actions], dim=1)
-        windows = past.unfold(1, self.context, 1).movedim(-1, 2).reshape(batch * horizon, self.context, -1)
-        blocks = taken.unfold(1, self.context, 1).movedim(-1, 2).reshape(batch * horizon, self.context, -1)
-        return self._call(windows, blocks).reshape(batch, horizon, -1)
+        windows = past.unfold(1, self.context, 1).movedim(-1, 2).reshape(rows, self.context, -1)
+        blocks = taken.unfold(1, self.context, 1).movedim(-1, 2).reshape(rows, self.context, -1)
+        return windows, blocks
 
     def cost(self, states: Float[Tensor, "b t s"], actions: Float[Tensor, "b t a"]) -> Float[Tensor, " b"]:
         """The objective of ``states`` (s_1 .. s_T) reached by ``actions``, per problem."""
@@ -215,6 +222,14 @@ class Problem:
         """The same problems in another model of the same interface, such as a wrapper that counts."""
         changed = copy.copy(self)
         object.__setattr__(changed, "dynamics", dynamics)
+        return changed
+
+    def detached(self) -> Problem:
+        """The same problems without a graph, and without tensors made in inference mode (no gradient passes those)."""
+        changed = copy.copy(self)
+        for name in ("states", "past_actions", "goal", "low", "high", "unit"):
+            value = getattr(self, name).detach()
+            object.__setattr__(changed, name, value.clone() if value.is_inference() else value)
         return changed
 
     def _call(self, states: Tensor, actions: Tensor) -> Tensor:
@@ -301,7 +316,9 @@ def _check(problem: Problem) -> None:
     if bool((problem.low == torch.inf).any()) or bool((problem.high == -torch.inf).any()):
         raise GraspPlannerError("bounds leave no action: low is +inf or high is -inf in some coordinate")
     if problem.scale is not None and not bool(((problem.scale > 0) & torch.isfinite(problem.scale)).all()):
-        raise GraspPlannerError(f"scale must be finite and > 0 in every coordinate, got {problem.scale.tolist()}")
+        raise GraspPlannerError(
+            f"scale must be finite and > 0 in every coordinate, got {problem.scale.tolist()}"
+        )
 
     if not isinstance(problem.objective, Objective):
         raise GraspPlannerError(

@@ -1,0 +1,297 @@
+"""The one loop: iteration, clock, budget, scoring, status and trace. Planners have none of these."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from grasp_planner.errors import GraspPlannerError
+from grasp_planner.evaluation import BudgetSpent, Meter, frozen
+from grasp_planner.noise import Noise
+from grasp_planner.plans import (
+    Budget,
+    Plan,
+    Scored,
+    Snapshot,
+    Status,
+    Trace,
+    WarmStart,
+    better,
+    chosen,
+    score,
+)
+from grasp_planner.problem import Problem
+
+
+@runtime_checkable
+class PlannerState(Protocol):
+    """A ``NamedTuple`` of tensors without a graph. ``scored``: what this step rolled out, if it did."""
+
+    @property
+    def scored(self) -> Scored | None: ...  # noqa: D102
+
+
+class Planner(Protocol):
+    """Hyperparameters (a frozen dataclass) and four methods; ``plan`` does the rest.
+
+    ``noise`` is a stream of its own for each call. ``init`` gets actions within the bounds. ``step`` and ``finish``
+    return a new state and never write to the old one.
+    """
+
+    @property
+    def tolerance(self) -> float:
+        """A problem whose best cost is at or below this is CONVERGED."""
+        ...
+
+    @property
+    def rollouts_per_step(self) -> int:
+        """Model transitions of one step, per problem, in units of the horizon."""
+        ...
+
+    @property
+    def rollouts_to_finish(self) -> int:
+        """The same for ``finish``."""
+        ...
+
+    def init(self, problem: Problem, actions: Tensor, noise: Noise) -> Any:
+        """The state to start from, given actions ``(b, t, a)`` to begin with."""
+        ...
+
+    def step(self, problem: Problem, state: Any, noise: Noise) -> Any:
+        """One iteration."""
+        ...
+
+    def finish(self, problem: Problem, state: Any, noise: Noise) -> Any:
+        """Make the last iterate count: score what was not scored, or sync."""
+        ...
+
+    def actions(self, state: Any) -> Tensor:
+        """The current plan ``(b, t, a)``."""
+        ...
+
+
+class Progress(NamedTuple):
+    """What a callback gets after the start and after every step. Tensors are the loop's own: do not write to them."""
+
+    problem: Problem
+    step: int
+    seconds: float
+    state: Any
+    best: Scored
+    status: Int[Tensor, " b"]
+
+
+Callback = Callable[[Progress], bool | None]
+"""Called after every step; returning True ends planning with status INTERRUPTED."""
+
+_RUNNING = -1
+
+
+def plan(
+    problem: Problem,
+    planner: Planner,
+    budget: Budget,
+    *,
+    seeds: int | Sequence[int] | Tensor | None = None,
+    warm_start: WarmStart | Tensor | None = None,
+    callback: Callback | None = None,
+) -> Plan:
+    """Plan: run ``planner`` on ``problem`` until ``budget`` is spent, and return the best plan seen by true rollout.
+
+    The plan is never worse than the one it was started from, problems of a batch do not influence each other, and
+    the model is left as it was. The clock touches the result only if ``budget.seconds`` is given.
+
+    Args:
+        problem: a batch of b problems.
+        planner: one of ``PLANNERS``, or anything with the methods of :class:`Planner`.
+        budget: steps, seconds, transitions: whichever is reached first.
+        seeds: one integer for all problems, or one a problem; ``None`` is 0 for all. Same seed, same plan.
+        warm_start: ``Plan.warm_start`` of an earlier call, or actions ``(b, t, a)``; ``None`` starts at zero actions.
+            Actions beyond the horizon are dropped, a missing tail repeats the last one, all are clamped to the bounds.
+        callback: called with a :class:`Progress` after the start and after every step.
+
+    Raises:
+        GraspPlannerError: arguments do not fit the problem. Whatever the model itself raises passes through.
+
+    Example:
+        >>> import torch
+        >>> from grasp_planner import GD, Budget, Markov, Problem, plan
+        >>> step = Markov(lambda state, action: state + 0.1 * action)
+        >>> start, goal, bound = torch.zeros(1, 2), torch.full((1, 2), 0.5), torch.ones(2)
+        >>> problem = Problem.between(step, start, goal, horizon=10, low=-bound, high=bound)
+        >>> found = plan(problem, GD(), Budget(steps=200))
+        >>> bool(found.cost < 1e-4)
+        True
+    """
+    started = time.perf_counter()
+    first_actions, state, steps_before = _first(problem, warm_start)
+    streams = Noise.of(seeds, problem.batch, problem.states.device)
+    meter = Meter(problem.dynamics)
+    problem = problem.through(meter)
+
+    with torch.inference_mode(False), torch.no_grad(), frozen(meter.dynamics):
+        run = _Run(problem.detached(), planner, budget, meter, started)
+        problem = run.problem
+        run.take(score(problem, first_actions), first_actions)
+        # The limits come into force after the first scoring, so that there is always a plan to return.
+        meter.deadline = None if budget.seconds is None else started + budget.seconds
+        meter.most_rows = None if budget.transitions is None else budget.transitions * problem.batch
+        ended = Status.BUDGET
+        try:
+            run.record(state, callback)
+            if state is None and run.running():
+                state = planner.init(problem, first_actions, streams.fold(steps_before))
+                steps_before += 1
+            while run.running():
+                limit = run.limit_reached()
+                if limit is not None:
+                    # Before the last call: the best may change, `state` stays what a later call continues from.
+                    ended = limit
+                    done = planner.finish(problem, state, streams.fold(-2 - steps_before - run.steps))
+                    run.take(done.scored, planner.actions(done))
+                    break
+                state = planner.step(problem, state, streams.fold(steps_before + run.steps))
+                run.steps += 1
+                run.take(state.scored, planner.actions(state))
+                run.record(state, callback)
+        except BudgetSpent as spent:
+            ended = Status.DEADLINE if spent.reason == "seconds" else Status.BUDGET
+        except (KeyboardInterrupt, _StopAsked):
+            ended = Status.INTERRUPTED
+        return run.result(ended, WarmStart(run.best.actions, state, steps_before + run.steps))
+
+
+class _StopAsked(Exception):  # noqa: N818  (a signal, like StopIteration)
+    """The callback returned True."""
+
+
+def _first(problem: Problem, warm_start: WarmStart | Tensor | None) -> tuple[Tensor, Any, int]:
+    """Actions to begin with, within bounds and of the problem's length; a planner state and its age, if given."""
+    shape = (problem.batch, problem.horizon, problem.action_size)
+    if warm_start is None:
+        return problem.clamp(problem.start.new_zeros(shape)), None, 0
+    if isinstance(warm_start, Tensor):
+        warm_start = WarmStart(warm_start)
+    if not isinstance(warm_start, WarmStart):
+        raise GraspPlannerError(
+            f"warm_start must be Plan.warm_start or a tensor of actions, got {type(warm_start).__name__}"
+        )
+    actions, state, steps = warm_start
+    if (
+        actions.ndim != 3
+        or actions.shape[0] != shape[0]
+        or actions.shape[2] != shape[2]
+        or 0 in actions.shape
+    ):
+        raise GraspPlannerError(
+            f"warm_start must hold actions {shape} (any length t), got {tuple(actions.shape)}"
+        )
+    if not bool(torch.isfinite(actions).all()):
+        raise GraspPlannerError(
+            "warm_start must hold finite actions, got NaN or infinity: drop it and start afresh"
+        )
+    actions = actions.detach().to(problem.start)[:, : problem.horizon]
+    if actions.shape[1] < problem.horizon:
+        tail = actions[:, -1:].expand(-1, problem.horizon - actions.shape[1], -1)
+        actions, state = torch.cat([actions, tail], dim=1), None
+    elif warm_start.actions.shape[1] > problem.horizon:
+        state = None
+    return problem.clamp(actions).clone(), state, steps
+
+
+class _Run:
+    """What the loop knows so far: the best plans, each problem's status, the trace."""
+
+    def __init__(
+        self, problem: Problem, planner: Planner, budget: Budget, meter: Meter, started: float
+    ) -> None:
+        self.problem, self.planner, self.budget = problem, planner, budget
+        self.meter, self.started = meter, started
+        self.steps = 0
+        self.status = torch.full((problem.batch,), _RUNNING, device=problem.start.device)
+        self.best: Scored = None  # type: ignore[assignment]  (set by the first take)
+        self.costs: list[Tensor] = []
+        self.times: list[float] = []
+        self.spent: list[int] = []
+        self.snapshots: list[Snapshot] = []
+        self.rollout_seconds = 0.0
+
+    def take(self, offer: Scored | None, actions: Tensor) -> None:
+        """Keep what is better, of the problems that still run; mark the faulty and the converged."""
+        running = self.status == _RUNNING
+        faulty = ~torch.isfinite(actions).flatten(1).all(1)
+        if offer is not None:
+            if self.best is None:
+                self.best = offer
+                self.rollout_seconds = time.perf_counter() - self.started
+            else:
+                self.best = chosen(running, better(self.best, offer), self.best)
+            faulty |= ~torch.isfinite(offer.cost)
+        converged = self.best.cost <= self.planner.tolerance
+        self.status[running & converged] = int(Status.CONVERGED)
+        self.status[running & faulty] = int(Status.NONFINITE)
+
+    def running(self) -> bool:
+        """Whether any problem still wants steps."""
+        return bool((self.status == _RUNNING).any())
+
+    def limit_reached(self) -> Status | None:
+        """The limit that leaves no room for another step and finishing after it; ``None``: step on."""
+        budget, to_finish = self.budget, self.planner.rollouts_to_finish
+        if budget.steps is not None and self.steps >= budget.steps:
+            return Status.BUDGET
+        if budget.transitions is not None:
+            needed = (self.planner.rollouts_per_step + to_finish) * self.problem.horizon
+            if self.meter.rows // self.problem.batch + needed > budget.transitions:
+                return Status.BUDGET
+        if budget.seconds is not None:
+            # Back-propagation roughly triples a rollout. Where finishing alone would not fit, step on regardless.
+            finishing = 3.0 * to_finish * self.rollout_seconds
+            reserve = finishing if finishing < budget.seconds else 0.0
+            if time.perf_counter() - self.started + reserve >= budget.seconds:
+                return Status.DEADLINE
+        return None
+
+    def record(self, state: Any, callback: Callback | None) -> None:
+        """Write the trace, and let the callback see it.
+
+        Raises:
+            _StopAsked: the callback asked to stop.
+        """
+        self.costs.append(self.best.cost)
+        self.times.append(time.perf_counter() - self.started)
+        self.spent.append(self.meter.rows // self.problem.batch)
+        last = self.snapshots[-1] if self.snapshots else None
+        if last is None or (self.steps >= last.step * 1.05 and self.best.actions is not last.actions):
+            self.snapshot()
+        if callback is not None:
+            progress = Progress(self.problem, self.steps, self.times[-1], state, self.best, self.status)
+            if callback(progress) is True:
+                raise _StopAsked
+
+    def snapshot(self) -> None:
+        """Remember the best plans as they are now."""
+        seconds, spent = time.perf_counter() - self.started, self.meter.rows // self.problem.batch
+        self.snapshots.append(Snapshot(self.steps, seconds, spent, self.best.actions, self.best.cost))
+
+    def result(self, ended: Status, warm_start: WarmStart) -> Plan:
+        """The plan, with the reason for stopping filled in where a problem had none of its own."""
+        if self.best.actions is not self.snapshots[-1].actions:
+            self.snapshot()
+        status = torch.where(self.status == _RUNNING, int(ended), self.status)
+        trace = Trace(torch.stack(self.costs), tuple(self.times), tuple(self.spent), tuple(self.snapshots))
+        return Plan(
+            *self.best,
+            status=status,
+            steps=self.steps,
+            seconds=time.perf_counter() - self.started,
+            transitions=self.meter.rows // self.problem.batch,
+            calls=self.meter.calls,
+            trace=trace,
+            warm_start=warm_start,
+        )

@@ -1,0 +1,35 @@
+"""Checks of hyperparameters, with errors that say which one, what it must be and what it is."""
+
+from __future__ import annotations
+
+import math
+
+from grasp_planner.errors import GraspPlannerError
+
+
+def at_least(planner: object, minimum: float, *names: str) -> None:
+    """Each named setting is a finite number not below ``minimum``."""
+    for name in names:
+        value = getattr(planner, name)
+        number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        if not number or value < minimum:
+            raise GraspPlannerError(
+                f"{type(planner).__name__}.{name} must be a number >= {minimum}, got {value!r}"
+            )
+
+
+def whole(planner: object, minimum: int, *names: str) -> None:
+    """Each named setting is an integer not below ``minimum``."""
+    for name in names:
+        value = getattr(planner, name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+            raise GraspPlannerError(
+                f"{type(planner).__name__}.{name} must be an integer >= {minimum}, got {value!r}"
+            )
+
+
+def one_of(planner: object, name: str, choices: tuple[str, ...]) -> None:
+    """The named setting is one of a few words."""
+    value = getattr(planner, name)
+    if value not in choices:
+        raise GraspPlannerError(f"{type(planner).__name__}.{name} must be one of {choices}, got {value!r}")

@@ -1,0 +1,81 @@
+"""First-order moves that planners share: a gradient with respect to actions, and one step of SGD or Adam."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from grasp_planner.errors import GraspPlannerError
+
+Optimiser = Literal["adam", "sgd"]
+
+# Adam's usual constants (Kingma and Ba, arXiv 1412.6980). The epsilon is far below any gradient that matters here:
+# gradients are in units of the problem's scale, and a larger one would make the step depend on that scale.
+_BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-12
+
+
+class Moments(NamedTuple):
+    """Adam's running means of the gradient and of its square, and how many gradients they have seen."""
+
+    first: Tensor
+    second: Tensor
+    count: int
+
+    @classmethod
+    def zeros(cls, like: Tensor) -> Moments:
+        """Moments that have seen nothing."""
+        return cls(torch.zeros_like(like), torch.zeros_like(like), 0)
+
+
+def descend(
+    optimiser: Optimiser, rate: float, variable: Tensor, gradient: Tensor, moments: Moments
+) -> tuple[Tensor, Moments]:
+    """One step against the gradient; never writes to its arguments.
+
+    sgd    x <- x - rate * g
+    adam   x <- x - rate * m / (sqrt(v) + eps),   m and v corrected for their start at zero
+    """
+    if optimiser == "sgd":
+        return variable - rate * gradient, moments
+    count = moments.count + 1
+    first = torch.lerp(gradient, moments.first, _BETA_1)
+    second = torch.lerp(gradient.square(), moments.second, _BETA_2)
+    size = (second / (1 - _BETA_2**count)).sqrt_().add_(_EPSILON)
+    return torch.addcdiv(variable, first, size, value=-rate / (1 - _BETA_1**count)), Moments(
+        first, second, count
+    )
+
+
+def with_gradients(
+    function: Callable[..., tuple[Tensor, Any]], *variables: Tensor
+) -> tuple[tuple[Tensor, ...], Any]:
+    """``function(*variables) -> (loss (rows,), by-product)``: gradients of the summed loss, and the by-product.
+
+    Rows are independent, so the gradient of the sum is each row's own. Infinite entries become NaN: a step along one
+    would end on a bound and look like a plan.
+
+    Raises:
+        GraspPlannerError: the loss does not depend on the first variable as far as autograd can see.
+    """
+    with torch.enable_grad():
+        variables = tuple(variable.detach().requires_grad_() for variable in variables)
+        loss, by_product = function(*variables)
+        gradients = (None,)
+        if loss.requires_grad:
+            gradients = torch.autograd.grad(loss.sum(), variables, allow_unused=True)
+    if gradients[0] is None:
+        raise GraspPlannerError(
+            "the model's prediction does not depend on the actions as far as autograd can see: does it run under "
+            "no_grad, detach, or leave torch? Gradient planners need a differentiable model; use CEM, ICEM, MPPI or "
+            "RandomShooting with one that is not"
+        )
+    finite = [
+        torch.zeros_like(variable)
+        if gradient is None
+        else torch.where(torch.isfinite(gradient), gradient, torch.nan)
+        for variable, gradient in zip(variables, gradients, strict=True)
+    ]
+    return tuple(finite), by_product

@@ -1,0 +1,120 @@
+"""One damped Gauss-Newton step on states and actions together: the second-order move of LatCo."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from grasp_planner.errors import GraspPlannerError
+from grasp_planner.objectives import GoalDistance
+from grasp_planner.problem import Problem
+
+# Normal equations are dense: this many variables take 32 MB a problem in float64, and a second or so to solve.
+MOST_VARIABLES = 2048
+
+
+def check_fits(problem: Problem) -> None:
+    """The problem is small enough and its cost is a sum of squares.
+
+    Raises:
+        GraspPlannerError: it is not; says what would fit.
+    """
+    variables = problem.horizon * (problem.latent_size + problem.action_size)
+    if variables > MOST_VARIABLES:
+        raise GraspPlannerError(
+            f"LatCo(method='gauss_newton') solves dense equations in T * (s + a) <= {MOST_VARIABLES} variables, got "
+            f"{problem.horizon} * ({problem.latent_size} + {problem.action_size}) = {variables}: "
+            "shorten the horizon, or use method='first_order'"
+        )
+    if not isinstance(problem.objective, GoalDistance):
+        raise GraspPlannerError(
+            "LatCo(method='gauss_newton') needs a cost that is a sum of squares, GoalDistance, got "
+            f"{type(problem.objective).__name__}: use method='first_order'"
+        )
+
+
+def gauss_newton_step(
+    problem: Problem,
+    states: Float[Tensor, "b t s"],
+    actions: Float[Tensor, "b t a"],
+    multipliers: Float[Tensor, "b t"],
+    damping: float,
+) -> tuple[Float[Tensor, "b t s"], Float[Tensor, "b t a"], Float[Tensor, "b t"]]:
+    """Solve (J'J + damping I) x = -J'r for the stacked residuals r, and move by x.
+
+        r  =  [ sqrt(lambda_t) (F(s_t, a_t) - s_{t+1});   sqrt(w) (s_T - g);   sqrt(l w) (s_t - g);   sqrt(e) a_t ]
+
+    Returns:
+        The new states and actions, and the squared defects ``(b, t)`` of the old ones. In units of the scale.
+    """
+    objective = problem.objective
+    assert isinstance(objective, GoalDistance)  # checked at init
+    batch, horizon, latent = states.shape
+    unit = problem.unit[:, None]
+    defect, slope = _linearised(problem, states, actions)
+    root = multipliers.sqrt()
+
+    # Dynamics: rows of J for every step, weighted.
+    gradient = torch.einsum("btvx,btv->bx", slope, defect * root[:, :, None].square())
+    rows = (slope * root[:, :, None, None]).flatten(1, 2)
+    normal = rows.mT @ rows
+
+    # Goal, stage and effort: diagonal.
+    weights = objective.weights_like(states)
+    share = states.new_full((horizon,), objective.stage_weight)
+    share[-1] = 1.0
+    on_states = (share[:, None] * weights).expand(batch, -1, -1)
+    to_goal = (states - problem.goal[:, None]) / unit
+    on_actions = torch.full_like(actions, objective.effort)
+    diagonal = torch.cat([on_states.flatten(1), on_actions.flatten(1)], dim=1)
+    gradient = gradient + torch.cat(
+        [(on_states * to_goal).flatten(1), (on_actions * actions).flatten(1)], dim=1
+    )
+    normal = normal + torch.diag_embed(diagonal + damping)
+
+    move, _ = torch.linalg.solve_ex(
+        normal, -gradient
+    )  # a singular or non-finite row stays in its own problem
+    state_move, action_move = move.split([horizon * latent, actions[0].numel()], dim=1)
+    return (
+        states + state_move.reshape(states.shape) * unit,
+        actions + action_move.reshape(actions.shape),
+        defect.square().sum(-1),
+    )
+
+
+def _linearised(problem: Problem, states: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+    """Defects ``(b, t, s)`` and their dense slope ``(b, t, s, t*s + t*a)``, both in units of the scale."""
+    batch, horizon, latent = states.shape
+    unit, context = problem.unit, problem.context
+    before = torch.cat([problem.start[:, None], states[:, :-1]], dim=1)
+    windows, blocks = (part.detach().requires_grad_() for part in problem.windows(before, actions))
+    to_states = states.new_zeros(batch, horizon, latent, horizon, latent)
+    to_actions = states.new_zeros(batch, horizon, latent, horizon, actions.shape[2])
+    with torch.enable_grad():
+        predicted = problem.dynamics(windows, blocks)
+    for v in range(latent):
+        pick = torch.zeros_like(predicted)
+        pick[:, v] = 1.0
+        by_state, by_action = torch.autograd.grad(
+            predicted, (windows, blocks), pick, retain_graph=v + 1 < latent
+        )
+        by_state = (
+            by_state.reshape(batch, horizon, context, latent) * (unit / unit[:, v : v + 1])[:, None, None]
+        )
+        by_action = by_action.reshape(batch, horizon, context, -1) / unit[:, v, None, None, None]
+        for t in range(horizon):
+            for place in range(context):
+                column = (
+                    t - context + 1 + place
+                )  # the window's states are s_{t-h+1} .. s_t; s_0 and older are data
+                if column >= 1:
+                    to_states[:, t, v, column - 1] = by_state[:, t, place]
+                if column >= 0:
+                    to_actions[:, t, v, column] = by_action[:, t, place]
+    for t in range(horizon):
+        to_states[:, t, :, t] -= torch.eye(latent, dtype=states.dtype, device=states.device)
+    defect = (predicted.detach().reshape(states.shape) - states) / unit[:, None]
+    slope = torch.cat([to_states.flatten(3), to_actions.flatten(3)], dim=3)
+    return defect, slope

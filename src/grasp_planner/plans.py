@@ -1,0 +1,170 @@
+"""What goes into planning and what comes out: Budget, Status, Plan, and plans that were scored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from grasp_planner.errors import GraspPlannerError
+from grasp_planner.problem import Problem
+
+
+class Status(IntEnum):
+    """Why planning stopped, per problem."""
+
+    CONVERGED = 0
+    """The best cost is at or below the planner's own ``tolerance``."""
+    BUDGET = 1
+    """The steps or transitions of the budget are spent."""
+    DEADLINE = 2
+    """The seconds of the budget are spent."""
+    NONFINITE = 3
+    """A cost, gradient or action became NaN or infinite; the plan is the best one seen before, finite and bounded."""
+    INTERRUPTED = 4
+    """Ctrl-C, or the callback asked to stop."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a call of ``plan`` may spend; each limit that is given holds, and the first one reached ends it.
+
+    Args:
+        steps: planner steps.
+        seconds: wall-clock. No model call is started after it, except those that score the first plan.
+        transitions: one-step model evaluations *per problem* (rows divided by b), so that the limit means the same
+            however problems are batched. The limit is never overrun; scoring the first plan needs ``horizon`` of them.
+
+    Raises:
+        GraspPlannerError: no limit was given, or one is negative or not a number.
+
+    Example:
+        >>> Budget(steps=100, seconds=2.0)
+        Budget(steps=100, seconds=2.0, transitions=None)
+    """
+
+    steps: int | None = None
+    seconds: float | None = None
+    transitions: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps is None and self.seconds is None and self.transitions is None:
+            raise GraspPlannerError("a Budget needs a limit: steps=, seconds= or transitions=")
+        for name, kind in (("steps", int), ("seconds", (int, float)), ("transitions", int)):
+            value = getattr(self, name)
+            if value is not None and (
+                isinstance(value, bool) or not isinstance(value, kind) or not value >= 0
+            ):
+                raise GraspPlannerError(
+                    f"Budget.{name} must be a number >= 0 (whole for steps), got {value!r}"
+                )
+
+
+class Scored(NamedTuple):
+    """Actions that were rolled out: the rollout and its cost."""
+
+    actions: Float[Tensor, "b t a"]
+    states: Float[Tensor, "b t s"]
+    cost: Float[Tensor, " b"]
+
+
+class WarmStart(NamedTuple):
+    """What the next call of ``plan`` can start from.
+
+    As it is, planning goes on where it stopped: same planner state, and noise that continues. After ``shifted``,
+    only the actions carry over, for a problem that begins some steps later.
+    """
+
+    actions: Float[Tensor, "b t a"]
+    state: Any = None
+    steps: int = 0
+
+    def shifted(self, steps: int) -> WarmStart:
+        """The plan from model step ``steps`` on; its last action is repeated at the end."""
+        horizon = self.actions.shape[1]
+        if not 0 <= steps:
+            raise GraspPlannerError(f"a warm start is shifted by >= 0 steps, got {steps}")
+        kept = self.actions[:, min(steps, horizon - 1) :]
+        tail = self.actions[:, -1:].expand(-1, horizon - kept.shape[1], -1)
+        return WarmStart(torch.cat([kept, tail], dim=1))
+
+
+class Snapshot(NamedTuple):
+    """The best plans at one moment of planning."""
+
+    step: int
+    seconds: float
+    transitions: int
+    actions: Float[Tensor, "b t a"]
+    cost: Float[Tensor, " b"]
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """What happened while planning, one row a step; row 0 is the start.
+
+    ``snapshots`` are taken at every improvement in the first steps and then ever more rarely, each about 5% of
+    the steps so far after the one before, plus the last.
+    """
+
+    cost: Float[Tensor, "k b"]
+    seconds: tuple[float, ...]
+    transitions: tuple[int, ...]
+    snapshots: tuple[Snapshot, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """The best plan that was seen by true rollout, for each problem.
+
+    Attributes:
+        actions: ``(b, t, a)``, within the bounds.
+        states: ``(b, t, s)``, s_1 .. s_T of their rollout.
+        cost: ``(b,)``, the cost of that rollout; not finite only where no finite one was ever seen.
+        status: ``(b,)`` int64 values of :class:`Status`.
+        steps: planner steps taken.
+        seconds: wall-clock spent.
+        transitions: model transitions per problem.
+        calls: model calls, each on many rows.
+        trace: best cost per step, and plans with their times.
+        warm_start: pass to the next call of ``plan``, as it is or ``.shifted(k)``.
+    """
+
+    actions: Float[Tensor, "b t a"]
+    states: Float[Tensor, "b t s"]
+    cost: Float[Tensor, " b"]
+    status: Int[Tensor, " b"]
+    steps: int
+    seconds: float
+    transitions: int
+    calls: int
+    trace: Trace
+    warm_start: WarmStart
+
+
+def score(problem: Problem, actions: Float[Tensor, "b t a"]) -> Scored:
+    """Roll actions out and cost them, without a graph."""
+    with torch.no_grad():
+        states = problem.rollout(actions)
+        return Scored(actions, states, problem.cost(states, actions))
+
+
+def better(first: Scored, second: Scored) -> Scored:
+    """Per problem the one of lower cost, the first where they are equal; a finite cost beats one that is not."""
+    finite = torch.isfinite(second.cost)
+    mask = finite & (~torch.isfinite(first.cost) | (second.cost < first.cost))
+    return chosen(mask, second, first)
+
+
+def chosen(mask: Bool[Tensor, " b"], where_true: Scored, where_false: Scored) -> Scored:
+    """Per problem one of two, by a mask."""
+    rows = mask[:, None, None]
+    return Scored(
+        torch.where(rows, where_true.actions, where_false.actions),
+        torch.where(rows, where_true.states, where_false.states),
+        torch.where(mask, where_true.cost, where_false.cost),
+    )
