@@ -6,7 +6,9 @@ from typing import Protocol
 
 import numpy as np
 
+from grasp_planner.data.policies.point_maze import PointMazePolicy
 from grasp_planner.data.policies.push_t import PushTPolicy
+from grasp_planner.data.policies.wall import WallPolicy
 
 
 class Policy(Protocol):
@@ -21,5 +23,7 @@ class Policy(Protocol):
 
 
 POLICIES: dict[str, type[Policy]] = {
+    "point_maze": PointMazePolicy,
     "push_t": PushTPolicy,
+    "wall": WallPolicy,
 }

@@ -12,7 +12,7 @@ STEP_LOW, STEP_HIGH = 0.2, 1.8  # ... which is cut to this range
 class WallPolicy:
     """Walks on, turning a little at every step, whatever is in the way.
 
-    The first heading is uniform; then heading += von Mises(0, kappa 5), a turn of 0.49 rad in standard
+    The first heading is uniform; then heading += von Mises(0, kappa 5), a turn of 0.48 rad in standard
     deviation. A step's length is normal with mean 1 and width 0.4, drawn again while outside [0.2, 1.8]. The
     state is not looked at, so the dot keeps running into a wall for some steps, and slides along it.
 
