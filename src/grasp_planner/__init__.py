@@ -10,3 +10,27 @@ from grasp_planner.plans import Budget, Plan, Status, WarmStart
 from grasp_planner.problem import Dynamics, Markov, Problem
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "CEM",
+    "GD",
+    "GRASP",
+    "ICEM",
+    "MPPI",
+    "PLANNERS",
+    "Budget",
+    "Dynamics",
+    "GoalDistance",
+    "GraspPlannerError",
+    "LatCo",
+    "Markov",
+    "Objective",
+    "Plan",
+    "Planner",
+    "Problem",
+    "Progress",
+    "RandomShooting",
+    "Status",
+    "WarmStart",
+    "plan",
+]

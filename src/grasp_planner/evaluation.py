@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from grasp_planner.problem import Dynamics
 
 
-class BudgetSpent(Exception):  # noqa: N818  (a signal between the meter and the loop, never seen by a caller)
+class BudgetSpent(Exception):
     """The next model call would overrun the budget; ``reason`` says which part of it."""
 
     def __init__(self, reason: str) -> None:

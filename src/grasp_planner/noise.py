@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -61,9 +62,7 @@ class Noise:
     seeds: Int[Tensor, " b"]
 
     @classmethod
-    def of(
-        cls, seeds: int | Sequence[int] | Tensor | None, problems: int, device: torch.device | str = "cpu"
-    ) -> Noise:
+    def of(cls, seeds: int | Sequence[int] | Tensor | None, problems: int, device: torch.device | str = "cpu") -> Noise:
         """The streams for ``problems`` problems: from one seed for all, or one seed each; ``None`` means 0 for all.
 
         Problems that share a seed share their noise, whatever their place in the batch.
@@ -71,20 +70,14 @@ class Noise:
         Raises:
             GraspPlannerError: the number of seeds is not the number of problems, or they are not integers.
         """
-        if seeds is None:
-            seeds = 0
-        if isinstance(seeds, int):
-            seeds = [seeds] * problems
+        if isinstance(seeds, Tensor) and (seeds.is_floating_point() or seeds.is_complex()):
+            raise GraspPlannerError(f"seeds must be integers, got a tensor of {seeds.dtype}")
         if isinstance(seeds, Tensor):
-            if seeds.is_floating_point() or seeds.is_complex():
-                raise GraspPlannerError(f"seeds must be integers, got a tensor of {seeds.dtype}")
-            seeds = [seeds.item()] * problems if seeds.ndim == 0 else seeds.tolist()
-        try:
-            chosen = [_signed(int(seed)) for seed in seeds if int(seed) == seed]
-        except (TypeError, ValueError) as error:
-            raise GraspPlannerError(
-                f"seeds must be integers, one for all or one a problem, got {seeds!r}"
-            ) from error
+            seeds = seeds.tolist()
+        listed = [seeds or 0] * problems if seeds is None or isinstance(seeds, int) else list(seeds)
+        if not all(isinstance(seed, (int, numpy.integer)) for seed in listed):
+            raise GraspPlannerError(f"seeds must be integers, one for all or one a problem, got {seeds!r}")
+        chosen = [_signed(int(seed)) for seed in listed]
         if len(chosen) != problems:
             raise GraspPlannerError(
                 f"seeds: needed one integer for all problems or {problems} (one a problem), got {len(chosen)}"

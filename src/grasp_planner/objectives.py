@@ -19,9 +19,7 @@ from grasp_planner.errors import GraspPlannerError
 class Objective(Protocol):
     """Anything with these two methods. Both reduce the last axis only and accept any leading axes."""
 
-    def terminal(
-        self, states: Float[Tensor, "*batch s"], goal: Float[Tensor, "*batch s"]
-    ) -> Float[Tensor, "*batch"]:
+    def terminal(self, states: Float[Tensor, "*batch s"], goal: Float[Tensor, "*batch s"]) -> Float[Tensor, "*batch"]:
         """The cost phi(s_T, g) of ending in ``states``."""
         ...
 
@@ -72,9 +70,7 @@ class GoalDistance:
         if self.weights is not None:
             weights = torch.as_tensor(self.weights)
             if weights.ndim != 1 or not bool(torch.isfinite(weights).all()) or bool((weights < 0).any()):
-                raise GraspPlannerError(
-                    f"GoalDistance.weights must be (s,) finite numbers >= 0, got {self.weights!r}"
-                )
+                raise GraspPlannerError(f"GoalDistance.weights must be (s,) finite numbers >= 0, got {self.weights!r}")
 
     def terminal(self, states: Tensor, goal: Tensor) -> Tensor:
         """Sum over coordinates of w_i (s_i - g_i)^2."""

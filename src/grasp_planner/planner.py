@@ -166,7 +166,7 @@ def plan(
         return run.result(ended, WarmStart(run.best.actions, state, steps_before + run.steps))
 
 
-class _StopAsked(Exception):  # noqa: N818  (a signal, like StopIteration)
+class _StopAsked(Exception):
     """The callback returned True."""
 
 
@@ -182,19 +182,10 @@ def _first(problem: Problem, warm_start: WarmStart | Tensor | None) -> tuple[Ten
             f"warm_start must be Plan.warm_start or a tensor of actions, got {type(warm_start).__name__}"
         )
     actions, state, steps = warm_start
-    if (
-        actions.ndim != 3
-        or actions.shape[0] != shape[0]
-        or actions.shape[2] != shape[2]
-        or 0 in actions.shape
-    ):
-        raise GraspPlannerError(
-            f"warm_start must hold actions {shape} (any length t), got {tuple(actions.shape)}"
-        )
+    if actions.ndim != 3 or actions.shape[0] != shape[0] or actions.shape[2] != shape[2] or 0 in actions.shape:
+        raise GraspPlannerError(f"warm_start must hold actions {shape} (any length t), got {tuple(actions.shape)}")
     if not bool(torch.isfinite(actions).all()):
-        raise GraspPlannerError(
-            "warm_start must hold finite actions, got NaN or infinity: drop it and start afresh"
-        )
+        raise GraspPlannerError("warm_start must hold finite actions, got NaN or infinity: drop it and start afresh")
     actions = actions.detach().to(problem.start)[:, : problem.horizon]
     if actions.shape[1] < problem.horizon:
         tail = actions[:, -1:].expand(-1, problem.horizon - actions.shape[1], -1)
@@ -207,9 +198,7 @@ def _first(problem: Problem, warm_start: WarmStart | Tensor | None) -> tuple[Ten
 class _Run:
     """What the loop knows so far: the best plans, each problem's status, the trace."""
 
-    def __init__(
-        self, problem: Problem, planner: Planner, budget: Budget, meter: Meter, started: float
-    ) -> None:
+    def __init__(self, problem: Problem, planner: Planner, budget: Budget, meter: Meter, started: float) -> None:
         self.problem, self.planner, self.budget = problem, planner, budget
         self.meter, self.started = meter, started
         self.steps = 0

@@ -56,12 +56,8 @@ class Budget:
             raise GraspPlannerError("a Budget needs a limit: steps=, seconds= or transitions=")
         for name, kind in (("steps", int), ("seconds", (int, float)), ("transitions", int)):
             value = getattr(self, name)
-            if value is not None and (
-                isinstance(value, bool) or not isinstance(value, kind) or not value >= 0
-            ):
-                raise GraspPlannerError(
-                    f"Budget.{name} must be a number >= 0 (whole for steps), got {value!r}"
-                )
+            if value is not None and (isinstance(value, bool) or not isinstance(value, kind) or not value >= 0):
+                raise GraspPlannerError(f"Budget.{name} must be a number >= 0 (whole for steps), got {value!r}")
 
 
 class Scored(NamedTuple):

@@ -26,9 +26,7 @@ class Dynamics(Protocol):
 
     context: int
 
-    def __call__(
-        self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]
-    ) -> Float[Tensor, "n s"]:
+    def __call__(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n s"]:
         """The state that follows each window: rows are independent of each other."""
         ...
 
@@ -174,9 +172,7 @@ class Problem:
             window = torch.cat([window[:, 1:], next_state[:, None]], dim=1)
         return torch.stack(states, dim=1)
 
-    def predict(
-        self, states: Float[Tensor, "b t s"], actions: Float[Tensor, "b t a"]
-    ) -> Float[Tensor, "b t s"]:
+    def predict(self, states: Float[Tensor, "b t s"], actions: Float[Tensor, "b t a"]) -> Float[Tensor, "b t s"]:
         """One step from every given state s_0 .. s_{T-1}: one model call on b * t rows.
 
         Windows of ``context`` states are cut from the history followed by ``states``, so predicting along a
@@ -316,9 +312,7 @@ def _check(problem: Problem) -> None:
     if bool((problem.low == torch.inf).any()) or bool((problem.high == -torch.inf).any()):
         raise GraspPlannerError("bounds leave no action: low is +inf or high is -inf in some coordinate")
     if problem.scale is not None and not bool(((problem.scale > 0) & torch.isfinite(problem.scale)).all()):
-        raise GraspPlannerError(
-            f"scale must be finite and > 0 in every coordinate, got {problem.scale.tolist()}"
-        )
+        raise GraspPlannerError(f"scale must be finite and > 0 in every coordinate, got {problem.scale.tolist()}")
 
     if not isinstance(problem.objective, Objective):
         raise GraspPlannerError(

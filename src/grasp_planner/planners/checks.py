@@ -13,9 +13,7 @@ def at_least(planner: object, minimum: float, *names: str) -> None:
         value = getattr(planner, name)
         number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
         if not number or value < minimum:
-            raise GraspPlannerError(
-                f"{type(planner).__name__}.{name} must be a number >= {minimum}, got {value!r}"
-            )
+            raise GraspPlannerError(f"{type(planner).__name__}.{name} must be a number >= {minimum}, got {value!r}")
 
 
 def whole(planner: object, minimum: int, *names: str) -> None:
@@ -23,9 +21,7 @@ def whole(planner: object, minimum: int, *names: str) -> None:
     for name in names:
         value = getattr(planner, name)
         if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-            raise GraspPlannerError(
-                f"{type(planner).__name__}.{name} must be an integer >= {minimum}, got {value!r}"
-            )
+            raise GraspPlannerError(f"{type(planner).__name__}.{name} must be an integer >= {minimum}, got {value!r}")
 
 
 def one_of(planner: object, name: str, choices: tuple[str, ...]) -> None:

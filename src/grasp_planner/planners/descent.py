@@ -44,14 +44,10 @@ def descend(
     first = torch.lerp(gradient, moments.first, _BETA_1)
     second = torch.lerp(gradient.square(), moments.second, _BETA_2)
     size = (second / (1 - _BETA_2**count)).sqrt_().add_(_EPSILON)
-    return torch.addcdiv(variable, first, size, value=-rate / (1 - _BETA_1**count)), Moments(
-        first, second, count
-    )
+    return torch.addcdiv(variable, first, size, value=-rate / (1 - _BETA_1**count)), Moments(first, second, count)
 
 
-def with_gradients(
-    function: Callable[..., tuple[Tensor, Any]], *variables: Tensor
-) -> tuple[tuple[Tensor, ...], Any]:
+def with_gradients(function: Callable[..., tuple[Tensor, Any]], *variables: Tensor) -> tuple[tuple[Tensor, ...], Any]:
     """``function(*variables) -> (loss (rows,), by-product)``: gradients of the summed loss, and the by-product.
 
     Rows are independent, so the gradient of the sum is each row's own. Infinite entries become NaN: a step along one
@@ -73,9 +69,7 @@ def with_gradients(
             "RandomShooting with one that is not"
         )
     finite = [
-        torch.zeros_like(variable)
-        if gradient is None
-        else torch.where(torch.isfinite(gradient), gradient, torch.nan)
+        torch.zeros_like(variable) if gradient is None else torch.where(torch.isfinite(gradient), gradient, torch.nan)
         for variable, gradient in zip(variables, gradients, strict=True)
     ]
     return tuple(finite), by_product

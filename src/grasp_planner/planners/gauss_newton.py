@@ -68,14 +68,10 @@ def gauss_newton_step(
     to_goal = (states - problem.goal[:, None]) / unit
     on_actions = torch.full_like(actions, objective.effort)
     diagonal = torch.cat([on_states.flatten(1), on_actions.flatten(1)], dim=1)
-    gradient = gradient + torch.cat(
-        [(on_states * to_goal).flatten(1), (on_actions * actions).flatten(1)], dim=1
-    )
+    gradient = gradient + torch.cat([(on_states * to_goal).flatten(1), (on_actions * actions).flatten(1)], dim=1)
     normal = normal + torch.diag_embed(diagonal + damping)
 
-    move, _ = torch.linalg.solve_ex(
-        normal, -gradient
-    )  # a singular or non-finite row stays in its own problem
+    move, _ = torch.linalg.solve_ex(normal, -gradient)  # a singular or non-finite row stays in its own problem
     state_move, action_move = move.split([horizon * latent, actions[0].numel()], dim=1)
     return (
         states + state_move.reshape(states.shape) * unit,
@@ -97,18 +93,12 @@ def _linearised(problem: Problem, states: Tensor, actions: Tensor) -> tuple[Tens
     for v in range(latent):
         pick = torch.zeros_like(predicted)
         pick[:, v] = 1.0
-        by_state, by_action = torch.autograd.grad(
-            predicted, (windows, blocks), pick, retain_graph=v + 1 < latent
-        )
-        by_state = (
-            by_state.reshape(batch, horizon, context, latent) * (unit / unit[:, v : v + 1])[:, None, None]
-        )
+        by_state, by_action = torch.autograd.grad(predicted, (windows, blocks), pick, retain_graph=v + 1 < latent)
+        by_state = by_state.reshape(batch, horizon, context, latent) * (unit / unit[:, v : v + 1])[:, None, None]
         by_action = by_action.reshape(batch, horizon, context, -1) / unit[:, v, None, None, None]
         for t in range(horizon):
             for place in range(context):
-                column = (
-                    t - context + 1 + place
-                )  # the window's states are s_{t-h+1} .. s_t; s_0 and older are data
+                column = t - context + 1 + place  # the window's states are s_{t-h+1} .. s_t; s_0 and older are data
                 if column >= 1:
                     to_states[:, t, v, column - 1] = by_state[:, t, place]
                 if column >= 0:

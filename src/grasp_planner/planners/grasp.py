@@ -175,9 +175,7 @@ class GRASP:
     def synchronise(self, problem: Problem, state: GRASPState, noise: Noise) -> GRASPState:
         """J steps of the serial planner on the true rollout of every particle."""
         many = problem.repeat(self.particles)
-        synced = (
-            score(many, state.actions) if self.sync is None else self._serial(many, state, self.sync, noise)
-        )
+        synced = score(many, state.actions) if self.sync is None else self._serial(many, state, self.sync, noise)
         best, leader = best_candidate(synced, self.particles)
         return GRASPState(
             synced.states[:, :-1] if self.reset_states else state.states,

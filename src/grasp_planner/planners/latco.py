@@ -104,9 +104,7 @@ class LatCo:
         states = torch.cat([straight_line(problem, self.initial_noise, noise), problem.goal[:, None]], dim=1)
         multipliers = torch.full_like(actions[:, :, 0], self.multiplier)
         defects = torch.full_like(multipliers, torch.inf)
-        return LatCoState(
-            states, actions, multipliers, Moments.zeros(states), Moments.zeros(actions), defects, 0, None
-        )
+        return LatCoState(states, actions, multipliers, Moments.zeros(states), Moments.zeros(actions), defects, 0, None)
 
     def step(self, problem: Problem, state: LatCoState, noise: Noise) -> LatCoState:
         """One move of states and actions, a dual update and a true rollout when they are due."""
@@ -131,9 +129,7 @@ class LatCo:
         scaled = state.states / unit
         (to_actions, to_states), squared = with_gradients(lagrangian, state.actions, scaled)
         scaled, state_moments = descend("adam", self.state_lr, scaled, to_states, state.state_moments)
-        actions, action_moments = descend(
-            "adam", self.action_lr, state.actions, to_actions, state.action_moments
-        )
+        actions, action_moments = descend("adam", self.action_lr, state.actions, to_actions, state.action_moments)
         return state._replace(
             states=scaled * unit,
             actions=problem.clamp(actions),

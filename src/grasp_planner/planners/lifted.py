@@ -12,10 +12,7 @@ from grasp_planner.problem import Problem
 
 def straight_line(problem: Problem, std: float, noise: Noise) -> Float[Tensor, "b t_less_1 s"]:
     """s_1 .. s_{T-1} on the line from s_0 to g, plus normal noise of ``std`` in units of the problem's scale."""
-    share = (
-        torch.arange(1, problem.horizon, dtype=problem.start.dtype, device=problem.start.device)
-        / problem.horizon
-    )
+    share = torch.arange(1, problem.horizon, dtype=problem.start.dtype, device=problem.start.device) / problem.horizon
     states = torch.lerp(problem.start[:, None], problem.goal[:, None], share[:, None])
     if std > 0:
         states = states + std * problem.unit[:, None] * noise.normal(tuple(states.shape[1:]), states.dtype)
