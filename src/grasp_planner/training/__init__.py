@@ -1,1 +1,7 @@
-"""training."""
+"""Training world models: one loop, recipes, checkpoints that resume to the bit."""
+
+from grasp_planner.training.engine import Engine, FabricEngine, SingleDevice
+from grasp_planner.training.loop import Training, train
+from grasp_planner.training.recipes import RECIPES, Phase, Recipe, recipe
+
+__all__ = ["Engine", "FabricEngine", "Phase", "RECIPES", "Recipe", "SingleDevice", "Training", "recipe", "train"]

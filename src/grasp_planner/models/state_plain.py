@@ -1,0 +1,82 @@
+"""Dynamics of any state vector: standardised coordinates, a linear part and a network for the rest."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from grasp_planner.models.mlp import MLP, waves
+
+SMALL = 1e-6
+
+
+class PlainDynamics(nn.Module):
+    """The latent is the standardised state, and a step adds a linear part and a network's correction.
+
+        z = (state - mean) / std,    z' = z + L [z, u, 1] + change * MLP([z, u, waves(z)])
+
+    L is fitted to the training data in closed form, so that dynamics which are linear are exact from the start;
+    ``change`` is what L leaves over, per coordinate.
+
+    Args:
+        state_size: numbers in the environment's state.
+        action_size: numbers in the (normalised) action of one step.
+        width: units in a hidden layer.
+        depth: hidden layers.
+        octaves: see ``mlp.waves``, of the latent.
+    """
+
+    mean: Tensor
+    std: Tensor
+    linear: Tensor
+    change: Tensor
+
+    def __init__(self, state_size: int, action_size: int, width: int, depth: int, octaves: int) -> None:
+        super().__init__()
+        self.latent_size = state_size
+        self.action_size = action_size
+        self.scale = (1.0,) * state_size
+        self.goal_weights = (1.0,) * state_size
+        self.octaves = octaves
+        self.network = MLP(state_size * (1 + 2 * octaves) + action_size, state_size, width, depth)
+        self.register_buffer("mean", torch.zeros(state_size))
+        self.register_buffer("std", torch.ones(state_size))
+        self.register_buffer("linear", torch.zeros(state_size + action_size + 1, state_size))
+        self.register_buffer("change", torch.ones(state_size))
+
+    def encode(self, state: Float[Tensor, "*batch state"]) -> Float[Tensor, "*batch s"]:
+        """Standardised coordinates."""
+        return (state - self.mean) / self.std
+
+    def decode(self, latent: Float[Tensor, "*batch s"]) -> Float[Tensor, "*batch state"]:
+        """The inverse of ``encode``."""
+        return latent * self.std + self.mean
+
+    def step(self, latent: Float[Tensor, "n s"], action: Float[Tensor, "n a"]) -> Float[Tensor, "n s"]:
+        """The latent one step later."""
+        both = torch.cat([latent, action], dim=-1)
+        correction = self.network(torch.cat([both, waves(latent, self.octaves)], dim=-1))
+        return latent + both @ self.linear[:-1] + self.linear[-1] + self.change * correction
+
+    @torch.no_grad()
+    def fit(self, states: Float[Tensor, "n k_plus_1 state"], actions: Float[Tensor, "n a"]) -> None:
+        """Set mean, std and the linear part from steps of the training data.
+
+        Args:
+            states: in the environment's units; only the first and the last of each row count.
+            actions: the normalised actions between them.
+        """
+        ends = states[:, [0, -1]].double()
+        self.mean.copy_(ends.flatten(0, 1).mean(0))
+        self.std.copy_(ends.flatten(0, 1).std(0).clamp(min=SMALL))
+        before, after = self.encode(ends).unbind(1)
+        inputs = torch.cat([before, actions.double(), torch.ones_like(before[:, :1])], dim=-1)
+        solution = least_squares(inputs, after - before)
+        self.linear.copy_(solution)
+        self.change.copy_((after - before - inputs @ solution).std(0).clamp(min=SMALL))
+
+
+def least_squares(inputs: Float[Tensor, "n i"], outputs: Float[Tensor, "n o"]) -> Float[Tensor, "i o"]:
+    """The matrix M of least |inputs M - outputs|, of least norm where inputs are dependent."""
+    return torch.linalg.pinv(inputs.mT @ inputs, hermitian=True, rtol=1e-12) @ (inputs.mT @ outputs)

@@ -1,0 +1,74 @@
+"""Logs of a training: CSV always, TensorBoard where asked for."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from grasp_planner.errors import missing_extra
+from grasp_planner.models.files import write_atomically
+
+
+class CSVLog:
+    """Rows with a ``step``, appended to a file and flushed at once.
+
+    A resumed training goes on after its last checkpoint, so rows of later steps are dropped first: the file is
+    then the one that an uninterrupted training writes.
+
+    Args:
+        path: the file.
+        step: rows after this step are dropped; 0 starts anew.
+    """
+
+    def __init__(self, path: Path, step: int) -> None:
+        self.path = path
+        kept: list[dict[str, str]] = []
+        if step > 0 and path.is_file():
+            with path.open(newline="", encoding="utf-8") as file:
+                kept = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
+        self.rows = len(kept)
+        write_atomically(path, lambda temporary: _write(temporary, kept))
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Append a row; the first one decides the columns."""
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=list(row))
+            if self.rows == 0:
+                writer.writeheader()
+            writer.writerow(row)
+        self.rows += 1
+
+
+class TensorBoard:
+    """The same numbers for TensorBoard.
+
+    Raises:
+        MissingExtraError: tensorboard is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise missing_extra("tensorboard", "train", "the TensorBoard log") from error
+        self._writer = SummaryWriter(folder)
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Every number of a row as a scalar."""
+        for name, value in row.items():
+            if name != "step":
+                self._writer.add_scalar(name, value, row["step"])
+
+    def close(self) -> None:
+        """Flush and close the files."""
+        self._writer.close()
+
+
+def _write(path: Path, rows: list[dict[str, str]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        if rows:
+            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)

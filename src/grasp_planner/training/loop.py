@@ -1,0 +1,277 @@
+"""The training loop: one for every kind of model."""
+
+from __future__ import annotations
+
+import copy
+import platform
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import closing, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from grasp_planner.data import Episodes, Windows, split
+from grasp_planner.data.progress import progress_bar
+from grasp_planner.errors import GraspPlannerError
+from grasp_planner.models.files import make_folder, write_json
+from grasp_planner.training.checkpoints import STATE_FILE, load_state, save_state
+from grasp_planner.training.engine import Engine, SingleDevice
+from grasp_planner.training.learner import Learner
+from grasp_planner.training.logs import CSVLog, TensorBoard
+from grasp_planner.training.recipes import Recipe, build_learner
+from grasp_planner.training.validation import health, open_loop_errors, to_tensors
+
+SUMMARY_FILE = "training.json"
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training came to.
+
+    Attributes:
+        folder: holds ``config.json``, ``model.safetensors`` (the averaged weights), ``training.json``, the logs
+            ``log.csv`` and ``validation.csv``, and the state that ``resume`` needs.
+        steps: optimiser steps done.
+        seconds: wall-clock over all parts of the training.
+        errors: open-loop errors on held-out episodes: name -> horizon -> mean, median, p90.
+        collapsed: whether the latent no longer tells states apart.
+    """
+
+    folder: Path
+    steps: int
+    seconds: float
+    errors: dict[str, dict[str, dict[str, float]]]
+    collapsed: bool
+
+
+def train(
+    recipe: Recipe,
+    data: str | Path | Episodes,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    device: str | torch.device = "cpu",
+    engine: Engine | None = None,
+    progress: bool = True,
+    tensorboard: bool = False,
+    log_every: int = 100,
+    validate_every: int = 2000,
+    checkpoint_every: int = 1000,
+    callback: Callable[[int, dict[str, float]], None] | None = None,
+) -> Training:
+    """Train a model by a recipe and save it in a folder.
+
+    A batch is drawn, with replacement, from a random stream that depends on the seed, the process and the step
+    alone; so a training that was killed and resumed goes on exactly as if nothing had happened (to the bit on a CPU).
+
+    Args:
+        recipe: what to do; see ``recipes.RECIPES``.
+        data: a data set's folder, or ``Episodes`` in memory.
+        out: the folder for everything that is written.
+        resume: go on from the last checkpoint in ``out``.
+        device: where to train; ignored with an ``engine``.
+        engine: several devices, see ``engine.FabricEngine``.
+        progress: show a bar.
+        tensorboard: log for TensorBoard, too, in ``out/tensorboard``.
+        log_every: steps between rows of ``log.csv``.
+        validate_every: steps between validations.
+        checkpoint_every: steps between checkpoints.
+        callback: called with the step and its validation errors (``block_px_25_mean`` and the like).
+
+    Raises:
+        GraspPlannerError: the data do not suit the recipe, ``out`` cannot be written, it holds another training, or
+            the loss is no longer finite.
+    """
+    engine = SingleDevice(device, recipe.precision) if engine is None else engine
+    folder = make_folder(Path(out))
+    if not resume and (folder / STATE_FILE).exists():
+        raise GraspPlannerError(f"{folder} already holds a training: resume it (resume=True), or give another folder")
+    run = _Run.begin(recipe, data, folder, engine, resume)
+    first_step, earlier, begun = run.step, run.seconds, time.monotonic()
+    writes = engine.rank == 0
+    log = CSVLog(folder / "log.csv", first_step) if writes else None
+    validation = CSVLog(folder / "validation.csv", first_step) if writes else None
+    board = TensorBoard(folder / "tensorboard") if tensorboard and writes else None
+
+    bar = progress_bar(folder.name, recipe.steps, done=first_step, show=progress and writes)
+    with bar as advance, closing(board) if board is not None else nullcontext():
+        while run.step < recipe.steps:
+            row = run.advance()
+            advance(1)
+            run.seconds = earlier + time.monotonic() - begun
+            last = run.step == recipe.steps
+            if log is not None and (last or run.step % log_every == 0):
+                numbers = {"step": run.step, "seconds": round(run.seconds, 1), **row()}
+                log.write(numbers)
+                if board is not None:
+                    board.write(numbers)
+            if validation is not None and (last or run.step % validate_every == 0):
+                errors = run.validate()
+                validation.write({"step": run.step, **errors})
+                if board is not None:
+                    board.write({"step": run.step, **errors})
+                if callback is not None:
+                    callback(run.step, errors)
+            if writes and (last or run.step % checkpoint_every == 0):
+                run.save()
+    return run.finish()
+
+
+@dataclass
+class _Run:
+    """A training between two steps."""
+
+    recipe: Recipe
+    folder: Path
+    engine: Engine
+    held_out: Episodes
+    windows: dict[int, Windows]
+    learner: Learner
+    wrapped: Any
+    average: nn.Module
+    optimiser: torch.optim.Optimizer
+    summary: dict[str, Any]
+    step: int = 0
+    seconds: float = 0.0
+
+    @classmethod
+    def begin(cls, recipe: Recipe, data: str | Path | Episodes, folder: Path, engine: Engine, resume: bool) -> _Run:
+        state = load_state(folder, recipe.as_dict()) if resume else None
+        episodes = _episodes(data)
+        training, held_out = split(episodes, recipe.validation, recipe.seed)
+        learner = build_learner(recipe)
+        windows = {}
+        for phase in recipe.phases:
+            cut = learner.cut(phase.unroll)
+            windows[phase.unroll] = Windows(training, cut.history, cut.future, cut.frameskip, cut.keys)
+        learner.prepare(training, recipe.seed)
+        average = copy.deepcopy(learner.model)
+        summary = {
+            "recipe": recipe.as_dict(),
+            "data": {
+                "source": None if episodes.source is None else episodes.source.name,
+                "episodes": len(training),
+                "held_out_episodes": len(held_out),
+                "environment_steps": training.steps * training.frameskip,
+            },
+            "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
+        }
+        learner.to(engine.device)  # type: ignore[attr-defined]
+        average.to(engine.device).requires_grad_(False)
+        optimiser = torch.optim.AdamW(
+            learner.model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+        )
+        run = cls(recipe, folder, engine, held_out, windows, learner, learner, average, optimiser, summary)
+        if state is not None:
+            learner.model.load_state_dict(state["model"])
+            average.load_state_dict(state["average"])
+            optimiser.load_state_dict(state["optimiser"])
+            run.step, run.seconds = state["step"], state["seconds"]
+        run.wrapped, run.optimiser = engine.setup(learner, optimiser)  # type: ignore[arg-type]
+        return run
+
+    def advance(self) -> Callable[[], dict[str, float]]:
+        """One optimiser step; the function returned gives what there is to log."""
+        recipe, engine, step = self.recipe, self.engine, self.step
+        phase = recipe.phase(step)
+        generator = torch.Generator()
+        seeds = np.random.SeedSequence([recipe.seed, engine.rank, step])
+        generator.manual_seed(int(seeds.generate_state(1, np.uint64)[0] >> np.uint64(1)))
+        windows = self.windows[phase.unroll]
+        size = max(1, phase.batch // engine.processes)
+        chosen = torch.randint(len(windows), (size,), generator=generator).numpy()
+        batch = to_tensors(windows[chosen], engine.device)
+
+        rate = recipe.rate(step)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.zero_grad(set_to_none=True)
+        with engine.precision():
+            loss = self.wrapped(batch, generator)
+        engine.backward(loss)
+        loss = loss.detach()
+        parameters = list(self.learner.model.parameters())
+        norm = nn.utils.clip_grad_norm_(parameters, recipe.clip)
+        self.optimiser.step()
+        # A young average forgets quickly, so that it is not held back by the first weights.
+        kept = min(recipe.average, (step + 1) / (step + 10))
+        with torch.no_grad():
+            for averaged, parameter in zip(self.average.parameters(), parameters, strict=True):
+                averaged.lerp_(parameter, 1 - kept)
+        self.step += 1
+
+        def row() -> dict[str, float]:
+            numbers = {"loss": float(loss), "gradient_norm": float(norm), "learning_rate": rate}
+            if not np.isfinite([numbers["loss"], numbers["gradient_norm"]]).all():
+                raise GraspPlannerError(
+                    f"the loss is no longer finite at step {step} (loss {numbers['loss']}): look for NaN in the data, "
+                    f"or lower learning_rate ({recipe.learning_rate}); the last checkpoint is in {self.folder}"
+                )
+            return {**numbers, "unroll": phase.unroll}
+
+        return row
+
+    def errors(self) -> dict[str, dict[str, dict[str, float]]]:
+        return open_loop_errors(
+            self.learner, self.average, self.held_out, self.recipe.horizons, device=self.engine.device
+        )
+
+    def validate(self) -> dict[str, float]:
+        flat = {
+            f"{name}_{horizon}_{statistic}": value
+            for name, horizons in self.errors().items()
+            for horizon, statistics in horizons.items()
+            for statistic, value in statistics.items()
+        }
+        measured = self.health()
+        return flat | {"latent_std_min": measured.latent_std_min, "effective_rank": measured.effective_rank}
+
+    def health(self) -> Any:
+        return health(self.learner, self.average, self.held_out, max(self.recipe.horizons), device=self.engine.device)
+
+    def save(self) -> None:
+        """A checkpoint: the averaged model, and all that resuming needs."""
+        if not all(bool(parameter.isfinite().all()) for parameter in self.learner.model.parameters()):
+            raise GraspPlannerError(
+                f"weights are no longer finite at step {self.step}: lower learning_rate; the last good checkpoint "
+                f"is in {self.folder}"
+            )
+        self.average.save_pretrained(self.folder)  # type: ignore[operator]
+        state = {
+            "recipe": self.recipe.as_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "model": self.learner.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+        save_state(self.folder, state)
+
+    def finish(self) -> Training:
+        errors, measured = self.errors(), self.health()
+        if measured.collapsed:
+            warnings.warn(
+                f"the latent has collapsed (smallest standard deviation {measured.latent_std_min:.2g} of its scale, "
+                f"effective rank {measured.effective_rank:.2f}): it no longer tells states apart",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        if self.engine.rank == 0:
+            outcome = {"steps": self.step, "seconds": round(self.seconds, 1), "errors": errors}
+            collapse = {"collapsed": measured.collapsed}
+            write_json(self.folder / SUMMARY_FILE, self.summary | outcome | collapse)
+        return Training(self.folder, self.step, self.seconds, errors, measured.collapsed)
+
+
+def _episodes(data: str | Path | Episodes) -> Episodes:
+    if isinstance(data, Episodes):
+        return data
+    from grasp_planner.data.reading import read
+
+    return read(data, keys=("state",))

@@ -1,0 +1,148 @@
+"""Recipes: everything that decides what comes out of a training, as frozen values."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from grasp_planner.errors import GraspPlannerError, unknown_name
+from grasp_planner.models.state import StateModelConfig
+from grasp_planner.training.state_learner import StateLearner
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of the training.
+
+    Args:
+        share: its share of all steps; the shares of a recipe add up to 1.
+        unroll: environment steps that the model predicts in a row, fed its own predictions, before the loss.
+        batch: windows in a batch.
+    """
+
+    share: float
+    unroll: int
+    batch: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1 or self.unroll < 1 or self.batch < 1:
+            raise GraspPlannerError(f"a phase needs 0 < share <= 1, unroll >= 1 and batch >= 1, got {self}")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained.
+
+    Args:
+        model: what is built.
+        steps: optimiser steps.
+        phases: what a batch is, one after the other.
+        learning_rate: its maximum; linear warm-up, then a cosine to zero.
+        warmup: share of the steps that the learning rate rises for.
+        weight_decay: AdamW's.
+        clip: largest norm of the gradient.
+        average: decay per step of the running average of the weights, which is what gets saved.
+        tolerance: error below which the loss is quadratic and above which it is linear, in units of ``scale``.
+        symmetry: transformations of the data that the task allows, see ``training.symmetry``; ``None``: as it is.
+        validation: share of the episodes that is held out.
+        horizons: environment steps after which the open-loop error is measured.
+        seed: of the weights, the split, and the order of the data.
+        precision: ``"float32"``, or ``"bfloat16"`` for mixed precision (pays on GPUs with large models).
+    """
+
+    model: StateModelConfig
+    steps: int
+    phases: tuple[Phase, ...]
+    learning_rate: float = 2e-3
+    warmup: float = 0.02
+    weight_decay: float = 1e-4
+    clip: float = 1.0
+    average: float = 0.999
+    tolerance: float = 0.05
+    symmetry: str | None = None
+    validation: float = 0.05
+    horizons: tuple[int, ...] = (5, 25, 50)
+    seed: int = 0
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or not self.phases:
+            raise GraspPlannerError(f"a recipe needs steps >= 1 and at least one phase, got {self}")
+        if not math.isclose(sum(phase.share for phase in self.phases), 1.0, abs_tol=1e-6):
+            raise GraspPlannerError(
+                f"the shares of a recipe's phases must add up to 1, got {[phase.share for phase in self.phases]}"
+            )
+        if self.precision not in ("float32", "bfloat16"):
+            raise GraspPlannerError(f"precision must be 'float32' or 'bfloat16', got {self.precision!r}")
+        stride = self.model.frameskip // self.model.substeps
+        if bad := [phase.unroll for phase in self.phases if phase.unroll % stride]:
+            raise GraspPlannerError(
+                f"unrolls must be multiples of {stride}, the environment steps in one step of the network, got {bad}"
+            )
+        if bad := [h for h in self.horizons if h < 1 or h % self.model.frameskip]:
+            raise GraspPlannerError(f"horizons must be multiples of frameskip {self.model.frameskip}, got {bad}")
+
+    def phase(self, step: int) -> Phase:
+        """The phase that a step belongs to."""
+        end = 0.0
+        for phase in self.phases:
+            end += phase.share
+            if step < round(end * self.steps):
+                return phase
+        return self.phases[-1]
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step: linear warm-up, then a cosine to zero."""
+        warmup = max(1, round(self.warmup * self.steps))
+        if step < warmup:
+            return self.learning_rate * (step + 1) / warmup
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, self.steps - warmup)))
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return asdict(self)
+
+
+def recipe(name: str) -> Recipe:
+    """A recipe by its name.
+
+    Raises:
+        GraspPlannerError: there is none of that name.
+
+    >>> recipe("pusht-state").model.features
+    'push_t'
+    """
+    if name not in RECIPES:
+        raise unknown_name("recipe", name, RECIPES)
+    return RECIPES[name]
+
+
+RECIPES: dict[str, Recipe] = {
+    "pusht-state": Recipe(
+        model=StateModelConfig(state_size=7, action_size=2, features="push_t", width=128, depth=3),
+        steps=40_000,
+        phases=(Phase(0.5, 1, 2048), Phase(0.3, 5, 512), Phase(0.2, 25, 128)),
+        symmetry="push_t",
+        horizons=(5, 25, 50, 80),
+    ),
+    "wall-state": Recipe(
+        model=StateModelConfig(state_size=2, action_size=2),
+        steps=10_000,
+        phases=(Phase(0.5, 1, 1024), Phase(0.5, 5, 512)),
+    ),
+    "pointmaze-state": Recipe(
+        model=StateModelConfig(state_size=4, action_size=2, goal_weights=(1.0, 1.0, 0.0, 0.0)),
+        steps=10_000,
+        phases=(Phase(0.5, 1, 1024), Phase(0.5, 5, 512)),
+    ),
+}
+
+
+def build_learner(recipe: Recipe) -> StateLearner:
+    """The model of a recipe, freshly initialised from its seed, with its loss; the global random state stays."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        return StateLearner(recipe.model, recipe.symmetry, recipe.tolerance)

@@ -1,0 +1,121 @@
+"""How a ``StateModel`` learns: predictions fed to itself over many steps, compared with what happened."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from grasp_planner.data import Episodes, Windows
+from grasp_planner.errors import GraspPlannerError, unknown_name
+from grasp_planner.models.state import StateModel, StateModelConfig
+from grasp_planner.training.learner import Batch, Cut
+from grasp_planner.training.losses import path_loss
+from grasp_planner.training.symmetry import SYMMETRIES
+
+FITTED_WINDOWS = 100_000
+COVERED = 0.999  # share of the data's actions, per coordinate, that lie within the bounds of a model
+
+
+class StateLearner(nn.Module):
+    """A ``StateModel`` and its loss.
+
+    The loss is the distance between the predicted and the observed path, at every network evaluation of an unroll
+    (see ``losses.path_loss``); gradients flow through the whole unroll.
+
+    Args:
+        config: of the model.
+        symmetry: name in ``symmetry.SYMMETRIES``, or ``None``.
+        tolerance: see ``losses.pseudo_huber``.
+    """
+
+    def __init__(self, config: StateModelConfig, symmetry: str | None, tolerance: float) -> None:
+        super().__init__()
+        if symmetry is not None and symmetry not in SYMMETRIES:
+            raise unknown_name("symmetry", symmetry, SYMMETRIES)
+        self.model = StateModel(config)
+        self.symmetry = None if symmetry is None else SYMMETRIES[symmetry]
+        self.tolerance = tolerance
+        self.stride = config.frameskip // config.substeps  # environment steps in one step of the network
+
+    def cut(self, unroll: int) -> Cut:
+        """Windows that hold every environment step, whatever the frameskip of the model."""
+        return Cut(history=1, future=unroll, frameskip=1, keys=("state",))
+
+    def prepare(self, episodes: Episodes, seed: int) -> None:
+        """Action statistics and bounds from the training data, and the closed-form parts of the dynamics.
+
+        With a symmetry, the mirror images of an action count as data too: mean 0, one deviation, bounds +-.
+
+        Raises:
+            GraspPlannerError: states or actions of the data have other sizes than those of the model.
+        """
+        model, config = self.model, self.model.config
+        state_size = episodes.array("state").shape[-1]
+        if (state_size, episodes.action_dim) != (config.state_size, config.action_size):
+            raise GraspPlannerError(
+                f"the model needs states of size {config.state_size} and actions of size {config.action_size}, "
+                f"the data have {state_size} and {episodes.action_dim}"
+            )
+        windows = Windows(episodes, history=1, future=self.stride, frameskip=1, keys=("state",))
+        count = min(FITTED_WINDOWS, len(windows))
+        drawn = windows[np.random.default_rng(seed).choice(len(windows), count, replace=False)]
+        actions = torch.as_tensor(drawn["actions"], dtype=torch.float64)
+        every = actions.flatten(0, 1)
+        low, high = every.quantile(1 - COVERED, dim=0), every.quantile(COVERED, dim=0)
+        mean, std = every.mean(0), every.std(0).clamp(min=1e-6)
+        if self.symmetry is not None:
+            high = every.abs().flatten().quantile(COVERED).expand_as(high)
+            low, mean, std = -high, torch.zeros_like(mean), every.square().mean().sqrt().expand_as(std)
+        model.action_mean.copy_(mean)
+        model.action_std.copy_(std)
+        model.low.copy_(((low - mean) / std).repeat(config.frameskip))
+        model.high.copy_(((high - mean) / std).repeat(config.frameskip))
+        normalised = ((actions - model.action_mean) / model.action_std).flatten(1)
+        model.dynamics.fit(torch.as_tensor(drawn["state"], dtype=torch.float64), normalised)
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """The loss of windows ``"state"`` (n, t + 1, state) and ``"actions"`` (n, t, e), every environment step."""
+        states, actions = batch["state"], batch["actions"]
+        if self.symmetry is not None:
+            states, actions = self.symmetry(states, actions, generator)
+        latents = self.model.encode({"state": states})
+        predicted = self.model.path(latents[:, 0], self.model.model_actions(actions))
+        return path_loss(predicted, latents[:, self.stride :: self.stride], self.model.scale, self.tolerance)
+
+    @torch.no_grad()
+    def errors(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Open-loop errors after each model step, in the environment's units."""
+        assert isinstance(model, StateModel)
+        states, skip = batch["state"], model.frameskip
+        latents = model.encode({"state": states[:, :1]})[:, 0]
+        predicted = model.path(latents, model.model_actions(batch["actions"]))
+        predicted = model.decode_state(predicted[:, model.config.substeps - 1 :: model.config.substeps])
+        target = states[:, skip::skip]
+        if model.config.features == "push_t":
+            return push_t_errors(predicted, target)
+        return {f"state_{i}": (predicted - target)[..., i].abs() for i in range(target.shape[-1])}
+
+    @torch.no_grad()
+    def latents(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Latents of the first observations, and their scale."""
+        assert isinstance(model, StateModel)
+        return model.encode({"state": batch["state"][:, :1]})[:, 0], model.scale
+
+
+def push_t_errors(predicted: Tensor, target: Tensor) -> dict[str, Tensor]:
+    """Errors of Push-T states (..., 7): pusher and block in px, the block's angle in degrees.
+
+    >>> import torch
+    >>> one = torch.tensor([0.0, 0, 3, 4, 6.2, 0, 0])
+    >>> {name: round(float(value), 2) for name, value in push_t_errors(one, torch.zeros(7)).items()}
+    {'pusher_px': 0.0, 'block_px': 5.0, 'angle_deg': 4.77}
+    """
+    turn = (predicted[..., 4] - target[..., 4] + math.pi) % (2 * math.pi) - math.pi
+    return {
+        "pusher_px": (predicted[..., :2] - target[..., :2]).norm(dim=-1),
+        "block_px": (predicted[..., 2:4] - target[..., 2:4]).norm(dim=-1),
+        "angle_deg": turn.abs().rad2deg(),
+    }

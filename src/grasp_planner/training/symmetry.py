@@ -1,0 +1,47 @@
+"""Transformations under which the dynamics of a task are the same: what makes each datum count several times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from grasp_planner.models.state_push_t import CENTRE
+
+Symmetry = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+
+
+def push_t(
+    states: Float[Tensor, "n t 7"], actions: Float[Tensor, "n t_less_1 2"], generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Each window turned by a random quarter turn about the middle of the walls and mirrored half of the time.
+
+    The walls of Push-T are a square, and the T is its own mirror image: mirroring x sends theta to -theta.
+
+    >>> import torch
+    >>> states, actions = torch.rand(3, 2, 7), torch.rand(3, 1, 2)
+    >>> turned, _ = push_t(states, actions, torch.Generator().manual_seed(0))
+    >>> distance = lambda s: (s[..., :2] - s[..., 2:4]).norm(dim=-1)
+    >>> torch.allclose(distance(turned), distance(states), atol=1e-4)
+    True
+    """
+    rows, device = states.shape[0], generator.device
+    quarter = torch.randint(4, (rows,), generator=generator, device=device).to(states)
+    mirror = (torch.randint(2, (rows,), generator=generator, device=device) * 2 - 1).to(states)
+    turn = quarter * (torch.pi / 2)
+    cos, sin = turn.cos().round(), turn.sin().round()
+    # Mirror x first, then turn: rows of the matrix act on column vectors (x, y).
+    matrix = torch.stack([cos * mirror, -sin, sin * mirror, cos], dim=-1).reshape(rows, 1, 2, 2)
+
+    def turned(vectors: Tensor) -> Tensor:
+        return (matrix @ vectors.unsqueeze(-1)).squeeze(-1)
+
+    position, block, angle, velocity = states.split((2, 2, 1, 2), dim=-1)
+    angle = angle * mirror[:, None, None] + turn[:, None, None]
+    parts = [turned(position - CENTRE) + CENTRE, turned(block - CENTRE) + CENTRE, angle, turned(velocity)]
+    return torch.cat(parts, dim=-1), turned(actions)
+
+
+SYMMETRIES: dict[str, Symmetry] = {"push_t": push_t}
