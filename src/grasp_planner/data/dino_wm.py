@@ -91,9 +91,7 @@ class _Unpickler(pickle.Unpickler):
 def _episodes(root: Path) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
     states = _tensor(root / "states.pth")
     if states.ndim != 3 or 0 in states.shape:
-        raise broken(
-            root / "states.pth", f"needed states of shape (episodes, steps, state), got {states.shape}"
-        )
+        raise broken(root / "states.pth", f"needed states of shape (episodes, steps, state), got {states.shape}")
     lengths = _lengths(root, states.shape)
     relative = (root / "rel_actions.pth").exists()
     actions = _fitting(root / ("rel_actions.pth" if relative else "actions.pth"), states, rank=3)
@@ -128,8 +126,7 @@ def _lengths(root: Path, shape: tuple[int, ...]) -> np.ndarray:
     if len(wrong):
         raise broken(
             file,
-            f"episode {wrong[0]} has the length {lengths[wrong[0]]}, needed 2 to {shape[1]}, the steps in "
-            f"states.pth",
+            f"episode {wrong[0]} has the length {lengths[wrong[0]]}, needed 2 to {shape[1]}, the steps in states.pth",
         )
     return lengths
 

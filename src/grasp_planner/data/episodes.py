@@ -71,9 +71,7 @@ class Episodes:
         keys = list(observations[0])
         for i, (seen, done) in enumerate(zip(observations, actions)):
             if sorted(seen) != sorted(keys):
-                raise GraspPlannerError(
-                    f"episode {i} has the keys {sorted(seen)}, episode 0 has {sorted(keys)}"
-                )
+                raise GraspPlannerError(f"episode {i} has the keys {sorted(seen)}, episode 0 has {sorted(keys)}")
             for key in keys:
                 if len(seen[key]) != len(done) + 1:
                     raise GraspPlannerError(
@@ -112,8 +110,7 @@ class Episodes:
         for key, array in {**observations, "actions": actions}.items():
             if len(array) != needed[key]:
                 raise GraspPlannerError(
-                    f"{len(lengths)} episodes with {steps} actions need {needed[key]} rows of {key!r}, "
-                    f"got {len(array)}"
+                    f"{len(lengths)} episodes with {steps} actions need {needed[key]} rows of {key!r}, got {len(array)}"
                 )
         if frameskip < 1 or actions.ndim != 2 or actions.shape[1] % frameskip:
             raise GraspPlannerError(

@@ -55,9 +55,7 @@ def open_folder(folder: Path) -> MinariFolder:
     metadata = read_json(folder / METADATA)
     missing = sorted({"total_episodes", "total_steps"} - set(metadata))
     if missing:
-        raise broken(
-            folder / METADATA, f"not the metadata of a Minari data set: {', '.join(missing)} missing"
-        )
+        raise broken(folder / METADATA, f"not the metadata of a Minari data set: {', '.join(missing)} missing")
     if metadata["total_episodes"] == 0:
         raise broken(folder, "the data set holds no episodes")
     pictures: tuple[str, ...] = ()
@@ -130,9 +128,7 @@ def _decoded(data: Any) -> np.ndarray:
     except ImportError as error:
         raise missing_extra("pillow", "envs", "decoding JPEG pictures") from error
 
-    return np.stack(
-        [np.asarray(Image.open(io.BytesIO(frame.tobytes())), dtype=np.uint8) for frame in data[()]]
-    )
+    return np.stack([np.asarray(Image.open(io.BytesIO(frame.tobytes())), dtype=np.uint8) for frame in data[()]])
 
 
 def _through_minari(

@@ -9,9 +9,7 @@ from grasp_planner.errors import missing_extra
 
 
 @contextmanager
-def progress_bar(
-    title: str, total: int | None, *, done: int = 0, show: bool = True
-) -> Iterator[Callable[[int], None]]:
+def progress_bar(title: str, total: int | None, *, done: int = 0, show: bool = True) -> Iterator[Callable[[int], None]]:
     """A bar with rate and time left, on stderr; the function given advances it.
 
     Args:

@@ -19,6 +19,7 @@ def read(
     path: str | Path,
     *,
     keys: Sequence[str] | None = None,
+    pictures: bool = True,
     rename: Mapping[str, str] | None = None,
     cache: bool | str | Path = True,
     progress: bool = False,
@@ -33,8 +34,8 @@ def read(
     Args:
         path: the data set's folder, or the id of a Minari data set that is on this machine
             (``"D4RL/pointmaze/umaze-v2"``).
-        keys: observations to read, by the names they are given; None: all. Pictures left out are not
-            unpacked.
+        keys: observations to read, by the names they are given; None: all.
+        pictures: whether pictures are among all. Those left out are not unpacked.
         rename: name in the files -> name to give.
         cache: where unpacked arrays are kept: True, beside the data (in memory only, where that folder
             cannot be written to); a folder; False, nowhere.
@@ -53,7 +54,8 @@ def read(
     lengths, actions = held.pop(LENGTHS), held.pop(ACTIONS)
     names = _names((*held, *source.pictures), rename or {})
     observations = {names[key]: array for key, array in held.items()}
-    wanted = tuple(names.values()) if keys is None else tuple(keys)
+    everything = tuple(name for key, name in names.items() if pictures or key not in source.pictures)
+    wanted = everything if keys is None else tuple(keys)
     for key in wanted:
         if key not in names.values():
             raise unknown_name(f"observation in {source.root}:", key, names.values())

@@ -71,9 +71,7 @@ def unpacked_vectors(source: Source, folder: Path | None, progress: bool) -> Unp
     return _kept(source, folder / "vectors", build)
 
 
-def unpacked_pictures(
-    source: Source, key: str, lengths: np.ndarray, folder: Path | None, progress: bool
-) -> np.ndarray:
+def unpacked_pictures(source: Source, key: str, lengths: np.ndarray, folder: Path | None, progress: bool) -> np.ndarray:
     """All pictures of a key (rows, height, width[, 3]) uint8, from `folder` if they are kept there.
 
     Raises:
@@ -180,8 +178,6 @@ def _frames(source: Source, key: str, lengths: np.ndarray, progress: bool) -> It
             _checked(source, name, frames, int(lengths[index]) + 1)
             shape = shape or frames.shape[1:]
             if frames.dtype != np.uint8 or frames.shape[1:] != shape:
-                raise broken(
-                    source.main, f"{name} is {frames.dtype} {frames.shape[1:]}, needed uint8 {shape} pictures"
-                )
+                raise broken(source.main, f"{name} is {frames.dtype} {frames.shape[1:]}, needed uint8 {shape} pictures")
             yield frames
             advance(1)

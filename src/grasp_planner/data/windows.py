@@ -123,9 +123,7 @@ class Windows:
         return batch
 
 
-def batches(
-    windows: Windows, size: int, *, seed: int, drop_last: bool = False
-) -> Iterator[dict[str, np.ndarray]]:
+def batches(windows: Windows, size: int, *, seed: int, drop_last: bool = False) -> Iterator[dict[str, np.ndarray]]:
     """Every window once, in an order drawn from ``seed``, ``size`` at a time.
 
     >>> import numpy as np

@@ -1,0 +1,104 @@
+"""From finished shards to a Minari data set with all its metadata."""
+
+from __future__ import annotations
+
+import copy
+import re
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from grasp_planner.data.minari_reading import MAIN
+from grasp_planner.data.progress import progress_bar
+from grasp_planner.data.reading import read
+from grasp_planner.data.recipe import Recipe, specification
+from grasp_planner.data.rollouts import make_environment
+from grasp_planner.data.shards import joined
+from grasp_planner.data.statistics import compute, dumps
+from grasp_planner.errors import missing_extra
+
+SCHEMA = 1
+
+
+def assemble(recipe: Recipe, parts: list[range], folder: Path, out: Path, progress: bool) -> None:
+    """Join the shards in `folder` and put the data set to ``out/data``, in one move at the very end."""
+    try:
+        from minari import __version__ as minari_version
+        from minari.dataset.minari_storage import MinariStorage
+    except ImportError as error:
+        raise missing_extra("minari", "data", "writing a Minari data set") from error
+
+    data = folder / "data"
+    shutil.rmtree(data, ignore_errors=True)
+    observations, actions = _spaces(recipe)
+    spec = copy.deepcopy(specification(recipe.environment))
+    if recipe.pixels is not None:
+        spec.kwargs["pixels"] = recipe.pixels
+    storage = MinariStorage.new(data, observations, actions, spec, jpeg_encoding=False)
+    with progress_bar(f"writing {out.name}", recipe.episodes, show=progress) as advance:
+        for part in joined(folder, parts, data / MAIN):
+            advance(len(part))
+    steps = _count_steps(data / MAIN)
+    storage.update_metadata(
+        {
+            "dataset_id": dataset_id(out),
+            "minari_version": minari_version,
+            "total_episodes": recipe.episodes,
+            "total_steps": steps,
+            "algorithm_name": recipe.policy,
+            "description": f"{recipe.environment}, policy {recipe.policy}, {recipe.every} environment steps per step",
+            "requirements": ["grasp-planner[envs]"],
+            "grasp_planner": _own(recipe),
+        }
+    )
+    # Reading it back is the last check before the data set appears.
+    found = dumps(compute(read(folder, pictures=False, cache=False)))
+    storage.update_metadata(
+        {"grasp_planner": _own(recipe) | {"statistics": found}, "dataset_size": float(storage.get_size())}
+    )
+    data.rename(out / "data")
+
+
+def dataset_id(out: Path) -> str:
+    """Minari's id for a data set in this folder: the folder's name, with a version.
+
+    >>> dataset_id(Path("runs/push t")), dataset_id(Path("push_t-v3"))
+    ('push-t-v0', 'push_t-v3')
+    """
+    name = re.sub(r"[^-\w]", "-", out.resolve().name)
+    return name if re.search(r"-v\d+$", name) else f"{name}-v0"
+
+
+def _own(recipe: Recipe) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "environment": recipe.environment,
+        "policy": recipe.policy,
+        "seed": recipe.seed,
+        "frameskip": recipe.every,
+        "version": recipe.version,
+        "recipe": asdict(recipe),
+    }
+
+
+def _spaces(recipe: Recipe) -> tuple[Any, Any]:
+    """Spaces of a data step: observations with pictures, and blocks of actions."""
+    from gymnasium import spaces
+
+    env = make_environment(recipe)
+    observations = dict(env.observation_space.spaces)
+    if recipe.pixels is not None:
+        observations["pixels"] = spaces.Box(0, 255, (recipe.pixels, recipe.pixels, 3), np.uint8)
+    low, high = np.tile(env.action_space.low, recipe.every), np.tile(env.action_space.high, recipe.every)
+    env.close()
+    return spaces.Dict(observations), spaces.Box(low, high, dtype=env.action_space.dtype)
+
+
+def _count_steps(path: Path) -> int:
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        return sum(int(group.attrs["total_steps"]) for group in file.values())

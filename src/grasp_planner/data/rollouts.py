@@ -1,0 +1,130 @@
+"""One episode of collected data: a pure function of the recipe and the episode's index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from grasp_planner.data.policies import Policy
+from grasp_planner.data.recipe import Recipe, specification
+from grasp_planner.errors import GraspPlannerError
+
+
+@runtime_checkable
+class Pictured(Protocol):
+    """An environment that draws any state without stepping."""
+
+    def picture(self, state: np.ndarray, size: int) -> np.ndarray:
+        """(size, size, 3) uint8."""
+        ...
+
+
+@dataclass(frozen=True)
+class Recording:
+    """An episode of T data steps.
+
+    Attributes:
+        observations: key -> (T + 1, ...).
+        actions: (T, every * action).
+        rewards: (T,), summed over an action block.
+        terminations: (T,) bool.
+        truncations: (T,) bool: the last one, unless the episode terminated.
+        success: (T,) bool, at the end of each data step.
+        goal: the goal state of the episode, if the environment has one.
+        seed: what ``env.reset(seed=...)`` was given.
+    """
+
+    observations: dict[str, np.ndarray]
+    actions: np.ndarray
+    rewards: np.ndarray
+    terminations: np.ndarray
+    truncations: np.ndarray
+    success: np.ndarray
+    goal: np.ndarray | None
+    seed: int
+
+
+def make_environment(recipe: Recipe) -> Any:
+    """The environment of a recipe, without wrappers, and without pictures: those are drawn where kept.
+
+    Raises:
+        GraspPlannerError: it does not have the interface that collection needs.
+    """
+    import gymnasium
+    from gymnasium import spaces
+
+    specification(recipe.environment)
+    env = gymnasium.make(recipe.environment, disable_env_checker=True).unwrapped
+    space = env.observation_space
+    if not isinstance(space, spaces.Dict) or "state" not in space.spaces:
+        raise GraspPlannerError(
+            f"needed an environment whose observations are a dictionary with a 'state', "
+            f"{recipe.environment!r} "
+            f"has {space}"
+        )
+    if not isinstance(env.action_space, spaces.Box) or len(env.action_space.shape) != 1:
+        raise GraspPlannerError(
+            f"needed an environment whose actions are one row of numbers, {recipe.environment!r} has {env.action_space}"
+        )
+    if recipe.pixels is not None and not isinstance(env, Pictured):
+        raise GraspPlannerError(f"{recipe.environment!r} has no picture(state, size): collect without pixels")
+    return env
+
+
+def roll(env: Any, policy: Policy, recipe: Recipe, index: int) -> Recording:
+    """Episode `index` of a recipe.
+
+    Its seeds follow from ``SeedSequence([seed, index])`` alone, so it does not matter in which process, in
+    what order or at which attempt it is collected.
+
+    Raises:
+        GraspPlannerError: the episode terminated before the end of its first data step.
+    """
+    sequence = np.random.SeedSequence([recipe.seed, index])
+    seed = int(sequence.generate_state(1)[0] >> 1)
+    rng = np.random.default_rng(sequence.spawn(1)[0])
+    observation, info = env.reset(seed=seed)
+    goal = info.get("goal")
+    policy.reset(rng, observation["state"])
+    seen = {key: [np.array(value)] for key, value in observation.items()}
+    actions: list[np.ndarray] = []
+    rewards: list[float] = []
+    success: list[bool] = []
+    terminated = truncated = False
+    for _ in range(recipe.steps // recipe.every):
+        block, reward = [], 0.0
+        for _ in range(recipe.every):
+            action = np.array(policy.act(observation["state"]), dtype=np.float64)
+            observation, gained, terminated, truncated, info = env.step(action)
+            block.append(action)
+            reward += float(gained)
+            if terminated or truncated:
+                break
+        if len(block) == recipe.every:
+            actions.append(np.concatenate(block))
+            rewards.append(reward)
+            success.append(bool(info.get("success", False)))
+            for key, value in observation.items():
+                seen[key].append(np.array(value))
+        if terminated or truncated:
+            break
+    if not actions:
+        raise GraspPlannerError(
+            f"episode {index} of {recipe.environment!r} ended within its first {recipe.every} steps"
+        )
+    observations = {key: np.stack(values) for key, values in seen.items()}
+    if recipe.pixels is not None:
+        observations["pixels"] = np.stack([env.picture(state, recipe.pixels) for state in seen["state"]])
+    ends = np.arange(1, len(actions) + 1) == len(actions)
+    return Recording(
+        observations=observations,
+        actions=np.stack(actions),
+        rewards=np.array(rewards),
+        terminations=ends & terminated,
+        truncations=ends & (not terminated),
+        success=np.array(success),
+        goal=None if goal is None else np.asarray(goal, dtype=np.float64),
+        seed=seed,
+    )

@@ -1,0 +1,104 @@
+"""Shards: a few finished episodes in one file, there completely or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from grasp_planner.data.policies import Policy
+from grasp_planner.data.recipe import Recipe
+from grasp_planner.data.rollouts import Recording, make_environment, roll
+from grasp_planner.errors import missing_extra
+
+SHARD_STEPS = 2000  # environment steps; a kill costs at most these, per process
+CHUNK_BYTES = 100_000  # of pictures, compressed together
+
+
+def shards(recipe: Recipe) -> list[range]:
+    """The episodes of each shard; they depend on the recipe only, never on the number of processes."""
+    size = max(1, SHARD_STEPS // recipe.steps)
+    return [range(first, min(first + size, recipe.episodes)) for first in range(0, recipe.episodes, size)]
+
+
+def shard_file(folder: Path, episodes: range) -> Path:
+    """Where the shard of these episodes is kept."""
+    return folder / f"episodes_{episodes.start:08d}.hdf5"
+
+
+def finished(folder: Path, episodes: range) -> bool:
+    """Whether the shard is there and whole; one that a power cut has damaged is removed."""
+    path = shard_file(folder, episodes)
+    if not path.exists():
+        return False
+    try:
+        with _hdf5().File(path, "r") as file:
+            whole = set(file) == {name(index) for index in episodes}
+    except OSError:
+        whole = False
+    if not whole:
+        path.unlink(missing_ok=True)
+    return whole
+
+
+def collect_shard(recipe: Recipe, make_policy: Callable[[], Policy], episodes: range, folder: Path) -> range:
+    """Collect these episodes into their shard."""
+    env, policy = make_environment(recipe), make_policy()
+    final = shard_file(folder, episodes)
+    temporary = final.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        # The layout of HDF5 1.10 has compact groups: a set of short episodes is a tenth smaller.
+        with _hdf5().File(temporary, "w", libver=("v110", "v110")) as file:
+            for index in episodes:
+                write_episode(file, index, roll(env, policy, recipe, index))
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(final)
+    finally:
+        temporary.unlink(missing_ok=True)
+        env.close()
+    return episodes
+
+
+def write_episode(file: Any, index: int, recording: Recording) -> None:
+    """Write an episode as Minari's HDF5 format has it; pictures are compressed without loss."""
+    group = file.create_group(name(index))
+    group.attrs.update({"id": index, "total_steps": len(recording.actions), "seed": recording.seed})
+    if recording.goal is not None:
+        group.attrs["goal"] = recording.goal
+    observations = group.create_group("observations")
+    for key, data in recording.observations.items():
+        if data.ndim < 4:
+            observations.create_dataset(key, data=data)
+            continue
+        frames = min(len(data), max(1, CHUNK_BYTES // data[0].nbytes))
+        chunks = (frames, *data.shape[1:])
+        observations.create_dataset(key, data=data, chunks=chunks, compression="gzip", compression_opts=1)
+    for key in ("actions", "rewards", "terminations", "truncations"):
+        group.create_dataset(key, data=getattr(recording, key))
+    group.create_group("infos").create_dataset("success", data=recording.success)
+
+
+def joined(folder: Path, parts: list[range], target: Path) -> Iterator[range]:
+    """Join all shards into one file, part by part, without decompressing; yields each part done."""
+    h5py = _hdf5()
+    with h5py.File(target, "w", libver=("v110", "v110")) as whole:
+        for episodes in parts:
+            with h5py.File(shard_file(folder, episodes), "r") as file:
+                for index in episodes:
+                    file.copy(name(index), whole)
+            yield episodes
+
+
+def name(index: int) -> str:
+    """Minari's name of an episode's group."""
+    return f"episode_{index}"
+
+
+def _hdf5() -> Any:
+    try:
+        import h5py
+    except ImportError as error:
+        raise missing_extra("h5py", "data", "writing data sets") from error
+    return h5py

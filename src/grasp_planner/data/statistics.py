@@ -1,0 +1,178 @@
+"""Mean, standard deviation and range of every number in a data set, computed once and kept beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from grasp_planner.data.cache import Fingerprint, fingerprint, writable
+from grasp_planner.data.episodes import Episodes
+from grasp_planner.data.faults import broken, read_json
+from grasp_planner.data.reading import locate, read
+from grasp_planner.errors import GraspPlannerError
+
+FILE = "statistics.json"
+SCHEMA = 1
+FIELDS = ("mean", "std", "low", "high")
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """Moments and range of one key, each of the key's own shape, float64.
+
+    Attributes:
+        mean: mean over all rows.
+        std: standard deviation over all rows (divided by their number).
+        low: smallest value.
+        high: largest value.
+        count: number of rows.
+
+    >>> import numpy as np
+    >>> Statistic.of([np.array([[0.0, 5.0]]), np.array([[2.0, 5.0]])])
+    Statistic(mean=array([1., 5.]), std=array([1., 0.]), low=array([0., 5.]), high=array([2., 5.]), count=2)
+    """
+
+    mean: np.ndarray
+    std: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    count: int
+
+    @classmethod
+    def of(cls, chunks: Sequence[np.ndarray] | Any) -> Statistic:
+        """Over the rows of all arrays (rows, ...), which are gone through once and never joined.
+
+        Raises:
+            GraspPlannerError: there are no rows.
+        """
+        count, mean, squares, low, high = 0, np.zeros(()), np.zeros(()), np.zeros(()), np.zeros(())
+        for chunk in chunks:
+            rows = np.asarray(chunk, dtype=np.float64)
+            if not len(rows):
+                continue
+            # Chan's rule for joining moments: exact where a sum of squares would cancel.
+            here = rows.mean(axis=0)
+            difference = here - mean
+            total = count + len(rows)
+            squares = squares + ((rows - here) ** 2).sum(axis=0) + difference**2 * count * len(rows) / total
+            mean = mean + difference * len(rows) / total
+            low = rows.min(axis=0) if not count else np.minimum(low, rows.min(axis=0))
+            high = rows.max(axis=0) if not count else np.maximum(high, rows.max(axis=0))
+            count = total
+        if not count:
+            raise GraspPlannerError("needed at least one row to compute statistics of, got none")
+        return cls(mean, np.sqrt(squares / count), low, high, count)
+
+    @property
+    def scale(self) -> np.ndarray:
+        """`std`, with 1 in place of 0: what constants are divided by."""
+        return np.where(self.std > 0, self.std, 1.0)
+
+    def normalise(self, values: np.ndarray) -> np.ndarray:
+        """``(values - mean) / scale`` for any leading axes; actions may come in blocks, end to end."""
+        return ((self._blocks(values) - self.mean) / self.scale).reshape(values.shape)
+
+    def restore(self, values: np.ndarray) -> np.ndarray:
+        """``values * scale + mean``, the inverse of `normalise`."""
+        return (self._blocks(values) * self.scale + self.mean).reshape(values.shape)
+
+    def _blocks(self, values: np.ndarray) -> np.ndarray:
+        size = self.mean.size
+        if self.mean.ndim != 1 or values.shape[-1] == size:
+            return values
+        if values.shape[-1] % size:
+            raise GraspPlannerError(f"needed a last axis of {size} numbers or blocks of as many, got {values.shape}")
+        return values.reshape(*values.shape[:-1], -1, size)
+
+
+def compute(episodes: Episodes, keys: Sequence[str] | None = None) -> dict[str, Statistic]:
+    """Statistics of these episodes: of each key, and of ``"actions"`` per environment action.
+
+    Blocks of actions are taken apart, so that data collected with and without a frameskip compare. Pictures
+    (uint8) are left out unless asked for.
+
+    Args:
+        episodes: what to summarise; the training part of a split, say.
+        keys: which observations; None: all but pictures.
+
+    Raises:
+        GraspPlannerError: an unknown key, or no episode.
+
+    >>> import numpy as np
+    >>> episodes = Episodes.of([{"state": np.array([[0.0], [2.0]])}], [np.array([[1.0, 3.0]])], frameskip=2)
+    >>> statistics = compute(episodes)
+    >>> statistics["state"].mean, statistics["actions"].mean
+    (array([1.]), array([2.]))
+    """
+    if keys is None:
+        keys = [key for key in episodes.keys if episodes.array(key).dtype != np.uint8]
+    found = {key: Statistic.of(episodes.chunks(key)) for key in keys}
+    actions = (chunk.reshape(-1, episodes.action_dim) for chunk in episodes.chunks("actions"))
+    return found | {"actions": Statistic.of(actions)}
+
+
+def statistics(path: str | Path) -> dict[str, Statistic]:
+    """Statistics of a whole data set, kept in ``statistics.json`` in its folder.
+
+    They are computed when that file is not there, and again when the data have changed since.
+
+    Raises:
+        GraspPlannerError: the data set or ``statistics.json`` is broken; the message names the file.
+    """
+    source = locate(Path(path))
+    file, mark = source.root / FILE, fingerprint(source.files, source.root)
+    if file.exists():
+        content = read_json(file)
+        if content.get("source") == mark:
+            return loads(content.get("statistics"), file)
+    found = compute(read(path, pictures=False))
+    if writable(source.root):
+        save(found, file, mark)
+    return found
+
+
+def save(found: Mapping[str, Statistic], file: Path, source: Fingerprint) -> None:
+    """Write statistics and the fingerprint of what they were computed from."""
+    content = {"schema": SCHEMA, "source": source, "statistics": dumps(found)}
+    temporary = file.with_name(f"{file.name}.tmp")
+    temporary.write_text(json.dumps(content, indent=1))
+    temporary.replace(file)
+
+
+def dumps(found: Mapping[str, Statistic]) -> dict[str, Any]:
+    """Statistics as JSON can hold them."""
+    return {
+        key: {name: getattr(one, name).tolist() for name in FIELDS} | {"count": one.count} for key, one in found.items()
+    }
+
+
+def loads(content: Any, file: Path) -> dict[str, Statistic]:
+    """Statistics from JSON.
+
+    Args:
+        content: what `dumps` gave.
+        file: where it comes from, for errors.
+
+    Raises:
+        GraspPlannerError: a field is missing, or shapes and values are none that statistics can have.
+    """
+    if not isinstance(content, dict) or "actions" not in content:
+        raise broken(file, "needed statistics of every key and of the actions; delete it to compute it again")
+    found = {}
+    for key, entry in content.items():
+        try:
+            values = {name: np.array(entry[name], dtype=np.float64) for name in FIELDS}
+            one = Statistic(**values, count=int(entry["count"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise broken(file, f"{key!r} is broken ({error!r}); delete it to compute it again") from error
+        same_shape = len({value.shape for value in values.values()}) == 1
+        finite = all(np.isfinite(value).all() for value in values.values())
+        if not (same_shape and finite and (one.std >= 0).all() and (one.low <= one.high).all() and one.count):
+            raise broken(file, f"{key!r} holds no possible statistics; delete it to compute it again")
+        found[key] = one
+    return found
