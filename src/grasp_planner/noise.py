@@ -8,7 +8,7 @@ however many problems there are.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy
@@ -70,11 +70,9 @@ class Noise:
         Raises:
             GraspPlannerError: the number of seeds is not the number of problems, or they are not integers.
         """
-        if isinstance(seeds, Tensor) and (seeds.is_floating_point() or seeds.is_complex()):
-            raise GraspPlannerError(f"seeds must be integers, got a tensor of {seeds.dtype}")
-        if isinstance(seeds, Tensor):
-            seeds = seeds.tolist()
-        listed = [seeds or 0] * problems if seeds is None or isinstance(seeds, int) else list(seeds)
+        given = seeds.tolist() if isinstance(seeds, (Tensor, numpy.ndarray)) else seeds
+        given = 0 if given is None else given
+        listed = list(given) if isinstance(given, Iterable) else [given] * problems
         if not all(isinstance(seed, (int, numpy.integer)) for seed in listed):
             raise GraspPlannerError(f"seeds must be integers, one for all or one a problem, got {seeds!r}")
         chosen = [_signed(int(seed)) for seed in listed]

@@ -36,6 +36,7 @@ class PlannerState(Protocol):
     def scored(self) -> Scored | None: ...  # noqa: D102
 
 
+@runtime_checkable
 class Planner(Protocol):
     """Hyperparameters (a frozen dataclass) and four methods; ``plan`` does the rest.
 
@@ -129,6 +130,7 @@ def plan(
         True
     """
     started = time.perf_counter()
+    _check_arguments(problem, planner, budget)
     first_actions, state, steps_before = _first(problem, warm_start)
     streams = Noise.of(seeds, problem.batch, problem.states.device)
     meter = Meter(problem.dynamics)
@@ -168,6 +170,20 @@ def plan(
 
 class _StopAsked(Exception):
     """The callback returned True."""
+
+
+def is_planner(thing: object) -> bool:
+    """Whether this is a planner: an instance with its settings, not the class."""
+    return isinstance(thing, Planner) and not isinstance(thing, type)
+
+
+def _check_arguments(problem: object, planner: object, budget: object) -> None:
+    if not isinstance(problem, Problem):
+        raise GraspPlannerError(f"problem must be a Problem, got {type(problem).__name__}")
+    if not is_planner(planner):
+        raise GraspPlannerError(f"planner must be one of PLANNERS with its settings, such as GD(), got {planner!r}")
+    if not isinstance(budget, Budget):
+        raise GraspPlannerError(f"budget must be a Budget, such as Budget(steps=100), got {budget!r}")
 
 
 def _first(problem: Problem, warm_start: WarmStart | Tensor | None) -> tuple[Tensor, Any, int]:

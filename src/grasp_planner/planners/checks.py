@@ -24,6 +24,14 @@ def whole(planner: object, minimum: int, *names: str) -> None:
             raise GraspPlannerError(f"{type(planner).__name__}.{name} must be an integer >= {minimum}, got {value!r}")
 
 
+def flag(planner: object, *names: str) -> None:
+    """Each named setting is True or False."""
+    for name in names:
+        value = getattr(planner, name)
+        if not isinstance(value, bool):
+            raise GraspPlannerError(f"{type(planner).__name__}.{name} must be True or False, got {value!r}")
+
+
 def one_of(planner: object, name: str, choices: tuple[str, ...]) -> None:
     """The named setting is one of a few words."""
     value = getattr(planner, name)

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from grasp_planner.errors import GraspPlannerError
 from grasp_planner.noise import Noise
-from grasp_planner.planner import Planner
+from grasp_planner.planner import Planner, is_planner
 from grasp_planner.planners.candidates import best_candidate
 from grasp_planner.planners.cem import CEM
-from grasp_planner.planners.checks import at_least, one_of, whole
+from grasp_planner.planners.checks import at_least, flag, one_of, whole
 from grasp_planner.planners.descent import Moments, Optimiser, descend, with_gradients
 from grasp_planner.planners.gd import GD
 from grasp_planner.planners.icem import ICEM
@@ -113,9 +113,12 @@ class GRASP:
             "tolerance",
         )
         whole(self, 1, "sync_every", "sync_steps", "particles")
+        flag(self, "stop_gradient", "reset_states", "reset_moments")
         one_of(self, "optimiser", ("adam", "sgd"))
         one_of(self, "noise_schedule", ("constant", "linear"))
         one_of(self, "goal_schedule", ("constant", "linear"))
+        if self.sync is not None and not is_planner(self.sync):
+            raise GraspPlannerError(f"GRASP.sync must be None or a planner such as GD(), got {self.sync!r}")
         if self.gap_std > 0 and not isinstance(self.sync, (CEM, ICEM, MPPI)):
             raise GraspPlannerError(
                 f"GRASP.gap_std sets the deviation of a sampling sync (CEM, ICEM, MPPI), got sync={self.sync!r}"

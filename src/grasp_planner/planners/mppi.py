@@ -11,7 +11,7 @@ from torch import Tensor
 
 from grasp_planner.noise import Noise
 from grasp_planner.planners.candidates import evaluate, spread, weighted_moments
-from grasp_planner.planners.checks import at_least, whole
+from grasp_planner.planners.checks import at_least, flag, whole
 from grasp_planner.plans import Scored, score
 from grasp_planner.problem import Problem
 
@@ -62,6 +62,7 @@ class MPPI:
     def __post_init__(self) -> None:
         whole(self, 2, "samples")
         at_least(self, 0, "temperature", "std", "min_std", "tolerance")
+        flag(self, "refit_std")
 
     @property
     def rollouts_per_step(self) -> int:

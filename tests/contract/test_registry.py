@@ -1,0 +1,62 @@
+"""The table of planners, and what every planner's settings promise."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from contract_rows import ROWS, Row, every_row
+
+from grasp_planner import PLANNERS, GraspPlannerError
+
+
+def test_every_planner_has_a_row():
+    assert {row.name for row in ROWS} == set(PLANNERS)
+    for row in ROWS:
+        assert type(row.planner) is PLANNERS[row.name]
+
+
+@pytest.mark.parametrize("name", PLANNERS)
+def test_planners_are_frozen_dataclasses_with_defaults_and_a_documented_source(name):
+    planner = PLANNERS[name]()
+    assert dataclasses.is_dataclass(planner)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        planner.tolerance = 1.0
+    assert planner == PLANNERS[name]()
+    assert type(planner).__mro__ == (type(planner), object)
+    assert hash(planner) == hash(PLANNERS[name]())
+    text = PLANNERS[name].__doc__
+    for field in dataclasses.fields(planner):
+        assert f"        {field.name}:" in text, f"{name}.{field.name} is not documented"
+    for part in ("Args:", "Raises:", "Example:", "Source:"):
+        assert part in text
+
+
+def numbers():
+    for row in ROWS:
+        if not row.variant:
+            for field in dataclasses.fields(row.planner):
+                if isinstance(getattr(row.planner, field.name), (int, float, str)):
+                    yield pytest.param(row.planner, field.name, id=f"{row.name}-{field.name}")
+
+
+@pytest.mark.parametrize(("planner", "field"), list(numbers()))
+def test_bad_settings_are_refused_by_name(planner, field):
+    value = getattr(planner, field)
+    if isinstance(value, bool):
+        bad = ["yes", 3, None]
+    elif isinstance(value, str):
+        bad = ["adamw", 1, None]
+    elif isinstance(value, int):
+        bad = [0, -1, 2.5, True, "3", None]
+    else:
+        bad = [-1.0, float("nan"), float("inf"), True, "0.1", None]
+    for wrong in bad:
+        with pytest.raises(GraspPlannerError, match=f"{type(planner).__name__}.*{field}"):
+            dataclasses.replace(planner, **{field: wrong})
+
+
+@every_row
+def test_rows_repr_shows_every_setting(row: Row):
+    text = repr(row.planner)
+    assert all(f"{field.name}=" in text for field in dataclasses.fields(row.planner))

@@ -1,0 +1,151 @@
+"""A few small models and problems with fixed numbers, shared by the tests."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from grasp_planner import GoalDistance, Markov, Plan, Problem
+
+
+def fixed(*shape: int, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Normal numbers from a generator of its own."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def matrices(latent: int = 3, action: int = 2, radius: float = 0.95, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """A (radius times orthogonal) and B of a linear model."""
+    rotation, _ = torch.linalg.qr(fixed(latent, latent, seed=seed))
+    return radius * rotation, 0.5 * fixed(latent, action, seed=seed + 1)
+
+
+def linear(latent: int = 3, action: int = 2, radius: float = 0.95, seed: int = 0) -> Markov:
+    """s' = A s + B a."""
+    a, b = matrices(latent, action, radius, seed)
+    return Markov(lambda state, move: state @ a.to(state).mT + move @ b.to(state).mT)
+
+
+class Nonlinear(nn.Module):
+    """s' = s + step * tanh-network of (s, a), in float64, with fixed weights."""
+
+    context = 1
+
+    def __init__(self, latent: int = 3, action: int = 2, width: int = 8, step: float = 0.3, seed: int = 2) -> None:
+        super().__init__()
+        self.inner, self.outer = nn.Linear(latent + action, width).double(), nn.Linear(width, latent).double()
+        self.step = step
+        with torch.no_grad():
+            for offset, parameter in enumerate(self.parameters()):
+                parameter.copy_(0.7 * fixed(*parameter.shape, seed=seed + offset))
+
+    def forward(self, states: Tensor, actions: Tensor) -> Tensor:
+        """(n, 1, s), (n, 1, a) -> (n, s)."""
+        state, action = states[:, -1], actions[:, -1]
+        return state + self.step * self.outer(torch.tanh(self.inner(torch.cat([state, action], dim=-1))))
+
+
+class Remembering:
+    """A model of context h that reads its whole window, states and actions, nonlinearly."""
+
+    def __init__(self, context: int = 3, latent: int = 3, action: int = 2) -> None:
+        self.context = context
+        self.push, self.mix = 0.4 * fixed(action, latent, seed=11), fixed(latent, latent, seed=12)
+        share = torch.tensor([0.5**age for age in range(context)][::-1], dtype=torch.float64)
+        self.share = (share / share.sum())[:, None]
+
+    def __call__(self, states: Tensor, actions: Tensor) -> Tensor:
+        """The newest state counts most, the oldest least; the actions likewise."""
+        share = self.share.to(states)
+        past, pushed = (share * states).sum(1), (share * actions).sum(1) @ self.push.to(states)
+        return 0.9 * states[:, -1] + 0.1 * torch.tanh(past @ self.mix.to(states)) + pushed
+
+
+def problem(
+    batch: int = 4,
+    horizon: int = 5,
+    model: object | None = None,
+    *,
+    seed: int = 20,
+    latent: int = 3,
+    action: int = 2,
+    bound: float = 1.0,
+    dtype: torch.dtype = torch.float64,
+    objective: GoalDistance | None = None,
+    scale: Tensor | None = None,
+) -> Problem:
+    """b problems with starts and goals of their own, in a box of actions."""
+    model = Nonlinear(latent, action).to(dtype) if model is None else model
+    context = model.context
+    return Problem(
+        model,
+        states=fixed(batch, context, latent, seed=seed, dtype=dtype),
+        past_actions=0.3 * fixed(batch, context - 1, action, seed=seed + 1, dtype=dtype),
+        goal=fixed(batch, latent, seed=seed + 2, dtype=dtype),
+        horizon=horizon,
+        low=torch.full((action,), -bound, dtype=dtype),
+        high=torch.full((action,), bound, dtype=dtype),
+        objective=GoalDistance() if objective is None else objective,
+        scale=scale,
+    )
+
+
+def rows(whole: Problem, places: list[int] | Tensor) -> Problem:
+    """Some problems of a batch, in the order named."""
+    return Problem(
+        whole.dynamics,
+        whole.states[places],
+        whole.past_actions[places],
+        whole.goal[places],
+        whole.horizon,
+        whole.low,
+        whole.high,
+        whole.objective,
+        whole.scale,
+    )
+
+
+def rollout_by_hand(whole: Problem, actions: Tensor) -> Tensor:
+    """The rollout written out: one problem, one step at a time, windows cut from plain lists."""
+    with torch.no_grad():
+        out = []
+        for i in range(actions.shape[0]):
+            states, taken = list(whole.states[i]), list(whole.past_actions[i])
+            h = len(states)
+            for action in actions[i]:
+                taken.append(action)
+                window, blocks = torch.stack(states[-h:]), torch.stack(taken[-h:])
+                states.append(whole.dynamics(window[None], blocks[None])[0])
+            out.append(torch.stack(states[h:]))
+        return torch.stack(out)
+
+
+def cost_by_hand(whole: Problem, actions: Tensor) -> Tensor:
+    """GoalDistance in units of the scale, written out from its docstring."""
+    objective, states = whole.objective, rollout_by_hand(whole, actions)
+    costs = []
+    for i in range(actions.shape[0]):
+        start, goal = whole.states[i, -1], whole.goal[i]
+        if whole.scale is not None:
+            unit = whole.scale
+        else:
+            unit = (goal - start).pow(2).mean().sqrt()
+            unit = unit if unit > 0 else goal.pow(2).mean().sqrt()
+            unit = unit if unit > 0 else torch.ones_like(unit)
+        weights = torch.ones_like(goal) if objective.weights is None else torch.as_tensor(objective.weights).to(goal)
+        visited = [start, *states[i]]
+        total = (weights * ((visited[-1] - goal) / unit) ** 2).sum()
+        for t in range(actions.shape[1]):
+            total = total + objective.stage_weight * (weights * ((visited[t] - goal) / unit) ** 2).sum()
+            total = total + objective.effort * actions[i, t].pow(2).sum()
+        costs.append(total)
+    return torch.stack(costs)
+
+
+def same(first: Plan, second: Plan) -> bool:
+    """Whether two plans are equal to the bit."""
+    return (
+        torch.equal(first.actions, second.actions)
+        and torch.equal(first.states, second.states)
+        and torch.equal(first.cost, second.cost)
+        and torch.equal(first.status, second.status)
+    )
