@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from grasp_planner.agent import Agent
 from grasp_planner.errors import GraspPlannerError
+from grasp_planner.models.base import load_world_model
 from grasp_planner.objectives import GoalDistance, Objective
 from grasp_planner.planner import Planner, Progress, plan
 from grasp_planner.planners import CEM, GD, GRASP, ICEM, MPPI, PLANNERS, LatCo, RandomShooting
@@ -18,6 +20,7 @@ __all__ = [
     "ICEM",
     "MPPI",
     "PLANNERS",
+    "Agent",
     "Budget",
     "Dynamics",
     "GoalDistance",
@@ -32,5 +35,6 @@ __all__ = [
     "RandomShooting",
     "Status",
     "WarmStart",
+    "load_world_model",
     "plan",
 ]
