@@ -6,8 +6,6 @@ features where ours are sums in units of the problem's scale, which Adam cancels
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from grasp_planner.errors import unknown_name
 from grasp_planner.planner import Planner
 from grasp_planner.planners.cem import CEM
@@ -17,10 +15,10 @@ from grasp_planner.planners.icem import ICEM
 from grasp_planner.planners.latco import LatCo
 from grasp_planner.planners.mppi import MPPI
 
-PRESETS: dict[str, Callable[[], Planner]] = {
+PRESETS: dict[str, Planner] = {
     # Equations 10 to 15 of arXiv 2602.00475: gradient descent, zero actions, noise on the line. The paper names a sync
     # every 100 steps; it does not name the other numbers, so the rates here are ours.
-    "grasp/paper": lambda: GRASP(
+    "grasp/paper": GRASP(
         optimiser="sgd",
         state_lr=0.25,
         action_lr=0.01,
@@ -31,14 +29,14 @@ PRESETS: dict[str, Callable[[], Planner]] = {
         sync_steps=25,
     ),
     # Defaults of the planner for DINO-type latents in the JEPA-WMs fork (1000 steps there).
-    "grasp/jepa-wms": lambda: GRASP(
+    "grasp/jepa-wms": GRASP(
         state_lr=0.1, action_lr=0.001, state_noise=0.5, sync=GD(rate=0.1), sync_every=100, sync_steps=25
     ),
     # grasp.yaml and grasp_cem_sync.yaml of the authors' fork of LeWM (750 steps there).
-    "grasp/lewm": lambda: GRASP(
+    "grasp/lewm": GRASP(
         state_lr=0.1, action_lr=0.005, state_noise=0.005, sync=GD(rate=0.05), sync_every=50, sync_steps=10
     ),
-    "grasp/lewm-cem-sync": lambda: GRASP(
+    "grasp/lewm-cem-sync": GRASP(
         state_lr=0.1,
         action_lr=0.005,
         state_noise=0.005,
@@ -48,20 +46,18 @@ PRESETS: dict[str, Callable[[], Planner]] = {
         gap_std=1.0,
     ),
     # DINO-WM (arXiv 2411.04983), its planner configurations: 30 rounds of CEM; 1000 steps of GD.
-    "cem/dino-wm": lambda: CEM(samples=300, elites=30, std=1.0),
-    "gd/dino-wm": lambda: GD(optimiser="sgd", rate=1.0, action_noise=0.003),
+    "cem/dino-wm": CEM(samples=300, elites=30, std=1.0),
+    "gd/dino-wm": GD(optimiser="sgd", rate=1.0, action_noise=0.003),
     # JEPA-WMs (arXiv 2512.24497): 30 rounds, 10 elites.
-    "cem/jepa-wms": lambda: CEM(samples=300, elites=10, std=1.0),
+    "cem/jepa-wms": CEM(samples=300, elites=10, std=1.0),
     # stable-worldmodel's gradient solver: 100 candidates, AdamW at rate 0.1, 30 steps.
-    "gd/stable-worldmodel": lambda: GD(rate=0.1, starts=100),
+    "gd/stable-worldmodel": GD(rate=0.1, starts=100),
     # iCEM (arXiv 2008.06389).
-    "icem/paper": lambda: ICEM(
-        samples=64, elites=10, std=0.5, noise_beta=2.5, kept_share=0.3, decay=1.25, momentum=0.1
-    ),
+    "icem/paper": ICEM(samples=64, elites=10, std=0.5, noise_beta=2.5, kept_share=0.3, decay=1.25, momentum=0.1),
     # TD-MPC2 (arXiv 2310.16828): 512 samples, std between 0.05 and 2. Its temperature is absolute, ours relative.
-    "mppi/td-mpc2": lambda: MPPI(samples=512, std=2.0, min_std=0.05, refit_std=True),
+    "mppi/td-mpc2": MPPI(samples=512, std=2.0, min_std=0.05, refit_std=True),
     # LatCo (arXiv 2106.13229): Gauss-Newton, damping 1e-3, a dual update each step at rate 0.1 (200 steps).
-    "latco/paper": lambda: LatCo(
+    "latco/paper": LatCo(
         method="gauss_newton", damping=1e-3, dual_every=1, dual_rate=0.1, threshold=1e-4, initial_noise=0.0
     ),
 }
@@ -80,4 +76,4 @@ def preset(name: str) -> Planner:
     """
     if name not in PRESETS:
         raise unknown_name("preset", name, PRESETS)
-    return PRESETS[name]()
+    return PRESETS[name]
