@@ -85,7 +85,7 @@ def check_world_model(
         observations: a mapping of (b, h, ...) arrays that ``encode`` takes; the rollout starts from it.
         states: (b, h, s) latents to start from instead. Neither: random latents of size ``scale``.
         seed: of the random latents and actions.
-        tolerance: largest difference, in units of ``scale``, between what should be equal.
+        tolerance: largest difference between what should be equal, relative to ``scale`` plus size.
         strict: raise where a check fails.
 
     Returns:
@@ -121,7 +121,8 @@ class _Session:
 
     def run(self, name: str, body: Callable[[], str]) -> Check:
         try:
-            return Check(name, True, body())
+            with torch.no_grad():
+                return Check(name, True, body())
         except _Broken as broken:
             return Check(name, False, str(broken))
         except Exception as error:  # whatever a model raises is a finding, not a crash of the checker
@@ -276,8 +277,8 @@ class _Session:
 
     def _equal(self, one: Tensor, other: Tensor, what: str) -> float:
         _require(one.shape == other.shape, f"{what}: shapes {tuple(one.shape)} and {tuple(other.shape)}")
-        gap = float(((one - other) / self.model.scale).abs().max())
-        _require(gap <= self.tolerance, f"{what} differ by {gap:.1e} of scale")
+        gap = float(((one - other).abs() / (self.model.scale + other.abs())).max())
+        _require(gap <= self.tolerance, f"{what} differ by {gap:.1e}, relative to scale and size")
         return gap
 
 

@@ -40,7 +40,7 @@ class MLP(nn.Module):
 
 
 def waves(x: Float[Tensor, "*batch n"], octaves: int) -> Float[Tensor, "*batch m"]:
-    """``sin`` and ``cos`` of x at wavelengths 8, 4, 2, .., m = 2 * octaves * n: sharp edges, such as contacts, need them.
+    """``sin`` and ``cos`` of x at wavelengths 8, 4, 2, ..; m = 2 * octaves * n. Contacts are sharp: they need them.
 
     >>> import torch
     >>> waves(torch.zeros(1, 3), octaves=4).shape

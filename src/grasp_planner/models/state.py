@@ -135,11 +135,8 @@ class StateModel(nn.Module):
 
         ``actions`` may hold several blocks end to end; the path then goes through all of them.
         """
-        passed = []
-        for action in actions.split(self.dynamics.action_size, dim=-1):
-            state = self.dynamics.step(state, action)
-            passed.append(state)
-        return torch.stack(passed, dim=1)
+        inputs = self.config.action_size * self.frameskip // self.config.substeps
+        return self.dynamics.path(state, actions.unflatten(-1, (-1, inputs)))
 
     def encode(self, observations: Mapping[str, Any]) -> Float[Tensor, "b h s"]:
         """Latents of ``observations["state"]`` (b, h, state), in the environment's units; other keys are ignored.

@@ -35,7 +35,6 @@ class PlainDynamics(nn.Module):
     def __init__(self, state_size: int, action_size: int, width: int, depth: int, octaves: int) -> None:
         super().__init__()
         self.latent_size = state_size
-        self.action_size = action_size
         self.scale = (1.0,) * state_size
         self.goal_weights = (1.0,) * state_size
         self.octaves = octaves
@@ -53,21 +52,25 @@ class PlainDynamics(nn.Module):
         """The inverse of ``encode``."""
         return latent * self.std + self.mean
 
-    def step(self, latent: Float[Tensor, "n s"], action: Float[Tensor, "n a"]) -> Float[Tensor, "n s"]:
-        """The latent one step later."""
-        both = torch.cat([latent, action], dim=-1)
-        correction = self.network(torch.cat([both, waves(latent, self.octaves)], dim=-1))
-        return latent + both @ self.linear[:-1] + self.linear[-1] + self.change * correction
+    def path(self, latent: Float[Tensor, "n s"], actions: Float[Tensor, "n t a"]) -> Float[Tensor, "n t s"]:
+        """The latents after each action."""
+        passed = []
+        for action in actions.unbind(1):
+            both = torch.cat([latent, action], dim=-1)
+            correction = self.network(torch.cat([both, waves(latent, self.octaves)], dim=-1))
+            latent = latent + both @ self.linear[:-1] + self.linear[-1] + self.change * correction
+            passed.append(latent)
+        return torch.stack(passed, dim=1)
 
     @torch.no_grad()
-    def fit(self, states: Float[Tensor, "n k_plus_1 state"], actions: Float[Tensor, "n a"]) -> None:
+    def fit(self, states: Float[Tensor, "n 2 state"], actions: Float[Tensor, "n a"]) -> None:
         """Set mean, std and the linear part from steps of the training data.
 
         Args:
-            states: in the environment's units; only the first and the last of each row count.
+            states: before and after each step, in the environment's units.
             actions: the normalised actions between them.
         """
-        ends = states[:, [0, -1]].double()
+        ends = states.double()
         self.mean.copy_(ends.flatten(0, 1).mean(0))
         self.std.copy_(ends.flatten(0, 1).std(0).clamp(min=SMALL))
         before, after = self.encode(ends).unbind(1)

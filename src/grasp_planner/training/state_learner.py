@@ -74,7 +74,8 @@ class StateLearner(nn.Module):
         model.low.copy_(((low - mean) / std).repeat(config.frameskip))
         model.high.copy_(((high - mean) / std).repeat(config.frameskip))
         normalised = ((actions - model.action_mean) / model.action_std).flatten(1)
-        model.dynamics.fit(torch.as_tensor(drawn["state"], dtype=torch.float64), normalised)
+        ends = torch.as_tensor(drawn["state"][:, [0, -1]], dtype=torch.float64)
+        model.dynamics.fit(ends, normalised)
 
     def forward(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """The loss of windows ``"state"`` (n, t + 1, state) and ``"actions"`` (n, t, e), every environment step."""
