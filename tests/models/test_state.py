@@ -149,7 +149,7 @@ class TestPushT:
         model = build(PUSH_T)
         latent = model.encode({"state": push_t_states(20)[:, None]})
         after = model(latent, torch.randn(20, 1, 10))
-        assert float((after[:, 2:4] - latent[:, 0, 2:4]).norm(dim=-1).max()) < 0.5
+        assert float((after[:, 2:4] - latent[:, 0, 2:4]).norm(dim=-1).max()) < 1.0
         assert torch.allclose(after[:, 4:6].norm(dim=-1), torch.ones(20), atol=1e-5)
 
     @pytest.mark.parametrize("length", [0.0, 1e-6, 0.5, 30.0])

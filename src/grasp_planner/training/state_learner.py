@@ -50,7 +50,7 @@ class StateLearner(nn.Module):
         With a symmetry, the mirror images of an action count as data too: mean 0, one deviation, bounds +-.
 
         Raises:
-            GraspPlannerError: states or actions of the data have other sizes than those of the model.
+            GraspPlannerError: states or actions of the data are not finite, or of other sizes than the model's.
         """
         model, config = self.model, self.model.config
         state_size = episodes.array("state").shape[-1]
@@ -59,6 +59,9 @@ class StateLearner(nn.Module):
                 f"the model needs states of size {config.state_size} and actions of size {config.action_size}, "
                 f"the data have {state_size} and {episodes.action_dim}"
             )
+        for key in ("state", "actions"):
+            if not all(bool(np.isfinite(chunk).all()) for chunk in episodes.chunks(key)):
+                raise GraspPlannerError(f"the data must be finite, found NaN or infinity in {key!r}")
         windows = Windows(episodes, history=1, future=self.stride, frameskip=1, keys=("state",))
         count = min(FITTED_WINDOWS, len(windows))
         drawn = windows[np.random.default_rng(seed).choice(len(windows), count, replace=False)]
