@@ -1,4 +1,4 @@
-"""Batch: a problem's plan does not depend on its batch-mates. Seed: same seed, same plan; global state is left alone."""
+"""Batch: a plan does not depend on batch-mates. Seed: same seed, same plan; global random state is left alone."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import random
 
 import numpy
 import pytest
-import toys
 import torch
 from contract_rows import Row, every_row
 from hypothesis import given
 from hypothesis import strategies as st
 
+import toys
 from grasp_planner import Budget, Plan, Problem, plan
 
 BIG = 64

@@ -88,7 +88,7 @@ class CEM:
         candidates = spread(problem, state.mean, self.samples, state.std, noise)
         cost, best = evaluate(problem, candidates)
         mean, std = weighted_moments(*elites(candidates, cost, self.elites))
-        mean = torch.lerp(mean, state.mean, self.momentum)
+        mean = problem.clamp(torch.lerp(mean, state.mean, self.momentum))  # averaging rounds
         std = torch.lerp(std, state.std, self.momentum).clamp(min=self.min_std)
         return CEMState(mean, std, best)
 

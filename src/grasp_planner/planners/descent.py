@@ -31,7 +31,12 @@ class Moments(NamedTuple):
 
 
 def descend(
-    optimiser: Optimiser, rate: float, variable: Tensor, gradient: Tensor, moments: Moments
+    optimiser: Optimiser,
+    rate: float,
+    variable: Tensor,
+    gradient: Tensor,
+    moments: Moments,
+    epsilon: float = _EPSILON,
 ) -> tuple[Tensor, Moments]:
     """One step against the gradient; never writes to its arguments.
 
@@ -43,7 +48,7 @@ def descend(
     count = moments.count + 1
     first = torch.lerp(gradient, moments.first, _BETA_1)
     second = torch.lerp(gradient.square(), moments.second, _BETA_2)
-    size = (second / (1 - _BETA_2**count)).sqrt_().add_(_EPSILON)
+    size = (second / (1 - _BETA_2**count)).sqrt_().add_(epsilon)
     return torch.addcdiv(variable, first, size, value=-rate / (1 - _BETA_1**count)), Moments(first, second, count)
 
 

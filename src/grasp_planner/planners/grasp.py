@@ -158,7 +158,10 @@ class GRASP:
 
         scaled = state.states / unit
         (to_actions, to_states), _ = with_gradients(loss, state.actions, scaled)
-        scaled, state_moments = descend(self.optimiser, self.state_lr, scaled, to_states, state.state_moments)
+        # A state's gradient is twice its defect. On a fresh rollout that is rounding error alone, which Adam would
+        # blow up to full steps if its epsilon did not say what counts as zero.
+        nil = torch.finfo(scaled.dtype).eps ** 0.5
+        scaled, state_moments = descend(self.optimiser, self.state_lr, scaled, to_states, state.state_moments, nil)
         if sigma > 0:
             scaled = scaled + sigma * streams.normal(tuple(scaled.shape[1:]), scaled.dtype)
         actions, action_moments = descend(

@@ -104,7 +104,7 @@ class ICEM:
         cost, best = evaluate(problem, candidates)
         chosen, weights = elites(candidates, cost, self.elites)
         mean, std = weighted_moments(chosen, weights)
-        mean = torch.lerp(mean, state.mean, self.momentum)
+        mean = problem.clamp(torch.lerp(mean, state.mean, self.momentum))  # averaging rounds
         std = torch.lerp(std, state.std, self.momentum).clamp(min=self.min_std)
         kept = chosen[:, : int(self.kept_share * self.elites)]
         return ICEMState(mean, std, kept, state.draws + 1, best)

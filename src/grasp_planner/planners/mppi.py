@@ -84,6 +84,7 @@ class MPPI:
         cost, best = evaluate(problem, candidates)
         weights = path_weights(cost, self.temperature)[:, :, None, None]
         mean, std = weighted_moments(candidates, weights)
+        mean = problem.clamp(mean)  # averaging rounds
         return MPPIState(mean, std.clamp(min=self.min_std) if self.refit_std else state.std, best)
 
     def finish(self, problem: Problem, state: MPPIState, noise: Noise) -> MPPIState:
