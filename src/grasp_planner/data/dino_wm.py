@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -184,15 +186,32 @@ def _picture_tensor(path: Path) -> np.ndarray:
 
 
 def _video(path: Path) -> np.ndarray:
+    """All frames of a video, as they are stored: none repeated or dropped to keep the time."""
     try:
         import imageio_ffmpeg
     except ImportError as error:
         raise missing_extra("imageio-ffmpeg", "data", "reading .mp4 files") from error
 
+    # PPM frames bring their own size, so nothing has to be guessed from what ffmpeg prints.
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-i", str(path)]
+    command += ["-fps_mode", "passthrough", "-f", "image2pipe", "-c:v", "ppm", "-"]
     with reading(path, "video (.mp4)"):
-        stream = imageio_ffmpeg.read_frames(str(path))
-        width, height = next(stream)["size"]
-        frames = [np.frombuffer(frame, dtype=np.uint8).reshape(height, width, 3) for frame in stream]
-    if not frames:
-        raise broken(path, "the video holds no pictures")
-    return np.stack(frames)
+        done = subprocess.run(command, capture_output=True, check=False)
+        if done.returncode:
+            said = done.stderr.decode(errors="replace").strip().splitlines()
+            raise ValueError(said[-1] if said else f"ffmpeg ended with {done.returncode}")
+        frames = list(_ppm_frames(done.stdout))
+        if not frames:
+            raise ValueError("it holds no pictures")
+        return np.stack(frames)
+
+
+def _ppm_frames(stream: bytes) -> Iterator[np.ndarray]:
+    position = 0
+    while position < len(stream):
+        header = re.compile(rb"P6\s(\d+)\s(\d+)\s255\s").match(stream, position)
+        if header is None:
+            raise ValueError("the video's frames do not follow each other")
+        width, height = int(header[1]), int(header[2])
+        yield np.frombuffer(stream, np.uint8, width * height * 3, header.end()).reshape(height, width, 3)
+        position = header.end() + width * height * 3

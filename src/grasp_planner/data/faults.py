@@ -16,7 +16,7 @@ from grasp_planner.errors import GraspPlannerError
 FAULTS = (
     OSError,
     EOFError,
-    KeyError,
+    LookupError,
     ValueError,
     TypeError,
     AttributeError,

@@ -15,7 +15,7 @@ from grasp_planner.data.minari_reading import MAIN
 from grasp_planner.data.progress import progress_bar
 from grasp_planner.data.reading import read
 from grasp_planner.data.recipe import Recipe, specification
-from grasp_planner.data.rollouts import make_environment
+from grasp_planner.data.rollouts import Named, make_environment
 from grasp_planner.data.shards import joined
 from grasp_planner.data.statistics import compute, dumps
 from grasp_planner.errors import missing_extra
@@ -33,7 +33,7 @@ def assemble(recipe: Recipe, parts: list[range], folder: Path, out: Path, progre
 
     data = folder / "data"
     shutil.rmtree(data, ignore_errors=True)
-    observations, actions = _spaces(recipe)
+    observations, actions, names = _spaces(recipe)
     spec = copy.deepcopy(specification(recipe.environment))
     if recipe.pixels is not None:
         spec.kwargs["pixels"] = recipe.pixels
@@ -42,6 +42,16 @@ def assemble(recipe: Recipe, parts: list[range], folder: Path, out: Path, progre
         for part in joined(folder, parts, data / MAIN):
             advance(len(part))
     steps = _count_steps(data / MAIN)
+    own = {
+        "schema": SCHEMA,
+        "environment": recipe.environment,
+        "policy": recipe.policy,
+        "seed": recipe.seed,
+        "frameskip": recipe.every,
+        "version": recipe.version,
+        "state_names": names,
+        "recipe": asdict(recipe),
+    }
     storage.update_metadata(
         {
             "dataset_id": dataset_id(out),
@@ -51,14 +61,12 @@ def assemble(recipe: Recipe, parts: list[range], folder: Path, out: Path, progre
             "algorithm_name": recipe.policy,
             "description": f"{recipe.environment}, policy {recipe.policy}, {recipe.every} environment steps per step",
             "requirements": ["grasp-planner[envs]"],
-            "grasp_planner": _own(recipe),
+            "grasp_planner": own,
         }
     )
     # Reading it back is the last check before the data set appears.
     found = dumps(compute(read(folder, pictures=False, cache=False)))
-    storage.update_metadata(
-        {"grasp_planner": _own(recipe) | {"statistics": found}, "dataset_size": float(storage.get_size())}
-    )
+    storage.update_metadata({"grasp_planner": own | {"statistics": found}, "dataset_size": float(storage.get_size())})
     data.rename(out / "data")
 
 
@@ -72,20 +80,8 @@ def dataset_id(out: Path) -> str:
     return name if re.search(r"-v\d+$", name) else f"{name}-v0"
 
 
-def _own(recipe: Recipe) -> dict[str, Any]:
-    return {
-        "schema": SCHEMA,
-        "environment": recipe.environment,
-        "policy": recipe.policy,
-        "seed": recipe.seed,
-        "frameskip": recipe.every,
-        "version": recipe.version,
-        "recipe": asdict(recipe),
-    }
-
-
-def _spaces(recipe: Recipe) -> tuple[Any, Any]:
-    """Spaces of a data step: observations with pictures, and blocks of actions."""
+def _spaces(recipe: Recipe) -> tuple[Any, Any, list[str]]:
+    """Spaces of a data step, observations with pictures and blocks of actions, and names of the state."""
     from gymnasium import spaces
 
     env = make_environment(recipe)
@@ -93,8 +89,9 @@ def _spaces(recipe: Recipe) -> tuple[Any, Any]:
     if recipe.pixels is not None:
         observations["pixels"] = spaces.Box(0, 255, (recipe.pixels, recipe.pixels, 3), np.uint8)
     low, high = np.tile(env.action_space.low, recipe.every), np.tile(env.action_space.high, recipe.every)
+    blocks = spaces.Box(low, high, dtype=env.action_space.dtype)
     env.close()
-    return spaces.Dict(observations), spaces.Box(low, high, dtype=env.action_space.dtype)
+    return spaces.Dict(observations), blocks, list(env.state_names) if isinstance(env, Named) else []
 
 
 def _count_steps(path: Path) -> int:

@@ -21,6 +21,16 @@ class Pictured(Protocol):
         ...
 
 
+@runtime_checkable
+class Named(Protocol):
+    """An environment that names the numbers of its state."""
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """One name per number."""
+        ...
+
+
 @dataclass(frozen=True)
 class Recording:
     """An episode of T data steps.

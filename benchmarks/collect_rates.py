@@ -1,0 +1,99 @@
+"""Environment steps per second with and without 64 px pictures, and the time for a million Push-T steps.
+
+    python benchmarks/collect_rates.py [--workers 2] [--full DIR]
+
+The first table is one process, scripted policy included, best of three. Then Push-T is collected for real, in
+`--workers` processes with a picture every fifth step, at two sizes; the line through the two gives the
+start-up cost and the time for a million steps. `--full DIR` collects the million steps into DIR instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import tempfile
+import time
+from pathlib import Path
+
+from grasp_planner.data.collecting import collect, usable_cores
+from grasp_planner.data.recipe import Recipe, default_steps, resolve_policy
+from grasp_planner.data.rollouts import make_environment, roll
+from grasp_planner.envs import ENVIRONMENTS
+from grasp_planner.errors import GraspPlannerError
+
+MILLION = 1_000_000
+STEPS = 200
+LIMIT_MINUTES = 30
+
+
+def rate(environment: str, pixels: int | None, every: int, seconds: float) -> float:
+    """Environment steps per second of one process, best of three stretches."""
+    recipe = Recipe(environment, "", 1, default_steps(environment), every, pixels, 0, "")
+    env, policy = make_environment(recipe), resolve_policy(None, environment)[1]()
+    roll(env, policy, recipe, 0)
+    best, index = 0.0, 1
+    for _ in range(3):
+        begun, steps = time.perf_counter(), 0
+        while time.perf_counter() - begun < seconds / 3:
+            roll(env, policy, recipe, index)
+            index, steps = index + 1, steps + recipe.steps
+        best = max(best, steps / (time.perf_counter() - begun))
+    env.close()
+    return best
+
+
+def collection_seconds(episodes: int, out: Path, workers: int, progress: bool = False) -> float:
+    """Wall-clock seconds to collect Push-T with a 64 px picture every fifth step, start-up and joining included."""
+    begun = time.perf_counter()
+    collect("push_t", episodes, out, steps=STEPS, pixels=64, every=5, workers=workers, progress=progress)
+    return time.perf_counter() - begun
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--workers", type=int, default=usable_cores())
+    parser.add_argument("--seconds", type=float, default=6.0, help="per number of the first table")
+    parser.add_argument("--full", type=Path, help="collect the million steps for real, into this folder")
+    parser.add_argument("--json", type=Path, help="write the numbers to this file too")
+    options = parser.parse_args()
+
+    print(f"{platform.processor() or platform.machine()}, {usable_cores()} cores, Python {platform.python_version()}")
+    print(f"{'steps/s, one process':<22}{'no pictures':>14}{'64 px, every 5th':>18}{'64 px, each':>14}")
+    rates: dict[str, list[float | None]] = {}
+    for name in ENVIRONMENTS:
+        row: list[float | None] = []
+        for pixels, every in ((None, 1), (64, 5), (64, 1)):
+            try:
+                row.append(rate(f"grasp_planner/{name}", pixels, every, options.seconds))
+            except (GraspPlannerError, ImportError) as error:
+                print(f"  {name}: {error}")
+                row.append(None)
+        rates[name] = row
+        cells = [f"{value:,.0f}" if value else "-" for value in row]
+        print(f"{name:<22}{cells[0]:>14}{cells[1]:>18}{cells[2]:>14}")
+
+    if options.full:
+        seconds = collection_seconds(MILLION // STEPS, options.full, options.workers, progress=True)
+        start = None
+        kind = "measured"
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            sizes = (20, 120)
+            times = [collection_seconds(n, Path(folder) / str(n), options.workers) for n in sizes]
+        slope = (times[1] - times[0]) / ((sizes[1] - sizes[0]) * STEPS)
+        start = times[0] - slope * sizes[0] * STEPS
+        seconds, kind = start + slope * MILLION, "projected"
+    verdict = "within" if seconds < LIMIT_MINUTES * 60 else "OVER"
+    print(
+        f"\n{MILLION:,} Push-T steps, 64 px picture every fifth, {options.workers} processes: "
+        f"{seconds / 60:.1f} min {kind}, {verdict} the limit of {LIMIT_MINUTES} min"
+        + (f" (start-up {start:.1f} s)" if start is not None else "")
+    )
+    if options.json:
+        result = {"steps_per_second": rates, "million_seconds": seconds, "kind": kind, "workers": options.workers}
+        options.json.write_text(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,213 @@
+"""A data set at a glance: what it holds, its statistics, and a sheet of pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from grasp_planner.data.episodes import Episodes
+from grasp_planner.data.reading import locate, read
+from grasp_planner.data.statistics import Statistic, statistics
+from grasp_planner.errors import GraspPlannerError, missing_extra
+
+MARGIN = 4  # px between pictures
+HEADING = 14  # px for a line of text
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a data set holds.
+
+    Attributes:
+        path: its folder.
+        environment: id of the environment, if it says.
+        policy: what collected it, if it says.
+        seed: the seed it was collected with, if it says.
+        version: of the package that collected it, if it says.
+        episodes: number of episodes.
+        steps: number of data steps.
+        frameskip: environment steps per data step.
+        shortest: data steps of the shortest episode.
+        longest: data steps of the longest episode.
+        shapes: key -> shape of one row and dtype, in words.
+        megabytes: size of the files that hold the data.
+        statistics: key -> `Statistic`, ``"actions"`` per environment action.
+        names: key -> names of its numbers, where they are known.
+    """
+
+    path: Path
+    environment: str | None
+    policy: str | None
+    seed: int | None
+    version: str | None
+    episodes: int
+    steps: int
+    frameskip: int
+    shortest: int
+    longest: int
+    shapes: Mapping[str, str]
+    megabytes: float
+    statistics: Mapping[str, Statistic]
+    names: Mapping[str, Sequence[str]]
+
+    def facts(self) -> list[tuple[str, str]]:
+        """Rows of a table: what, and how much."""
+        rows: list[tuple[str, Any]] = [
+            ("path", self.path),
+            ("environment", self.environment or "not stated"),
+            ("policy", self.policy or "not stated"),
+            ("seed", "not stated" if self.seed is None else self.seed),
+            ("collected with", f"grasp-planner {self.version}" if self.version else "not stated"),
+            ("episodes", f"{self.episodes:,}"),
+            ("data steps", f"{self.steps:,} ({self.shortest} to {self.longest} per episode)"),
+            ("environment steps", f"{self.steps * self.frameskip:,} ({self.frameskip} per data step)"),
+            ("size", f"{self.megabytes:,.1f} MB"),
+            *((f"{key!r}", shape) for key, shape in self.shapes.items()),
+        ]
+        return [(name, str(value)) for name, value in rows]
+
+    def numbers(self) -> list[tuple[str, str, float, float, float, float]]:
+        """Rows of a table: key, name of the number, mean, standard deviation, smallest and largest value."""
+        rows = []
+        for key, one in self.statistics.items():
+            columns = [value.reshape(-1) for value in (one.mean, one.std, one.low, one.high)]
+            names = self.names.get(key) or [str(i) for i in range(len(columns[0]))]
+            rows += [(key, name, *map(float, values)) for name, *values in zip(names, *columns)]
+        return rows
+
+
+def info(path: str | Path, *, progress: bool = False) -> Info:
+    """What the data set at `path` holds; its statistics are computed if they are not kept beside it.
+
+    Raises:
+        GraspPlannerError: there is no data set, or it is broken; the message names the file.
+    """
+    source = locate(Path(path))
+    episodes = read(path, pictures=False, progress=progress)
+    own = episodes.metadata.get("grasp_planner", {})
+    shapes = {key: _words(episodes.array(key)) for key in (*episodes.keys, "actions")}
+    shapes |= {key: "pictures, uint8" for key in source.pictures}
+    state_names = own.get("state_names", ())
+    width = episodes.array("state").shape[1] if "state" in episodes.keys else 0
+    return Info(
+        path=source.root,
+        environment=own.get("environment") or _stated_environment(episodes),
+        policy=own.get("policy") or episodes.metadata.get("algorithm_name"),
+        seed=own.get("seed"),
+        version=own.get("version"),
+        episodes=len(episodes),
+        steps=episodes.steps,
+        frameskip=episodes.frameskip,
+        shortest=int(episodes.lengths.min()),
+        longest=int(episodes.lengths.max()),
+        shapes=shapes,
+        megabytes=sum(file.stat().st_size for file in source.files) / 1e6,
+        statistics=statistics(path),
+        names={"state": tuple(state_names)} if len(state_names) == width else {},
+    )
+
+
+def contact_sheet(
+    path: str | Path,
+    out: str | Path,
+    *,
+    episodes: int = 6,
+    frames: int = 8,
+    size: int | None = None,
+    key: str | None = None,
+    progress: bool = False,
+) -> Path:
+    """Write a PNG of evenly spaced moments (columns) of evenly spaced episodes (rows).
+
+    Pictures come from the data; where they hold none, the environment that they were collected in draws the
+    states.
+
+    Args:
+        path: the data set.
+        out: the PNG to write.
+        episodes: number of rows, at most.
+        frames: number of columns.
+        size: side of a picture on the sheet; None: as it is.
+        key: which pictures; None: the first there are.
+        progress: show a bar while pictures are unpacked.
+
+    Returns:
+        `out`.
+
+    Raises:
+        GraspPlannerError: there is nothing to show, or the data set is broken.
+        MissingExtraError: pillow is not installed.
+    """
+    try:
+        from PIL import Image, ImageDraw
+    except ImportError as error:
+        raise missing_extra("pillow", "figures", "the contact sheet") from error
+
+    if episodes < 1 or frames < 1:
+        raise GraspPlannerError(f"needed at least one episode and frame, got {episodes} and {frames}")
+    source = locate(Path(path))
+    if key is None and source.pictures:
+        key = source.pictures[0]
+    data = read(path, keys=None if key is None else [key], pictures=key is not None, progress=progress)
+    rows = np.unique(np.linspace(0, len(data) - 1, min(episodes, len(data))).round().astype(int))
+    draw = _drawer(data) if key is None else None
+    pictures = {
+        int(row): [_picture(data, int(row), step, key, draw) for step in _moments(data, int(row), frames)]
+        for row in rows
+    }
+    side = size or next(iter(pictures.values()))[0].shape[0]
+    cell = side + MARGIN
+    sheet = Image.new("RGB", (MARGIN + frames * cell, len(rows) * (cell + HEADING) + MARGIN), "white")
+    pen = ImageDraw.Draw(sheet)
+    for number, row in enumerate(rows):
+        top = MARGIN + number * (cell + HEADING)
+        for column, step in enumerate(_moments(data, int(row), frames)):
+            left = MARGIN + column * cell
+            label = f"{row}: {step * data.frameskip}" if column == 0 else f"{step * data.frameskip}"
+            pen.text((left, top), label, fill="black")
+            picture = Image.fromarray(pictures[int(row)][column]).convert("RGB").resize((side, side))
+            sheet.paste(picture, (left, top + HEADING))
+    out = Path(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(out, format="PNG")
+    return out
+
+
+def _moments(data: Episodes, row: int, frames: int) -> list[int]:
+    return np.linspace(0, int(data.lengths[row]), frames).round().astype(int).tolist()
+
+
+def _picture(data: Episodes, row: int, step: int, key: str | None, draw: Any) -> np.ndarray:
+    index = int(data.observation_starts[row]) + step
+    if key is not None:
+        return np.asarray(data.array(key)[index])
+    return draw(np.asarray(data.array("state")[index]))
+
+
+def _drawer(data: Episodes) -> Any:
+    """What draws the states of a data set without pictures."""
+    from grasp_planner.data.recipe import Recipe
+    from grasp_planner.data.rollouts import make_environment
+
+    recipe = data.metadata.get("grasp_planner", {}).get("recipe")
+    if recipe is None:
+        raise GraspPlannerError(
+            f"{data.source}: the data set holds no pictures, and does not say which environment could draw them"
+        )
+    env = make_environment(Recipe(**recipe | {"pixels": 64}))
+    return lambda state: env.picture(state, 64)
+
+
+def _words(array: np.ndarray) -> str:
+    return f"{array.dtype} {' x '.join(map(str, array.shape[1:])) or 'number'}"
+
+
+def _stated_environment(episodes: Episodes) -> str | None:
+    """The environment that Minari's metadata name."""
+    text = episodes.metadata.get("env_spec")
+    return json.loads(text).get("id") if isinstance(text, str) else None
