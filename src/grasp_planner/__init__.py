@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from grasp_planner.agent import Agent
 from grasp_planner.errors import GraspPlannerError
-from grasp_planner.models.base import load_world_model
+from grasp_planner.models.base import WorldModel, load_world_model
+from grasp_planner.models.check import check_world_model
 from grasp_planner.objectives import GoalDistance, Objective
 from grasp_planner.planner import Planner, Progress, plan
 from grasp_planner.planners import CEM, GD, GRASP, ICEM, MPPI, PLANNERS, LatCo, RandomShooting
@@ -35,6 +36,8 @@ __all__ = [
     "RandomShooting",
     "Status",
     "WarmStart",
+    "WorldModel",
+    "check_world_model",
     "load_world_model",
     "plan",
 ]
