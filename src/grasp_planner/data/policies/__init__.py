@@ -1,4 +1,4 @@
-"""Scripted policies that collect data, one per environment: ``reset(rng, state)``, then ``act(state)``."""
+"""Scripted policies that collect data, at least one per environment: ``reset(rng, state)``, then ``act(state)``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from grasp_planner.data.policies.point_maze import PointMazePolicy
 from grasp_planner.data.policies.push_t import PushTPolicy
+from grasp_planner.data.policies.push_t_wild import PushTWildPolicy
 from grasp_planner.data.policies.wall import WallPolicy
 
 
@@ -25,5 +26,6 @@ class Policy(Protocol):
 POLICIES: dict[str, type[Policy]] = {
     "point_maze": PointMazePolicy,
     "push_t": PushTPolicy,
+    "push_t_wild": PushTWildPolicy,
     "wall": WallPolicy,
 }
