@@ -98,9 +98,7 @@ class PointMaze(gymnasium.Env):
     state_names: ClassVar[tuple[str, ...]] = STATE_NAMES
     action_limit: ClassVar[float] = 1.0
 
-    def __init__(
-        self, render_mode: str | None = None, pixels: int | None = None, renderer: str | None = None
-    ) -> None:
+    def __init__(self, render_mode: str | None = None, pixels: int | None = None, renderer: str | None = None) -> None:
         if render_mode not in (None, "rgb_array"):
             raise GraspPlannerError(f"render_mode must be 'rgb_array' or None, got {render_mode!r}")
         if pixels not in (None, *PICTURE_SIZES):
@@ -229,9 +227,7 @@ def sample_state(rng: np.random.Generator | np.random.RandomState) -> np.ndarray
         x, y = rng.uniform(0.5, 3.1), rng.uniform(0.5, 3.1)
         if x <= 1.1 or x >= 2.5 or y >= 2.5:
             break
-    return np.array(
-        [x, y, rng.uniform(-SAMPLED_SPEED, SAMPLED_SPEED), rng.uniform(-SAMPLED_SPEED, SAMPLED_SPEED)]
-    )
+    return np.array([x, y, rng.uniform(-SAMPLED_SPEED, SAMPLED_SPEED), rng.uniform(-SAMPLED_SPEED, SAMPLED_SPEED)])
 
 
 def _checked_state(state: np.ndarray) -> np.ndarray:

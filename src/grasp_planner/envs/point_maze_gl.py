@@ -55,9 +55,7 @@ class Camera:
         self._data.qpos[:] = state[:2]
         mujoco.mj_forward(self._model, self._data)
         everything = mujoco.mjtCatBit.mjCAT_ALL.value
-        mujoco.mjv_updateScene(
-            self._model, self._data, self._options, None, self._view, everything, self._scene
-        )
+        mujoco.mjv_updateScene(self._model, self._data, self._options, None, self._view, everything, self._scene)
         mujoco.mjr_render(self._frame, self._scene, self._resources)
         image = np.empty((self.size, self.size, 3), dtype=np.uint8)
         mujoco.mjr_readPixels(image, None, self._frame, self._resources)

@@ -17,6 +17,8 @@ BORDER_LOW, BORDER_HIGH = 4.0, 60.0  # the four border lines
 WALL_X = 32.0  # middle of the inner wall, which fills 29 <= x <= 35 ...
 WALL_LEFT, WALL_RIGHT = 29.0, 35.0
 DOOR_LOW, DOOR_HIGH = 26.0, 34.0  # ... but for the door in it
+ROOM_LOW = np.array([[BORDER_LOW, BORDER_LOW], [WALL_RIGHT, BORDER_LOW]])  # of the rooms left and right of it
+ROOM_HIGH = np.array([[WALL_LEFT, BORDER_HIGH], [BORDER_HIGH, BORDER_HIGH]])
 
 PIXELS_PER_ACTION = 2.0
 BOUNCE = 0.5  # px a dot that hit something is put back
@@ -60,11 +62,8 @@ def step_points(position: np.ndarray, action: np.ndarray) -> np.ndarray:
     """
     start = np.asarray(position, dtype=np.float64)
     stop = start + PIXELS_PER_ACTION * np.asarray(action, dtype=np.float64)
-    left = np.where(start[..., 0] < WALL_X, BORDER_LOW, WALL_RIGHT)
-    low = np.stack([left, np.full_like(left, BORDER_LOW)], axis=-1)
-    high = np.stack(
-        [np.where(start[..., 0] < WALL_X, WALL_LEFT, BORDER_HIGH), np.full_like(left, BORDER_HIGH)], axis=-1
-    )
+    room = (start[..., 0] >= WALL_X).astype(np.intp)
+    low, high = ROOM_LOW[room], ROOM_HIGH[room]
     if ((low < start) & (start < high) & (low < stop) & (stop < high)).all():
         return stop  # most moves by far: inside a convex room nothing is touched
     start = np.broadcast_to(start, stop.shape)
@@ -80,7 +79,7 @@ def distances(state: np.ndarray, goal: np.ndarray) -> dict[str, np.ndarray]:
     5.0
     """
     difference = np.asarray(state, dtype=np.float64) - np.asarray(goal, dtype=np.float64)
-    return {"position_px": np.sqrt((difference**2).sum(-1))}
+    return {"position_px": np.sqrt(difference[..., 0] ** 2 + difference[..., 1] ** 2)}
 
 
 def success(state: np.ndarray, goal: np.ndarray) -> np.ndarray:
@@ -158,7 +157,7 @@ class WallSingle(gymnasium.Env):
         self.set_state(options.get("state", state))
         self.goal = _checked_state(options.get("goal", goal))
         observation = self._observation()
-        return observation, self._info() | {"goal": self.goal.copy()}
+        return observation, self._info(observation["state"]) | {"goal": self.goal.copy()}
 
     def step(self, action: np.ndarray) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
         """Move by 2 px * action, an array (2,), as far as the walls allow: `step_points`."""
@@ -166,7 +165,7 @@ class WallSingle(gymnasium.Env):
         if action.shape != (2,) or not np.isfinite(action).all():
             raise GraspPlannerError(f"an action is two finite numbers, shape (2,); got {action!r}")
         self._state = step_points(self.get_state(), action)
-        info = self._info()
+        info = self._info(self._state)
         return self._observation(), float(info["success"]), False, False, info
 
     def sample_state(self, rng: np.random.Generator) -> np.ndarray:
@@ -205,8 +204,7 @@ class WallSingle(gymnasium.Env):
             observation["pixels"] = self.picture(state, self.pixels)
         return observation
 
-    def _info(self) -> dict[str, Any]:
-        state = self.get_state()
+    def _info(self, state: np.ndarray) -> dict[str, Any]:
         measured = {name: float(value) for name, value in distances(state, self.goal).items()}
         return {"success": bool(success(state, self.goal)), **measured}
 
@@ -240,9 +238,7 @@ def _hit_jamb(start: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return hit, np.stack([x + BOUNCE, y + np.where(up, -BOUNCE, BOUNCE)], axis=-1)
 
 
-def _hit_box(
-    start: np.ndarray, stop: np.ndarray, low: np.ndarray, high: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _hit_box(start: np.ndarray, stop: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Which moves (..., 2) touch a side of their box `low`..`high`, and where they end."""
     left_room = start[..., 0] < WALL_X
     y_left = _crossing(start, stop, low[..., 0], axis=0)
@@ -250,9 +246,7 @@ def _hit_box(
     at_left = _touches(start, stop, low[..., 0], axis=0) & (left_room | ~_in_door(y_left))
     at_right = _touches(start, stop, high[..., 0], axis=0) & (~left_room | ~_in_door(y_right))
     at_side = at_left | at_right
-    side = np.stack(
-        [np.where(at_left, low[..., 0], high[..., 0]), np.where(at_left, y_left, y_right)], axis=-1
-    )
+    side = np.stack([np.where(at_left, low[..., 0], high[..., 0]), np.where(at_left, y_left, y_right)], axis=-1)
 
     at_top = _touches(start, stop, low[..., 1], axis=1)
     at_level = at_top | _touches(start, stop, high[..., 1], axis=1)
@@ -292,7 +286,5 @@ def _in_door(y: np.ndarray) -> np.ndarray:
 def _checked_state(state: np.ndarray) -> np.ndarray:
     state = np.array(state, dtype=np.float64)
     if state.shape != (2,) or not ((state >= BORDER_LOW) & (state <= BORDER_HIGH)).all():
-        raise GraspPlannerError(
-            f"a state is (x, y), shape (2,), both between the border lines 4 and 60; got {state!r}"
-        )
+        raise GraspPlannerError(f"a state is (x, y), shape (2,), both between the border lines 4 and 60; got {state!r}")
     return state
