@@ -48,8 +48,8 @@ def distances(state: np.ndarray, goal: np.ndarray) -> dict[str, np.ndarray]:
 def success(state: np.ndarray, goal: np.ndarray, block_only: bool = False) -> np.ndarray:
     """Whether states are at their goals: ||(pusher, block) - goal|| < 20 px and |theta - goal| < pi/9.
 
-    The velocity does not count. DINO-WM's rule, but angles wrap whatever their difference (theirs expects both
-    in [0, 2 pi)). stable-worldmodel compares angles modulo the block's rotational symmetry; a T has none but
+    The velocity does not count. DINO-WM's rule, but angles wrap whatever their difference (theirs expects
+    both in [0, 2 pi)). stable-worldmodel compares angles modulo the block's rotational symmetry; a T has none but
     the full turn (mirrored in its axis it lies at the *same* angle), so for a T the two rules agree.
 
     Args:
@@ -80,7 +80,8 @@ class PushT(gymnasium.Env):
     """A disc pushes a T-shaped block in a 512 x 512 px window (y points down) until both are as in the goal.
 
     **State** (7): pusher x, y; block x, y, theta in [0, 2 pi]; pusher vx, vy (px, rad, px/s). Block x, y is
-    the middle of the bar's outer edge, not the centre of gravity. **Proprioception** (4): pusher x, y, vx, vy.
+    the middle of the bar's outer edge, not the centre of gravity. **Proprioception** (4): pusher x, y, vx,
+    vy.
     **Action** (2): the pusher's target relative to where it is, in units of 100 px. Within a step (0.1 s) the
     PD controller brings a resting pusher 30 % of the way. The action space names the nominal range [-1, 1];
     actions are **not clipped**, as published. **Reward** 1.0 on success, else 0.0; an episode never

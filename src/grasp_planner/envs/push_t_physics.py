@@ -86,6 +86,19 @@ class Simulation:
             (*self._pusher.position, *self._block.position, theta, *self._pusher.velocity), dtype=np.float64
         )
 
+    def contact_marks(self) -> np.ndarray:
+        """(n, 2, 2) see the function of this name."""
+        lines: list[list[list[float]]] = []
+
+        def mark(arbiter: pymunk.Arbiter) -> None:
+            contacts = arbiter.contact_point_set
+            for point in contacts.points:
+                ends = (point.point_a - 2 * contacts.normal, point.point_b + 2 * contacts.normal)
+                lines.append([list(end) for end in ends])
+
+        self._block.each_arbiter(mark)
+        return np.array(lines).reshape(-1, 2, 2)
+
 
 def _add_tee(space: pymunk.Space) -> pymunk.Body:
     import pymunk
@@ -97,3 +110,13 @@ def _add_tee(space: pymunk.Space) -> pymunk.Body:
     block.center_of_gravity = (bar.center_of_gravity + stem.center_of_gravity) / 2
     space.add(block, bar, stem)
     return block
+
+
+def contact_marks(state: np.ndarray) -> np.ndarray:
+    """(n, 2, 2) the short lines that pymunk's debug drawing makes where bodies touch: n lines, 2 ends, x and y.
+
+    Each reaches 2 px beyond the surfaces to both sides, along the normal.
+    """
+    still = np.array(state, dtype=np.float64)
+    still[5:] = 0.0  # so that the physics step which finds the contacts moves nothing
+    return Simulation(still).contact_marks()

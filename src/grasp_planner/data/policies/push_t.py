@@ -26,7 +26,7 @@ NOISE_MEMORY = 0.7  # of the noise, per step
 
 @dataclass(frozen=True)
 class _Push:
-    """A push: where on the T (its frame), which way (its frame), how far (px) and how hard (units of 100 px)."""
+    """A push: from where on the T (its frame), which way, how far (px), how hard (units of 100 px)."""
 
     point: np.ndarray
     direction: np.ndarray
@@ -58,9 +58,7 @@ class PushTPolicy:
         action = policy.act(observation["state"])
     """
 
-    def __init__(
-        self, noise: float = 0.05, spread: float = 60.0, walks: float = 0.08, bursts: float = 0.15
-    ) -> None:
+    def __init__(self, noise: float = 0.05, spread: float = 60.0, walks: float = 0.08, bursts: float = 0.15) -> None:
         self.noise, self.spread, self.walks, self.bursts = noise, spread, walks, bursts
 
     def reset(self, rng: np.random.Generator, state: np.ndarray) -> None:

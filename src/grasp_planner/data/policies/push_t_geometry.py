@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# The T in its own frame, as in the environment: bar x in [-60, 60], y in [0, 30]; stem x in [-15, 15] to y 120.
+# The T in its own frame, as in the environment: bar x in [-60, 60], y in [0, 30]; stem x in [-15, 15], y to 120.
 RECTANGLES = np.array([[[0, 15], [60, 15]], [[0, 75], [15, 45]]], dtype=np.float64)  # centre, half sizes
 OUTLINE = np.array(
     [[-60, 0], [60, 0], [60, 30], [15, 30], [15, 120], [-15, 120], [-15, 30], [-60, 30]], dtype=np.float64
@@ -46,7 +46,7 @@ class Pose:
 
 
 def sides() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Start (8, 2), end (8, 2) and inward unit normal (8, 2) of the T's sides, in its frame, as in `SIDES`."""
+    """Start, end and inward unit normal (each (8, 2)) of the T's sides, in its frame, as in `SIDES`."""
     ends = np.roll(OUTLINE, -1, axis=0)
     along = ends - OUTLINE
     along = along / np.linalg.norm(along, axis=1, keepdims=True)
@@ -55,7 +55,7 @@ def sides() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def inside_window(points: np.ndarray) -> np.ndarray:
     """Whether the pusher's centre may be at points (..., 2)."""
-    return ((points >= LOW) & (points <= HIGH)).all(-1)
+    return np.all((points >= LOW) & (points <= HIGH), axis=-1)
 
 
 def ways(pose: Pose, start: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, list[list[np.ndarray]]]:
@@ -100,7 +100,7 @@ def _trace(before: np.ndarray, nodes: np.ndarray, node: int) -> list[np.ndarray]
 
 
 def _free_lengths(pose: Pose, starts: np.ndarray, ends: np.ndarray, pusher: np.ndarray) -> np.ndarray:
-    """(n, m) lengths of the straight lines from starts (n, 2) to ends (m, 2), inf where the T is in the way."""
+    """(n, m) lengths of straight lines from starts (n, 2) to ends (m, 2), inf where the T is in the way."""
     fractions = np.linspace(0, 1, 17)[:, None]
     lines = starts[:, None, None] + fractions * (ends[None, :, None] - starts[:, None, None])
     # a pusher that touches the T is nearer than the clearance: it may leave, but not come nearer
