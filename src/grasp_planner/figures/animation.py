@@ -1,0 +1,102 @@
+"""The animation: virtual states become a plan on the left, and the plan is carried out on the right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from grasp_planner.errors import GraspPlannerError, missing_extra
+from grasp_planner.figures.panels import CostPanel, ExecutionPanel, PlanPanel, add_legend, outcome, stage_of
+from grasp_planner.figures.style import FONT, GOAL, INK, Stage, in_one_step, new_figure
+
+if TYPE_CHECKING:
+    from grasp_planner.bench.recording import Recording
+
+SUFFIXES = (".mp4", ".gif")
+FRAMES_PER_SECOND = 12
+HELD = 10  # frames that the finished plan and the last state stand still
+
+
+def planning_animation(
+    recording: Recording, path: str | Path, *, moments: int = 64, progress: Callable[[int], None] | None = None
+) -> Path:
+    """Write an animation of how an episode was planned and carried out.
+
+    Args:
+        recording: of ``bench.recording``.
+        path: ends on ``.mp4`` or ``.gif``; there is the whole file afterwards, or none.
+        moments: at most so many frames of planning.
+        progress: called with the number of frames made, after each.
+
+    Raises:
+        GraspPlannerError: another suffix.
+        MissingExtraError: matplotlib, imageio or its ffmpeg is not installed.
+    """
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise GraspPlannerError(f"an animation is a file {' or '.join(SUFFIXES)}, got {path.name!r}")
+    return in_one_step(path, lambda part: _write(part, animation_frames(recording, moments), progress))
+
+
+def animation_frames(recording: Recording, moments: int = 64) -> Iterator[np.ndarray]:
+    """The frames (height, width, 3) uint8, one after the other; height and width are even."""
+    figure = new_figure(7.0, 5.2)
+    here = stage_of([recording])
+    plan_axes = figure.add_axes((0.015, 0.315, 0.48, 0.635))
+    run_axes = figure.add_axes((0.505, 0.315, 0.48, 0.635))
+    planned = PlanPanel(plan_axes, here, recording)
+    executed = ExecutionPanel(run_axes, here, recording)
+    cost = CostPanel(figure.add_axes((0.12, 0.1, 0.4, 0.185)), recording)
+    lifted = recording.virtual is not None
+    add_legend(figure, lifted, loc="lower right", bbox_to_anchor=(0.995, 0.01), labelspacing=0.35)
+    left = plan_axes.set_title("", fontsize=FONT + 1, color=INK, loc="left")
+    right = run_axes.set_title("", fontsize=FONT + 1, color=INK, loc="left")
+    stage = Stage(figure, [*planned.moving, *executed.moving, *cost.moving, left, right])
+
+    chosen, last = chosen_moments(len(recording.steps), moments), len(recording.executed) - 1
+    shown = [(moment, 0) for moment in chosen] + [(chosen[-1], 0)] * HELD
+    shown += [(chosen[-1], step) for step in range(1, last + 1)] + [(chosen[-1], last)] * (2 * HELD)
+    for moment, step in shown:
+        planner_step = int(recording.steps[moment])
+        planned.show(moment)
+        cost.show(planner_step)
+        executed.show(step)
+        left.set_text(f"{recording.planner} plans in the model: step {planner_step}")
+        right.set_text(
+            f"The simulator: {outcome(recording)}" if step == last else f"The simulator: step {step} of {last}"
+        )
+        right.set_color(GOAL if step == last and recording.success else INK)
+        yield stage.frame()
+
+
+def chosen_moments(count: int, most: int) -> list[int]:
+    """Indices of moments to show, the first and the last among them, closer together at the beginning.
+
+    >>> chosen_moments(101, 5)
+    [0, 12, 35, 65, 100]
+    """
+    spaced = (count - 1) * np.linspace(0, 1, min(most, count)) ** 1.5
+    return np.unique(spaced.round().astype(int)).tolist()
+
+
+def _write(path: Path, frames: Iterator[np.ndarray], progress: Callable[[int], None] | None) -> None:
+    try:
+        import imageio.v2 as imageio
+    except ImportError as error:
+        raise missing_extra("imageio", "figures", "an animation") from error
+    if path.suffix == ".mp4":
+        try:
+            import imageio_ffmpeg  # noqa: F401
+        except ImportError as error:
+            raise missing_extra("imageio-ffmpeg", "figures", "an animation as mp4 (gif does without)") from error
+        options = {"fps": FRAMES_PER_SECOND, "macro_block_size": 2, "quality": 8, "format": "FFMPEG"}
+    else:
+        options = {"duration": 1000 / FRAMES_PER_SECOND, "loop": 0, "subrectangles": True, "format": "GIF"}
+    with imageio.get_writer(path, **options) as writer:
+        for number, frame in enumerate(frames, start=1):
+            writer.append_data(frame)
+            if progress is not None:
+                progress(number)
