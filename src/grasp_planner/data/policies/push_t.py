@@ -58,7 +58,7 @@ class PushTPolicy:
         action = policy.act(observation["state"])
     """
 
-    def __init__(self, noise: float = 0.05, spread: float = 60.0, walks: float = 0.08, bursts: float = 0.15) -> None:
+    def __init__(self, noise: float = 0.05, spread: float = 45.0, walks: float = 0.08, bursts: float = 0.15) -> None:
         self.noise, self.spread, self.walks, self.bursts = noise, spread, walks, bursts
 
     def reset(self, rng: np.random.Generator, state: np.ndarray) -> None:
@@ -105,14 +105,14 @@ class PushTPolicy:
         rng = self._rng
         if self._pushes_left == 0:
             self._pushes_left = int(rng.integers(2, 7))
-            self._goal = np.clip(rng.normal(256, self.spread, 2), 120, 392)
+            self._goal = np.clip(rng.normal(256, self.spread, 2), 130, 382)
             self._turn = rng.normal()
         self._pushes_left -= 1
         starts, ends, normals = sides()
         side = rng.integers(0, 8, CANDIDATES)
         points = starts[side] + rng.uniform(0.05, 0.95, (CANDIDATES, 1)) * (ends - starts)[side]
-        lengths = rng.uniform(25, 130, CANDIDATES)
-        gap = PUSHER_RADIUS + rng.uniform(4, 12, (CANDIDATES, 1))
+        lengths = rng.uniform(30, 170, CANDIDATES)
+        gap = PUSHER_RADIUS + rng.uniform(4, 8, (CANDIDATES, 1))
         before = pose.world(points - gap * normals[side])
 
         arm = points - CENTRE_OF_GRAVITY
@@ -122,7 +122,7 @@ class PushTPolicy:
         centre = pose.world(CENTRE_OF_GRAVITY)
         nearer = np.linalg.norm(centre - self._goal) - np.linalg.norm(centre + moved - self._goal, axis=1)
         walk, found = ways(pose, pusher, before)
-        worth = nearer + 25 * self._turn * turned - 0.15 * walk + rng.gumbel(0, 12, CANDIDATES)
+        worth = 1.5 * nearer + 25 * self._turn * turned - 0.3 * walk + rng.gumbel(0, 12, CANDIDATES)
         worth[~inside_window(before) | ~np.isfinite(walk)] = -np.inf
         best = int(worth.argmax())
         if not np.isfinite(worth[best]):
@@ -135,7 +135,7 @@ class PushTPolicy:
             points[best],
             direction if follows else pose.turned(direction),
             float(lengths[best]),
-            float(self._pace * rng.uniform(0.1, 0.35)),
+            float(self._pace * rng.uniform(0.08, 0.35)),
             follows,
         )
         self._travelled_from: np.ndarray | None = None
