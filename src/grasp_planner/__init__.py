@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from grasp_planner.agent import Agent
-from grasp_planner.errors import GraspPlannerError
-from grasp_planner.models.base import WorldModel, load_world_model
-from grasp_planner.models.check import check_world_model
-from grasp_planner.objectives import GoalDistance, Objective
-from grasp_planner.planner import Planner, Progress, plan
-from grasp_planner.planners import CEM, GD, GRASP, ICEM, MPPI, PLANNERS, LatCo, RandomShooting
-from grasp_planner.plans import Budget, Plan, Status, WarmStart
-from grasp_planner.problem import Dynamics, Markov, Problem
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from grasp_planner.agent import Agent
+    from grasp_planner.errors import GraspPlannerError
+    from grasp_planner.models.base import WorldModel, load_world_model
+    from grasp_planner.models.check import check_world_model
+    from grasp_planner.objectives import GoalDistance, Objective
+    from grasp_planner.planner import Planner, Progress, plan
+    from grasp_planner.planners import CEM, GD, GRASP, ICEM, MPPI, PLANNERS, LatCo, RandomShooting
+    from grasp_planner.plans import Budget, Plan, Status, WarmStart
+    from grasp_planner.problem import Dynamics, Markov, Problem
 
 __version__ = "0.1.0"
 
@@ -41,3 +45,45 @@ __all__ = [
     "load_world_model",
     "plan",
 ]
+
+# Names are imported when they are first asked for: torch takes seconds to import, and neither `grasp --help` nor the
+# environments nor the processes that collect data need it.
+_HOMES = {
+    "CEM": "planners",
+    "GD": "planners",
+    "GRASP": "planners",
+    "ICEM": "planners",
+    "MPPI": "planners",
+    "PLANNERS": "planners",
+    "Agent": "agent",
+    "Budget": "plans",
+    "Dynamics": "problem",
+    "GoalDistance": "objectives",
+    "GraspPlannerError": "errors",
+    "LatCo": "planners",
+    "Markov": "problem",
+    "Objective": "objectives",
+    "Plan": "plans",
+    "Planner": "planner",
+    "Problem": "problem",
+    "Progress": "planner",
+    "RandomShooting": "planners",
+    "Status": "plans",
+    "WarmStart": "plans",
+    "WorldModel": "models.base",
+    "check_world_model": "models.check",
+    "load_world_model": "models.base",
+    "plan": "planner",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"grasp_planner.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])
