@@ -102,9 +102,9 @@ class WallSingle(gymnasium.Env):
 
     ``reset(seed=n)`` gives the very start and goal that the original gives for its seed n (they are drawn
     from ``RandomState(n mod 2^32)``); a reset without a seed goes on from the last one. Start and goal are
-    always in opposite rooms. The shortest way between them through the door has a median of 42 px and a
-    maximum of 65 px; 25 steps of the data's mean length cover 50 px, so with H = 25 some pairs are out of
-    reach of typical actions.
+    always in opposite rooms. The shortest way between them is 40 px in the median, below 54 px for 95 % and 66 px
+    at most. 25 steps of the data's mean length cover 50 px, which is enough for 88 % of the pairs; 25 of its
+    longest cover 90 px.
 
     Args:
         render_mode: ``"rgb_array"`` or None.
