@@ -22,6 +22,7 @@ from grasp_planner.errors import GraspPlannerError
 
 WINDOW = 512.0
 EDGE = 2.5  # half the width of the block's outline
+FINE = 4  # samples per pixel and axis on the pusher's rim
 # Bar and stem of the T: the middle's y, half sizes x and y, and how far the silhouette goes on under its neighbour
 # (two blurred borders that only meet would let the ground shine through).
 PARTS = ((15.0, 60.0, 15.0, 0.0), (75.0, 15.0, 45.0, 30.0))
@@ -51,22 +52,13 @@ def picture(state: np.ndarray, size: int = SIZE) -> np.ndarray:
 
 def _smooth_picture(state: np.ndarray, size: int) -> np.ndarray:
     step = WINDOW / size  # px of the window per pixel
-    ground, walls = _ground(size)
+    ground, unwalled, walls = _ground(size)
     image = ground.copy()
     _draw_tee(image, state[2:5], step, EDGE, (BLOCK_EDGE, BLOCK))
     _draw_pusher(image, state[:2], step)
-    low, high = _touched(state, step)
-    if low <= 1 or high >= size - 2:
-        image += walls[..., None] * (np.array(WALL, dtype=np.float32) - image)
+    image *= unwalled
+    image += walls
     return (image + 0.5).astype(np.uint8)
-
-
-def _touched(state: np.ndarray, step: float) -> tuple[float, float]:
-    """The least and the greatest row or column, in pixels, that block or pusher may reach."""
-    x, y = _tee_extent(state[2:5])
-    reach = PUSHER_RADIUS + 1
-    ends = np.array([*x, *y, *(state[:2] - reach), *(state[:2] + reach)])
-    return float(ends.min() / step), float(ends.max() / step)
 
 
 def _tee_extent(pose: np.ndarray) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -122,9 +114,16 @@ def _draw_pusher(image: np.ndarray, place: np.ndarray, step: float) -> None:
     rows, y = _centres(place[1] - reach, place[1] + reach, step, len(image))
     if not (len(x) and len(y)):
         return
+    # a small round thing needs finer sampling than a straight edge: FINE x FINE points per pixel
+    fine = step / FINE
+    within = ((np.arange(FINE, dtype=np.float32) + 0.5) / FINE - 0.5) * step
     # the published disc of radius r covers the px from -r to r - 1: its middle is half a px up and left
-    radius = np.hypot(x - np.float32(place[0] - 0.5), (y - np.float32(place[1] - 0.5))[:, None])
-    outer, inner = _covered(PUSHER_RADIUS - radius, step), _covered(PUSHER_RADIUS - 4 - radius, step)
+    x, y = (x[:, None] + within).ravel() - (place[0] - 0.5), (y[:, None] + within).ravel() - (place[1] - 0.5)
+    radius = np.sqrt(x * x + (y * y)[:, None])
+    outer, inner = (
+        _covered(reach - radius, fine).reshape(len(y) // FINE, FINE, -1, FINE).mean((1, 3))
+        for reach in (PUSHER_RADIUS, PUSHER_RADIUS - 4)
+    )
     _blend(image[rows, columns], outer, inner, (PUSHER_EDGE, PUSHER))
 
 
@@ -135,14 +134,13 @@ def _blend(part: np.ndarray, outer: np.ndarray, inner: np.ndarray, colours: tupl
 
 
 @lru_cache(maxsize=8)
-def _ground(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """What does not move, (size, size, 3), and the walls' share of every pixel, (size, size)."""
+def _ground(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What does not move: white with the landmark, the share without walls, and the walls; (size, size, 3)."""
     step = WINDOW / size
     _, place = _centres(0.0, WINDOW - 1, step, size)
     # walls about 5 and 506 that reach 2.5 px to both sides: what is in the larger square and not in the smaller
     outer, inner = (_covered(half - np.abs(place - 255.5), step) for half in (253.0, 248.0))
-    walls = outer[:, None] * outer - inner[:, None] * inner
+    walls = (outer[:, None] * outer - inner[:, None] * inner)[..., None].astype(np.float32)
     image = np.full((size, size, 3), 255, dtype=np.float32)
     _draw_tee(image, np.array(GOAL_POSE), step, 0.5, (GOAL, GOAL))
-    image += walls[..., None] * (np.array(WALL) - image)
-    return image.astype(np.float32), walls.astype(np.float32)
+    return image, np.repeat(1 - walls, 3, axis=2), walls * np.array(WALL, dtype=np.float32)
