@@ -200,6 +200,9 @@ def test_a_damaged_shard_is_collected_again(tmp_path, monkeypatch):
     assert len(shards) == 4
     shards[1].write_bytes(shards[1].read_bytes()[:500])
     shards[2].write_bytes(b"")
+    half_written = out / "collecting" / "data"
+    half_written.mkdir()
+    (half_written / "metadata.json").write_text("{")
     same(gather(out), gather(tmp_path / "whole"))
 
 
@@ -225,6 +228,9 @@ def test_folders_of_other_data_are_left_alone(tmp_path):
     (tmp_path / "letters" / "dear.txt").write_text("dear")
     with pytest.raises(GraspPlannerError, match="letters: needed a new or empty folder"):
         gather(tmp_path / "letters")
+    metadata = out / "data" / "metadata.json"
+    metadata.write_text(metadata.read_text().replace('"version": "', '"version": "9'))
+    assert gather(out) == out
     unfinished = tmp_path / "unfinished" / "collecting"
     unfinished.mkdir(parents=True)
     (unfinished / "recipe.json").write_text(json.dumps({"seed": 5}))

@@ -222,6 +222,23 @@ def test_a_broken_minari_set_gives_one_error_that_names_the_file(tmp_path, damag
     assert not list(tmp_path.glob(".arrays/*"))
 
 
+def test_looking_for_a_data_set_leaves_the_home_folder_alone(tmp_path, monkeypatch):
+    monkeypatch.delenv("MINARI_DATASETS_PATH", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(GraspPlannerError, match="no Minari data set of this name"):
+        read("D4RL/pointmaze/umaze-v2")
+    assert not list(tmp_path.iterdir())
+    written_by_minari(
+        _folder(tmp_path / ".minari" / "datasets" / "D4RL" / "pointmaze" / "umaze-v2"), maze_space(), maze
+    )
+    assert len(read("D4RL/pointmaze/umaze-v2")) == 3
+
+
+def _folder(path):
+    path.mkdir(parents=True)
+    return path
+
+
 def test_what_is_no_data_set_is_named(tmp_path):
     with pytest.raises(GraspPlannerError, match=r"nowhere: there is no such folder, and no Minari data set"):
         read(tmp_path / "nowhere")

@@ -69,6 +69,7 @@ def test_one_index_gives_one_window_and_negative_ones_count_from_the_end():
     windows = Windows(numbered([5, 3]), history=2)
     np.testing.assert_array_equal(windows[-1]["state"], windows[np.array([len(windows) - 1])]["state"][0])
     assert windows[0]["state"].shape == (3, 2)
+    np.testing.assert_array_equal(windows[::3]["state"], windows[np.arange(0, len(windows), 3)]["state"])
     for outside in (len(windows), -len(windows) - 1):
         with pytest.raises(IndexError, match=f"window {outside} of"):
             windows[np.array([0, outside])]

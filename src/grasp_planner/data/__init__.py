@@ -1,7 +1,9 @@
 """Data sets, without torch: collected, read (Minari, DINO-WM's layout), cut into windows, summarised."""
 
+from grasp_planner.data.collecting import collect
 from grasp_planner.data.episodes import Episodes
+from grasp_planner.data.preview import contact_sheet, info
 from grasp_planner.data.reading import read
 from grasp_planner.data.windows import Windows, batches, split
 
-__all__ = ["Episodes", "Windows", "batches", "read", "split"]
+__all__ = ["Episodes", "Windows", "batches", "collect", "contact_sheet", "info", "read", "split"]

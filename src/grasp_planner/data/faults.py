@@ -11,8 +11,7 @@ from typing import Any
 
 from grasp_planner.errors import GraspPlannerError
 
-# What h5py, torch, numpy, json and pickle raise on files that are truncated, empty or something else
-# entirely.
+# What h5py, torch, numpy, json and pickle raise on files that are truncated, empty or of another kind.
 FAULTS = (
     OSError,
     EOFError,

@@ -168,7 +168,7 @@ def contact_sheet(
         top = MARGIN + number * (cell + HEADING)
         for column, step in enumerate(_moments(data, int(row), frames)):
             left = MARGIN + column * cell
-            label = f"{row}: {step * data.frameskip}" if column == 0 else f"{step * data.frameskip}"
+            label = f"ep {row} t {step * data.frameskip}" if column == 0 else f"t {step * data.frameskip}"
             pen.text((left, top), label, fill="black")
             picture = Image.fromarray(pictures[int(row)][column]).convert("RGB").resize((side, side))
             sheet.paste(picture, (left, top + HEADING))

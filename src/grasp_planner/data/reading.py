@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -45,6 +46,14 @@ def read(
         GraspPlannerError: there is no data set, or a file of it is truncated, mislabelled or empty; the
             message names the file.
         MissingExtraError: a package that reads this format is not installed.
+
+    >>> import tempfile
+    >>> from grasp_planner.data import Windows, collect
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     episodes = read(collect("wall", 2, f"{folder}/walks", workers=1, progress=False))
+    ...     windows = Windows(episodes, history=1, future=3, frameskip=5)
+    >>> len(episodes), episodes.steps, len(windows), windows[0]["actions"].shape
+    (2, 100, 72, (3, 10))
     """
     source = locate(Path(path))
     folder = source.root / FOLDER if isinstance(cache, bool) else Path(cache).expanduser()
@@ -104,14 +113,10 @@ def locate(path: Path) -> Source:
 def _local_minari(path: Path) -> Path:
     """The folder of a Minari data set that is known by its id."""
     if not path.is_absolute():
-        try:
-            from minari.storage.datasets_root_dir import get_dataset_path
-        except ImportError:
-            pass
-        else:
-            folder = Path(get_dataset_path()) / path
-            if folder.exists():
-                return folder
+        # Minari's own function for this creates its root where there is none.
+        root = Path(os.environ.get("MINARI_DATASETS_PATH") or Path.home() / ".minari" / "datasets")
+        if (root / path).exists():
+            return root / path
     raise broken(path, "there is no such folder, and no Minari data set of this name on this machine")
 
 

@@ -54,10 +54,10 @@ class Recipe:
         if self.pixels not in (None, *PICTURE_SIZES):
             raise GraspPlannerError(f"pixels must be None or one of {PICTURE_SIZES}, got {self.pixels!r}")
 
-    def differences(self, other: dict[str, Any]) -> str:
+    def differences(self, other: dict[str, Any], ignore: tuple[str, ...] = ()) -> str:
         """What differs from a recipe read from a file, in words; empty if nothing does."""
         mine = asdict(self)
-        names = [name for name in mine if mine[name] != other.get(name)]
+        names = [name for name in mine if mine[name] != other.get(name) and name not in ignore]
         return ", ".join(f"{name} {other.get(name)!r} there, {mine[name]!r} here" for name in names)
 
 

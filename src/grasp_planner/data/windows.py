@@ -105,12 +105,14 @@ class Windows:
         before = np.where(episode > 0, self.ends[np.maximum(episode - 1, 0)], 0)
         return episode, indices - before
 
-    def __getitem__(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        """The windows of an array of indices (n,), or of one index, then without the leading axis.
+    def __getitem__(self, indices: np.ndarray | slice | int) -> dict[str, np.ndarray]:
+        """The windows of an array of indices (n,), of a slice, or of one index, then without the leading axis.
 
         Returns:
             Each key -> (n, h + f, ...), and ``"actions"`` -> (n, h + f - 1, k * environment action).
         """
+        if isinstance(indices, slice):
+            indices = np.arange(len(self))[indices]
         indices = np.asarray(indices, dtype=np.int64)
         episode, start = self.locate(indices)
         blocks = self.history + self.future - 1
