@@ -6,7 +6,7 @@ import copy
 import platform
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from grasp_planner.training.engine import Engine, SingleDevice
 from grasp_planner.training.learner import Learner
 from grasp_planner.training.logs import CSVLog, TensorBoard
 from grasp_planner.training.recipes import Recipe, build_learner
+from grasp_planner.training.sources import Data, describe, episodes_of
 from grasp_planner.training.validation import health, open_loop_errors, to_tensors
 
 SUMMARY_FILE = "training.json"
@@ -52,7 +53,7 @@ class Training:
 
 def train(
     recipe: Recipe,
-    data: str | Path | Episodes,
+    data: Data | Sequence[Data],
     out: str | Path,
     *,
     resume: bool = False,
@@ -72,7 +73,7 @@ def train(
 
     Args:
         recipe: what to do; see ``recipes.RECIPES``.
-        data: a data set's folder, or ``Episodes`` in memory.
+        data: a data set's folder, ``Episodes`` in memory, or several of them, trained on together.
         out: the folder for everything that is written.
         resume: go on from the last checkpoint in ``out``.
         device: where to train; ignored with an ``engine``.
@@ -141,11 +142,11 @@ class _Run:
     seconds: float = 0.0
 
     @classmethod
-    def begin(cls, recipe: Recipe, data: str | Path | Episodes, folder: Path, engine: Engine, resume: bool) -> _Run:
+    def begin(cls, recipe: Recipe, data: Data | Sequence[Data], folder: Path, engine: Engine, resume: bool) -> _Run:
         state = load_state(folder, recipe.as_dict()) if resume else None
-        episodes = _episodes(data)
-        training, held_out = split(episodes, recipe.validation, recipe.seed)
         learner = build_learner(recipe)
+        episodes = episodes_of(data, learner.cut(1).keys)
+        training, held_out = split(episodes, recipe.validation, recipe.seed)
         windows = {}
         for phase in recipe.phases:
             cut = learner.cut(phase.unroll)
@@ -155,7 +156,7 @@ class _Run:
         summary = {
             "recipe": recipe.as_dict(),
             "data": {
-                "source": None if episodes.source is None else episodes.source.name,
+                **describe(episodes),
                 "episodes": len(training),
                 "held_out_episodes": len(held_out),
                 "environment_steps": training.steps * training.frameskip,
@@ -267,11 +268,3 @@ class _Run:
             collapse = {"collapsed": measured.collapsed}
             write_json(self.folder / SUMMARY_FILE, self.summary | outcome | collapse)
         return Training(self.folder, self.step, self.seconds, errors, measured.collapsed)
-
-
-def _episodes(data: str | Path | Episodes) -> Episodes:
-    if isinstance(data, Episodes):
-        return data
-    from grasp_planner.data.reading import read
-
-    return read(data, keys=("state",))

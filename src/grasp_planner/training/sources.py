@@ -1,0 +1,55 @@
+"""What a training learns from: one data set, or several as if they were one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from grasp_planner.data import Episodes, read
+from grasp_planner.errors import GraspPlannerError
+
+Data = str | Path | Episodes
+
+
+def episodes_of(data: Data | Sequence[Data], keys: tuple[str, ...]) -> Episodes:
+    """The episodes of a data set, or of several end to end.
+
+    Raises:
+        GraspPlannerError: there is nothing to read, or data sets differ in frameskip or in the size of something.
+    """
+    if isinstance(data, str | Path | Episodes):
+        return data if isinstance(data, Episodes) else read(data, keys=keys)
+    parts = [episodes_of(part, keys) for part in data]
+    if not parts:
+        raise GraspPlannerError("needed at least one data set, got none")
+    return parts[0] if len(parts) == 1 else _joined(parts, keys)
+
+
+def describe(episodes: Episodes) -> dict[str, object]:
+    """Where episodes come from, as JSON values."""
+    return {"source": None if episodes.source is None else episodes.source.name, **episodes.metadata}
+
+
+def _joined(parts: list[Episodes], keys: tuple[str, ...]) -> Episodes:
+    first = parts[0]
+    for part in parts[1:]:
+        shapes = [(e.frameskip, e.actions.shape[1:], *(e.array(key).shape[1:] for key in keys)) for e in (first, part)]
+        if shapes[0] != shapes[1]:
+            raise GraspPlannerError(
+                f"data sets that are trained on together need the same frameskip and sizes (actions, "
+                f"{', '.join(keys)}), got {shapes[0]} and {shapes[1]}"
+            )
+    # Chunks hold the rows of these episodes only, in order, however the arrays behind them are shared.
+    arrays = {
+        key: np.concatenate([chunk for part in parts for chunk in part.chunks(key)]) for key in (*keys, "actions")
+    }
+    actions = arrays.pop("actions")
+    return Episodes.packed(
+        arrays,
+        actions,
+        np.concatenate([part.lengths for part in parts]),
+        frameskip=first.frameskip,
+        metadata={"joined": [describe(part) for part in parts]},
+    )
