@@ -23,8 +23,8 @@ DIGESTS = {
     "point_maze/dset/v1": "58e1ee1b026dfa98",
     "point_maze/random_action/v1": "c7c73c7abaa835d0",
     "push_t/random_state/v1": "5ae0a409522b7afc",
-    "push_t/dset/v1": "167821089a66f593",
-    "push_t/random_action/v1": "12c7ea1e5481daf9",
+    "push_t/dset/v1": "58f8607bc1523037",
+    "push_t/random_action/v1": "b2291d781286e6a6",
 }
 STRETCHES = [name for name, found in TASKS.items() if found.goal_source != "random_state"]
 

@@ -100,12 +100,12 @@ POINT_MAZE = Domain("PointMaze-v1", "point_maze", 50, (7.8e-5, 6.0e-4), (0.57691
 PUSH_T = Domain("PushT-v1", "push_t", 100, (-0.0087, 0.0068), (0.2019, 0.2002), already="block_in_place")
 
 # The horizon is DINO-WM's goal_H of 5 model steps; `task(name, horizon)` gives any other. What it means for reach:
-# - Wall, random_state: 25 steps of the data's mean length cover the shortest way of 88 % of the pairs, 25 of its longest
-#   that of all. Stretches of a random walk end 18, 22 and 25 px away (medians at 25, 50 and 80 steps), 10-19 % of them
-#   in the other room; of 10, 25, 50 and 80 steps, 23, 10, 6 and 5 % are dropped because they end where they began.
+# - Wall, random_state: 25 steps of the data's mean length cover the shortest way of 88 % of the pairs, 25 of its
+#   longest that of all. Stretches of a random walk end 18, 22 and 25 px away (medians at 25, 50 and 80 steps), 10 to
+#   19 % of them in the other room; 23, 10, 6 and 5 % are dropped at 10, 25, 50 and 80 steps, for ending at their start.
 # - PointMaze fills its maze in 25 steps: stretches end 1.6, 1.8 and 1.7 m away at 25, 50 and 80 steps, so a longer
 #   horizon is not a farther goal; 30, 15, 9 and 11 % are dropped at 10, 25, 50 and 80 steps.
-# - Push-T stretches do get farther with the horizon.
+# - Push-T stretches get farther with the horizon; half are dropped at 10 steps, one in eight at 25.
 TASKS: dict[str, Task] = {
     "wall/random_state/v1": Task("wall/random_state/v1", WALL, "random_state", 25),
     "wall/dset/v1": Task("wall/dset/v1", WALL, "dset", 25),
