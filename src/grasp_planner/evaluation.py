@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import time
 import types
 from collections.abc import Iterator
@@ -51,39 +50,90 @@ class Meter:
         return self.dynamics(states, actions)
 
 
-def modules_in(thing: object, depth: int = 4) -> list[nn.Module]:
-    """The modules that a model is made of: itself, its attributes, what a function of it closes over or names."""
-    if isinstance(thing, nn.Module):
-        return [thing]
-    if depth == 0 or isinstance(thing, (Tensor, str, int, float, type, types.ModuleType)) or thing is None:
-        return []
-    parts: list[object] = []
-    if isinstance(thing, functools.partial):
-        parts = [thing.func, *thing.args, *thing.keywords.values()]
-    elif isinstance(thing, types.MethodType):
-        parts = [thing.__self__]
-    elif isinstance(thing, types.FunctionType):
-        named = inspect.getclosurevars(thing)
-        parts = [*named.nonlocals.values(), *named.globals.values()]
-    elif isinstance(thing, dict):
-        parts = list(thing.values())
-    elif isinstance(thing, (list, tuple)):
-        parts = list(thing)
-    else:
-        # Objects with slots have no __dict__, and then no attributes that we could look through.
-        parts = list(getattr(thing, "__dict__", {}).values())
-    found = {id(module): module for part in parts for module in modules_in(part, depth - 1)}
+def modules_in(*things: object, depth: int = 6) -> list[nn.Module]:
+    """The modules that models are made of: themselves, what they hold, what their code closes over or names.
+
+    Args:
+        *things: models, objectives, functions, or containers of them.
+        depth: how many references to follow before giving up.
+    """
+    found: dict[int, nn.Module] = {}
+    seen: set[int] = set()
+    level = list(things)
+    for _ in range(depth):
+        following: list[object] = []
+        for thing in level:
+            if id(thing) in seen or isinstance(thing, _LEAVES):
+                continue
+            seen.add(id(thing))
+            if isinstance(thing, nn.Module):
+                found[id(thing)] = thing
+            else:
+                following.extend(_held_by(thing))
+        level = following
     return list(found.values())
 
 
+_LEAVES = (Tensor, str, bytes, int, float, complex, type, types.ModuleType, types.BuiltinFunctionType, type(None))
+
+
+def _held_by(thing: object) -> list[object]:
+    """What a thing refers to: parts of a container, names in a function, attributes and methods of an object."""
+    if isinstance(thing, functools.partial):
+        return [thing.func, *thing.args, *thing.keywords.values()]
+    if isinstance(thing, types.MethodType):
+        return [thing.__self__, thing.__func__]
+    if isinstance(thing, types.FunctionType):
+        return _named_in(thing)
+    if isinstance(thing, dict):
+        return list(thing.values())
+    if isinstance(thing, (list, tuple, set, frozenset)):
+        return list(thing)
+    held = list(getattr(thing, "__dict__", {}).values())
+    for kind in type(thing).__mro__[:-1]:
+        for name, member in vars(kind).items():
+            if _is_filled_slot(member, thing):
+                held.append(member.__get__(thing))
+            elif name == "__call__" or not name.startswith("__"):
+                held.append(member)
+    return held
+
+
+def _is_filled_slot(member: object, thing: object) -> bool:
+    """Whether a class member is a slot (an attribute that no instance dictionary shows) with something in it."""
+    if not isinstance(member, types.MemberDescriptorType):
+        return False
+    try:
+        member.__get__(thing)
+    except AttributeError:
+        return False
+    return True
+
+
+def _named_in(function: types.FunctionType) -> list[object]:
+    """What a function closes over, what it names of its module's globals, and its default arguments."""
+    held: list[object] = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+    for cell in function.__closure__ or ():
+        try:
+            held.append(cell.cell_contents)
+        except ValueError:  # a name that is not bound yet
+            continue
+    codes = [function.__code__]
+    while codes:
+        code = codes.pop()
+        held += [function.__globals__[name] for name in code.co_names if name in function.__globals__]
+        codes += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
+    return held
+
+
 @contextmanager
-def frozen(dynamics: Dynamics) -> Iterator[None]:
-    """Every module of the model in eval mode and without parameter gradients, then exactly as it was.
+def frozen(*things: object) -> Iterator[None]:
+    """Every module of a model or objective in eval mode and without parameter gradients, then exactly as it was.
 
     Planning differentiates with respect to actions and states only; a graph to the weights would cost memory, and a
     model left in training mode would move its own statistics (batch norm) or answer at random (dropout).
     """
-    modules = {id(m): m for root in modules_in(dynamics) for m in root.modules()}.values()
+    modules = {id(m): m for root in modules_in(*things) for m in root.modules()}.values()
     training = [(module, module.training) for module in modules]
     gradients = [(p, p.requires_grad) for module in modules for p in module.parameters(recurse=False)]
     try:

@@ -90,4 +90,5 @@ class GoalDistance:
         """The weights as a tensor ``(s,)`` of the dtype and device of ``states``; ones where none were given."""
         if self.weights is None:
             return torch.ones(states.shape[-1], dtype=states.dtype, device=states.device)
-        return torch.as_tensor(self.weights).to(dtype=states.dtype, device=states.device)
+        weights = torch.as_tensor(self.weights).detach().to(dtype=states.dtype, device=states.device)
+        return weights.clone() if weights.is_inference() else weights  # autograd refuses those made in inference mode

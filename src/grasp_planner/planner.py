@@ -131,12 +131,12 @@ def plan(
     """
     started = time.perf_counter()
     _check_arguments(problem, planner, budget)
-    first_actions, state, steps_before = _first(problem, warm_start)
-    streams = Noise.of(seeds, problem.batch, problem.states.device)
-    meter = Meter(problem.dynamics)
-    problem = problem.through(meter)
-
-    with torch.inference_mode(False), torch.no_grad(), frozen(meter.dynamics):
+    # Inference mode is left before any tensor is made: autograd would refuse those made in it.
+    with torch.inference_mode(False), torch.no_grad(), frozen(problem.dynamics, problem.objective):
+        first_actions, state, steps_before = _first(problem, warm_start)
+        streams = Noise.of(seeds, problem.batch, problem.states.device)
+        meter = Meter(problem.dynamics)
+        problem = problem.through(meter)
         run = _Run(problem.detached(), planner, budget, meter, started)
         problem = run.problem
         run.take(score(problem, first_actions), first_actions)

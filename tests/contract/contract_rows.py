@@ -25,10 +25,12 @@ class Row:
     """The planner cannot work with an infinite bound, and says so."""
     any_objective: bool = True
     """Objectives other than GoalDistance are accepted; otherwise they are refused."""
+    one_row_is_one_step: bool = False
+    """The rows of a problem in one model call are its time steps; otherwise each is a plan by itself."""
 
 
 ROWS = [
-    Row("grasp", "", GRASP(sync_every=3, sync_steps=2)),
+    Row("grasp", "", GRASP(sync_every=3, sync_steps=2), one_row_is_one_step=True),
     Row(
         "grasp",
         "particles-cem",
@@ -48,6 +50,7 @@ ROWS = [
         "grasp",
         "sgd-full-gradient",
         GRASP(optimiser="sgd", sync=None, sync_every=2, stop_gradient=False, reset_moments=False),
+        one_row_is_one_step=True,
     ),
     Row("gd", "", GD(rate=0.1)),
     Row("gd", "sgd-starts-noise", GD(rate=0.02, optimiser="sgd", action_noise=0.05, starts=3, start_std=0.5)),
@@ -55,8 +58,14 @@ ROWS = [
     Row("icem", "", ICEM(samples=12, elites=4, decay=1.25), differentiates=False),
     Row("mppi", "", MPPI(samples=12, temperature=0.1), differentiates=False),
     Row("mppi", "constant-std", MPPI(samples=12, temperature=0.5, std=0.3, refit_std=False), differentiates=False),
-    Row("latco", "", LatCo(dual_every=2, score_every=2, initial_noise=0.1)),
-    Row("latco", "gauss-newton", LatCo(method="gauss_newton", damping=0.1, score_every=1), any_objective=False),
+    Row("latco", "", LatCo(dual_every=2, score_every=2, initial_noise=0.1), one_row_is_one_step=True),
+    Row(
+        "latco",
+        "gauss-newton",
+        LatCo(method="gauss_newton", damping=0.1, score_every=1),
+        any_objective=False,
+        one_row_is_one_step=True,
+    ),
     Row("random_shooting", "", RandomShooting(samples=12), differentiates=False, finite_bounds=True),
 ]
 

@@ -56,7 +56,7 @@ def with_gradients(function: Callable[..., tuple[Tensor, Any]], *variables: Tens
     """``function(*variables) -> (loss (rows,), by-product)``: gradients of the summed loss, and the by-product.
 
     Rows are independent, so the gradient of the sum is each row's own. Infinite entries become NaN: a step along one
-    would end on a bound and look like a plan.
+    would end on a bound and look like a plan. So do all of a row whose loss is not finite, whatever its gradient says.
 
     Raises:
         GraspPlannerError: the loss does not depend on the first variable as far as autograd can see.
@@ -73,8 +73,10 @@ def with_gradients(function: Callable[..., tuple[Tensor, Any]], *variables: Tens
             "no_grad, detach, or leave torch? Gradient planners need a differentiable model; use CEM, ICEM, MPPI or "
             "RandomShooting with one that is not"
         )
-    finite = [
-        torch.zeros_like(variable) if gradient is None else torch.where(torch.isfinite(gradient), gradient, torch.nan)
-        for variable, gradient in zip(variables, gradients, strict=True)
-    ]
+    sound = torch.isfinite(loss.detach())
+    finite = []
+    for variable, gradient in zip(variables, gradients, strict=True):
+        gradient = torch.zeros_like(variable) if gradient is None else gradient
+        row = sound.reshape(-1, *[1] * (gradient.ndim - 1))
+        finite.append(torch.where(row & torch.isfinite(gradient), gradient, torch.nan))
     return tuple(finite), by_product

@@ -1,0 +1,368 @@
+"""The model and the inputs are left as they were, whatever the model is made of and however planning ends."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import pytest
+import torch
+from contract_rows import Row, every_row
+from torch import Tensor, nn
+
+import toys
+from grasp_planner import Budget, GoalDistance, Markov, Problem, plan
+
+STEPS = Budget(steps=4)
+
+
+class Living(nn.Module):
+    """Everything that a forward pass or a careless planner would change: batch norm, dropout, parameters, .grad."""
+
+    context = 1
+
+    def __init__(self, latent: int = 3, action: int = 2) -> None:
+        super().__init__()
+        self.inner = nn.Linear(latent + action, 6).double()
+        self.norm = nn.BatchNorm1d(6).double()
+        self.drop = nn.Dropout(0.5)
+        self.outer = nn.Linear(6, latent).double()
+        self.frozen_part = nn.Linear(latent, latent).double().requires_grad_(False)
+        self.register_buffer("offset", torch.full((latent,), 0.01, dtype=torch.float64))
+        with torch.no_grad():
+            for seed, parameter in enumerate(self.parameters()):
+                parameter.copy_(0.5 * toys.fixed(*parameter.shape, seed=seed))
+        for parameter in self.outer.parameters():
+            parameter.grad = torch.full_like(parameter, 7.0)
+
+    def forward(self, states: Tensor, actions: Tensor) -> Tensor:
+        return self.move(states[:, -1], actions[:, -1])
+
+    def move(self, state: Tensor, action: Tensor) -> Tensor:
+        hidden = self.drop(torch.tanh(self.norm(self.inner(torch.cat([state, action], dim=-1)))))
+        return state + 0.2 * self.outer(hidden) + 0.01 * self.frozen_part(state) + self.offset
+
+
+class Slotted:
+    """A model that keeps its module in a slot, where no instance dictionary shows it."""
+
+    __slots__ = ("context", "net")
+
+    def __init__(self, net: Living) -> None:
+        self.net, self.context = net, 1
+
+    def __call__(self, states: Tensor, actions: Tensor) -> Tensor:
+        return self.net(states, actions)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SlottedData:
+    net: Living
+    context: int = 1
+
+    def __call__(self, states: Tensor, actions: Tensor) -> Tensor:
+        return self.net(states, actions)
+
+
+def named_only_in_its_call(net: Living) -> object:
+    """A model whose instances hold nothing: its method closes over the module."""
+
+    class Bare:
+        context = 1
+
+        def __call__(self, states: Tensor, actions: Tensor) -> Tensor:
+            return net(states, actions)
+
+    return Bare()
+
+
+def in_a_class_attribute(net: Living) -> object:
+    class Kept:
+        context = 1
+        model = net
+
+        def __call__(self, states: Tensor, actions: Tensor) -> Tensor:
+            return self.model(states, actions)
+
+    return Kept()
+
+
+def through(net: Living, state: Tensor, action: Tensor) -> Tensor:
+    return net.move(state, action)
+
+
+def with_a_forward_reference(net: Living) -> Markov:
+    """A closure with a name that is not bound yet when it is looked at."""
+
+    def step(state, action):
+        return net.move(state, action) if state is not None else later(state)
+
+    wrapped = Markov(step)
+    if net is None:
+        later = 1
+    return wrapped
+
+
+MODELS = {
+    "module": lambda net: net,
+    "lambda": lambda net: Markov(lambda s, a: net.move(s, a)),
+    "partial": lambda net: Markov(functools.partial(through, net)),
+    "keyword partial": lambda net: Markov(functools.partial(lambda s, a, net: net.move(s, a), net=net)),
+    "bound method": lambda net: Markov(net.move),
+    "list in a lambda": lambda net: (lambda ensemble: Markov(lambda s, a: ensemble[0].move(s, a)))([net]),
+    "dict in a lambda": lambda net: (lambda parts: Markov(lambda s, a: parts["net"].move(s, a)))({"net": net}),
+    "function in a function": lambda net: (lambda inner: Markov(lambda s, a: inner(s, a)))(lambda s, a: net.move(s, a)),
+    "comprehension": lambda net: Markov(lambda s, a: torch.stack([net.move(s, a) for _ in range(2)]).mean(0)),
+    "slots": Slotted,
+    "dataclass with slots": SlottedData,
+    "closed over in __call__": named_only_in_its_call,
+    "class attribute": in_a_class_attribute,
+    "unbound name": with_a_forward_reference,
+    "wrapped module": lambda net: nn.Sequential(net)[0],
+    "default argument": lambda net: Markov(lambda s, a, net=net: net.move(s, a)),
+}
+
+
+def photograph(net: nn.Module) -> dict:
+    return {
+        "values": {k: v.clone() for k, v in net.state_dict().items()},
+        "modes": [m.training for m in net.modules()],
+        "required": [p.requires_grad for p in net.parameters()],
+        "grads": [None if p.grad is None else p.grad.clone() for p in net.parameters()],
+        "identities": [id(p) for p in net.parameters()],
+        "versions": [t._version for t in (*net.parameters(), *net.buffers())],
+    }
+
+
+def unchanged(before: dict, after: dict) -> None:
+    for name, value in before["values"].items():
+        assert torch.equal(value, after["values"][name]), f"{name} was changed"
+    for old, new in zip(before["grads"], after["grads"]):
+        assert (old is None) == (new is None) and (old is None or torch.equal(old, new)), ".grad was changed"
+    for key in ("modes", "required", "identities", "versions"):
+        assert before[key] == after[key], key
+
+
+def mixed(net: Living) -> Living:
+    """In training mode but for one part, with one parameter frozen."""
+    net.train()
+    net.norm.eval()
+    net.inner.weight.requires_grad_(False)
+    return net
+
+
+SETTINGS = {
+    "train": lambda net: net.train(),
+    "eval": lambda net: net.eval(),
+    "frozen": lambda net: net.train().requires_grad_(False),
+    "mixed": mixed,
+}
+
+
+@every_row
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_a_module_is_left_as_it_was(row: Row, setting):
+    net = SETTINGS[setting](Living())
+    before = photograph(net)
+    found = plan(toys.problem(3, 4, net), row.planner, STEPS, seeds=1)
+    unchanged(before, photograph(net))
+    # Planned in eval mode: the cost is the one that the model in eval mode gives, dropout and batch statistics off.
+    problem = toys.problem(3, 4, Living().eval())
+    torch.testing.assert_close(found.cost, toys.cost_by_hand(problem, found.actions))
+
+
+@every_row
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_module_is_found_wherever_it_is(row: Row, kind):
+    net = Living().train()
+    before = photograph(net)
+    found = plan(toys.problem(2, 3, MODELS[kind](net)), row.planner, Budget(steps=2), seeds=1)
+    unchanged(before, photograph(net))
+    problem = toys.problem(2, 3, Living().eval())
+    torch.testing.assert_close(found.cost, toys.cost_by_hand(problem, found.actions))
+
+
+@every_row
+def test_a_module_in_the_objective_is_left_as_it_was(row: Row):
+    if not row.any_objective:
+        return
+
+    @dataclasses.dataclass(frozen=True)
+    class Learned:
+        net: nn.Module
+
+        def terminal(self, states: Tensor, goal: Tensor) -> Tensor:
+            flat = self.net((states - goal).reshape(-1, 3))
+            return flat.square().sum(-1).reshape(states.shape[:-1])
+
+        def stage(self, states: Tensor, actions: Tensor, goal: Tensor) -> Tensor:
+            return 0.0 * actions.sum(-1)
+
+    net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5)).double().train()
+    before = photograph(net)
+    plan(toys.problem(2, 3, objective=Learned(net)), row.planner, STEPS, seeds=1)
+    unchanged(before, photograph(net))
+
+
+@every_row
+@pytest.mark.parametrize("ending", ["exception", "interrupt", "callback", "deadline"])
+def test_a_module_is_left_as_it_was_however_planning_ends(row: Row, ending):
+    net = Living().train()
+    before = photograph(net)
+    calls = []
+
+    def step(state, action):
+        calls.append(1)
+        if len(calls) > 10 and ending == "exception":
+            raise RuntimeError("broken")
+        if len(calls) > 10 and ending == "interrupt":
+            raise KeyboardInterrupt
+        return net.move(state, action)
+
+    def stop(progress):
+        assert not any(module.training for module in net.modules())
+        return ending == "callback"
+
+    budget = Budget(steps=50, seconds=0.0 if ending == "deadline" else None)
+    try:
+        plan(toys.problem(2, 3, Markov(step)), row.planner, budget, callback=stop)
+    except RuntimeError as error:
+        assert ending == "exception" and "broken" in str(error)
+    unchanged(before, photograph(net))
+
+
+@every_row
+def test_planning_within_a_plan_leaves_the_model_as_it_was(row: Row):
+    """A callback that plans in the same model: the inner call must not wake the outer one's model up."""
+    net = Living().train()
+    before = photograph(net)
+    problem = toys.problem(2, 3, net)
+    alone = plan(problem, row.planner, STEPS, seeds=1)
+
+    def inner(progress):
+        plan(problem, row.planner, Budget(steps=1), seeds=2)
+
+    assert toys.same(alone, plan(problem, row.planner, STEPS, seeds=1, callback=inner))
+    unchanged(before, photograph(net))
+
+
+def tensors(problem: Problem) -> dict[str, Tensor]:
+    return {name: getattr(problem, name) for name in ("states", "past_actions", "goal", "low", "high", "scale", "unit")}
+
+
+def scrambled(tensor: Tensor) -> Tensor:
+    """The same numbers, not contiguous in memory."""
+    if tensor.ndim == 1:
+        return torch.stack([tensor, tensor], dim=1)[:, 0]
+    return tensor.movedim(0, -1).contiguous().movedim(-1, 0)
+
+
+def expanded(problem: Problem) -> Problem:
+    """All problems the same one, as views of one row."""
+    return dataclasses.replace(
+        problem,
+        states=problem.states[:1].expand_as(problem.states),
+        past_actions=problem.past_actions[:1].expand_as(problem.past_actions),
+        goal=problem.goal[:1].expand_as(problem.goal),
+        low=problem.low[:1].expand_as(problem.low),
+        high=problem.high[:1].expand_as(problem.high),
+    )
+
+
+MEMORY = toys.Remembering(3)
+
+
+def base() -> Problem:
+    objective = GoalDistance(weights=torch.tensor([1.0, 2.0, 0.0], dtype=torch.float64), stage_weight=0.1)
+    scale = torch.tensor([1.0, 2.0, 0.5], dtype=torch.float64)
+    return toys.problem(3, 4, MEMORY, objective=objective, scale=scale)
+
+
+@every_row
+def test_inputs_are_not_written_to(row: Row):
+    problem, start = base(), 0.1 * toys.fixed(3, 4, 2, seed=5)
+    held = {**tensors(problem), "start": start}
+    before = {name: (tensor.clone(), tensor._version) for name, tensor in held.items()}
+    found = plan(problem, row.planner, STEPS, seeds=1, warm_start=start)
+    for name, tensor in held.items():
+        assert torch.equal(tensor, before[name][0]) and tensor._version == before[name][1], name
+    kept = found.actions.clone()
+    plan(problem, row.planner, STEPS, seeds=1, warm_start=found.warm_start)
+    assert torch.equal(found.actions, kept), "a plan was written to by the call that continued it"
+
+
+@every_row
+def test_a_plan_shares_no_memory_with_what_it_came_from(row: Row):
+    problem, start = base(), 0.1 * toys.fixed(3, 4, 2, seed=5)
+    found = plan(problem, row.planner, Budget(steps=0), seeds=1, warm_start=start)
+    for tensor in (*tensors(problem).values(), start):
+        for mine in (found.actions, found.states):
+            assert mine.untyped_storage().data_ptr() != tensor.untyped_storage().data_ptr()
+
+
+@every_row
+def test_inputs_of_any_memory_layout_give_the_same_plan(row: Row):
+    problem = base()
+    parts = {name: scrambled(tensor) for name, tensor in tensors(problem).items() if name != "unit"}
+    assert not parts["states"].is_contiguous()
+    layouts = dataclasses.replace(problem, **parts)
+    first, other = (plan(p, row.planner, STEPS, seeds=1) for p in (problem, layouts))
+    torch.testing.assert_close(other.actions, first.actions, rtol=1e-9, atol=1e-9)
+    views = expanded(problem)
+    copies = dataclasses.replace(
+        views, **{name: getattr(views, name).clone() for name in ("states", "past_actions", "goal", "low", "high")}
+    )
+    first, other = (plan(p, row.planner, STEPS, seeds=1) for p in (copies, views))
+    torch.testing.assert_close(other.actions, first.actions, rtol=1e-9, atol=1e-9)
+
+
+@every_row
+def test_inputs_that_require_gradients_get_none(row: Row):
+    problem, start = base(), (0.1 * toys.fixed(3, 4, 2, seed=5)).requires_grad_()
+    first = plan(problem, row.planner, STEPS, seeds=1, warm_start=start.detach())
+    parts = {name: getattr(problem, name).clone().requires_grad_() for name in ("states", "past_actions", "goal")}
+    parts["low"], parts["high"] = problem.low.clone().requires_grad_(), problem.high.clone().requires_grad_()
+    parts["scale"] = problem.scale.clone().requires_grad_()
+    found = plan(dataclasses.replace(problem, **parts), row.planner, STEPS, seeds=1, warm_start=start)
+    assert toys.same(first, found)
+    assert not (found.actions.requires_grad or found.states.requires_grad or found.cost.requires_grad)
+    assert all(tensor.grad is None and tensor.requires_grad for tensor in (*parts.values(), start))
+
+
+@every_row
+def test_parameters_that_are_plain_tensors_get_no_gradient(row: Row):
+    weight = torch.tensor(0.1, dtype=torch.float64, requires_grad=True)
+    found = plan(toys.problem(2, 3, Markov(lambda s, a: s + weight * a.sum(-1, keepdim=True))), row.planner, STEPS)
+    assert weight.grad is None and weight.requires_grad
+    assert not (found.actions.requires_grad or found.states.requires_grad or found.cost.requires_grad)
+
+
+@every_row
+@pytest.mark.parametrize("where", ["made", "called", "both", "no_grad"])
+def test_in_and_out_of_inference_mode(row: Row, where):
+    """Encoders run under inference_mode, and callers leave it on: the plan is the same, and usable by autograd."""
+    first = plan(base(), row.planner, STEPS, seeds=1, warm_start=torch.zeros(3, 4, 2))
+    with torch.inference_mode(where in ("made", "both")):
+        problem, start = base(), torch.zeros(3, 4, 2)
+    mode = {"made": torch.enable_grad, "no_grad": torch.no_grad}.get(where, torch.inference_mode)
+    with mode():
+        found = plan(problem, row.planner, STEPS, seeds=1, warm_start=start)
+        again = plan(problem, row.planner, STEPS, seeds=1)
+    assert toys.same(first, found) and toys.same(first, again)
+    for tensor in (found.actions, found.states, found.cost, found.status, found.trace.cost):
+        assert not tensor.is_inference()
+    plan(base(), row.planner, STEPS, seeds=1, warm_start=found.warm_start)
+
+
+@every_row
+def test_a_plan_has_no_graph_and_no_tensor_of_it_does(row: Row):
+    found = plan(base(), row.planner, STEPS, seeds=1)
+
+    def walk(thing):
+        if isinstance(thing, Tensor):
+            assert thing.grad_fn is None and not thing.requires_grad
+        elif isinstance(thing, (tuple, list)):
+            for part in thing:
+                walk(part)
+
+    walk((found.actions, found.states, found.cost, found.trace.cost, found.trace.snapshots, found.warm_start))
