@@ -34,9 +34,9 @@ def picture(state: np.ndarray, size: int = SIZE) -> np.ndarray:
     At 224 px it is the published picture, the same to the last bit (see `published_picture`). At any other size
     it is what a camera with that many pixels would see of the same scene: every pixel is the mean colour over
     its square of the window, with shapes at their exact places (nothing is rounded to whole px) and without
-    the red contact marks. (At 64 px it is 0.2 levels of 255 from the block means of the 512 px drawing, on
-    average; 1.3 root mean square, since that one rounds corners to whole px.) So brightness at an edge changes steadily as things move, at 64 px by some 14 levels
-    per px of the window, and positions can be read off far below the size of a pixel.
+    the red contact marks. So brightness at an edge changes steadily as things move, at 64 px by some 14 levels
+    per px of the window, and positions can be read off far below the size of a pixel. Against block means of
+    the drawing on 512 px, a picture of 64 px is 0.2 levels of 255 off on average, 1.3 root mean square.
 
     Args:
         state: (7,).
