@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from toy_data import CART, cart, push_t_like
+from training_data import CART, cart, push_t_like
 
 from grasp_planner import GraspPlannerError
 from grasp_planner.data import Episodes

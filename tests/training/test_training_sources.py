@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from toy_data import CART, cart, push_t_like
+from training_data import CART, cart, push_t_like
 
 from grasp_planner import GraspPlannerError
 from grasp_planner.training import train

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from toy_data import CART, cart
+from training_data import CART, cart
 
 from grasp_planner import GraspPlannerError
 from grasp_planner.training import train
@@ -78,7 +78,7 @@ import sys
 sys.path.insert(0, {tests!r})
 import torch
 torch.set_num_threads(1)
-from toy_data import CART, cart
+from training_data import CART, cart
 from grasp_planner.training import train
 import dataclasses
 settings = dataclasses.replace(CART, steps=4000)

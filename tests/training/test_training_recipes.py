@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from toy_data import CART, cart
+from training_data import CART, cart
 
 from grasp_planner import GraspPlannerError
 from grasp_planner.training import RECIPES, Phase, recipe, train
