@@ -105,7 +105,7 @@ PUSH_T = Domain("PushT-v1", "push_t", 100, (-0.0087, 0.0068), (0.2019, 0.2002), 
 #   19 % of them in the other room; 23, 10, 6 and 5 % are dropped at 10, 25, 50 and 80 steps, for ending at their start.
 # - PointMaze fills its maze in 25 steps: stretches end 1.6, 1.8 and 1.7 m away at 25, 50 and 80 steps, so a longer
 #   horizon is not a farther goal; 30, 15, 9 and 11 % are dropped at 10, 25, 50 and 80 steps.
-# - Push-T stretches get farther with the horizon; half are dropped at 10 steps, one in eight at 25.
+# - Push-T stretches get farther with the horizon; half are dropped at 10 steps, one in six at 25.
 TASKS: dict[str, Task] = {
     "wall/random_state/v1": Task("wall/random_state/v1", WALL, "random_state", 25),
     "wall/dset/v1": Task("wall/dset/v1", WALL, "dset", 25),
