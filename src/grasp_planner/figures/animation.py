@@ -72,6 +72,11 @@ def animation_frames(recording: Recording, moments: int = 64) -> Iterator[np.nda
         yield stage.frame()
 
 
+def frame_count(recording: Recording, moments: int = 64) -> int:
+    """How many frames ``animation_frames`` gives."""
+    return len(chosen_moments(len(recording.steps), moments)) + 3 * HELD + len(recording.executed) - 1
+
+
 def chosen_moments(count: int, most: int) -> list[int]:
     """Indices of moments to show, the first and the last among them, closer together at the beginning.
 
@@ -97,6 +102,6 @@ def _write(path: Path, frames: Iterator[np.ndarray], progress: Callable[[int], N
         options = {"duration": 1000 / FRAMES_PER_SECOND, "loop": 0, "subrectangles": True, "format": "GIF"}
     with imageio.get_writer(path, **options) as writer:
         for number, frame in enumerate(frames, start=1):
-            writer.append_data(frame)
+            writer.append_data(frame)  # type: ignore[attr-defined]
             if progress is not None:
                 progress(number)

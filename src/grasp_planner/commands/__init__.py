@@ -1,0 +1,1 @@
+"""The commands behind ``grasp``, one a module: ``run(arguments) -> exit status``."""

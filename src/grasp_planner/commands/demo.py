@@ -1,0 +1,85 @@
+"""``grasp demo``: plan Push-T with three planners, execute their plans, and show what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from grasp_planner.bench.evaluate import Evaluation
+from grasp_planner.bench.recording import Recorder, Recording
+from grasp_planner.bench.tasks import episodes, task
+from grasp_planner.commands.drawing import Animation, check_drawing, draw
+from grasp_planner.commands.output import consoles, output_folder, print_results, write_plans, write_results
+from grasp_planner.commands.parsing import check_show, parse
+from grasp_planner.commands.progress import progress_bars
+from grasp_planner.commands.watching import watched
+from grasp_planner.models.base import load_world_model
+from grasp_planner.planner import Planner
+from grasp_planner.planners import CEM, GD, GRASP
+from grasp_planner.plans import Budget
+
+INTERRUPTED = 130
+TASK, HORIZON = "push_t/dset/v1", 50
+PLANNERS: dict[str, Planner] = {"grasp": GRASP(), "cem": CEM(), "gd": GD()}
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Plan Push-T 50 environment steps ahead with GRASP, CEM and GD, and execute the plans in the simulator.
+
+    The three plan the same episodes in the same learned model with the same budget. Prints a table, and writes
+    results.json, the plans (grasp.npz, cem.npz, gd.npz), planning.png and an animation of GRASP at work. Takes less
+    than two minutes on two cores.
+
+    Args:
+        out: the folder for the files.
+        episodes: how many problems, planned all at once.
+        transitions: budget of each planner: model steps for each episode.
+        seconds: budget of each planner: wall-clock.
+        seed: of the planners' noise.
+        show: the episode in the picture and the animation.
+        animation: its format.
+        model: a packaged name or a folder with config.json and model.safetensors.
+    """
+
+    out: Path = Path("out/demo")
+    episodes: int = 10
+    transitions: int = 10_000
+    seconds: float = 25.0
+    seed: int = 0
+    show: int = 0
+    animation: Animation = "mp4"
+    model: str = "pusht-state"
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command; returns its exit status."""
+    demo = parse(Demo, arguments, "demo")
+    check_show(demo.show, demo.episodes)
+    check_drawing(demo.animation)
+    asked_task = task(TASK, HORIZON)
+    budget = Budget(transitions=demo.transitions, seconds=demo.seconds)
+    console, progress_console = consoles()
+    with output_folder(demo.out) as folder:
+        model = load_world_model(demo.model)
+        asked = episodes(asked_task, count=demo.episodes)
+        evaluations: list[Evaluation] = []
+        recordings: list[Recording] = []
+        with progress_bars(progress_console) as bars:
+            for name, planner in PLANNERS.items():
+                recorder = Recorder(planner, demo.show)
+                found = watched(asked_task, model, planner, budget, asked, demo.seed, recorder, bars)
+                write_plans(folder / f"{name}.npz", found)
+                evaluations.append(found)
+                if (recording := recorder.recording(found, model)) is not None:
+                    recordings.append(recording)
+                if found.interrupted:
+                    break
+            write_results(folder / "results.json", evaluations, command="demo", model=demo.model, seed=demo.seed)
+            if recordings:
+                draw(recordings, folder, demo.animation, bars)
+        written = sorted(path.name for path in folder.iterdir())
+    print_results(console, evaluations, demo.model)
+    console.print(f"written to {demo.out}: {', '.join(written)}")
+    return INTERRUPTED if any(found.interrupted for found in evaluations) else 0

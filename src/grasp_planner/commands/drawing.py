@@ -1,0 +1,45 @@
+"""The picture and the animation of a command, with a bar while they are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from grasp_planner.errors import missing_extra
+
+if TYPE_CHECKING:
+    from grasp_planner.bench.recording import Recording
+    from grasp_planner.commands.progress import Bars
+
+Animation = Literal["mp4", "gif", "none"]
+PICTURE, ANIMATION = "planning.png", "planning"
+
+
+def check_drawing(animation: Animation) -> None:
+    """Raise now, rather than after the work, where a package that draws is missing.
+
+    Raises:
+        MissingExtraError: one is not installed.
+    """
+    from importlib.util import find_spec
+
+    needed = ["matplotlib", *{"mp4": ["imageio", "imageio_ffmpeg"], "gif": ["imageio"], "none": []}[animation]]
+    for package in needed:
+        if find_spec(package) is None:
+            raise missing_extra(package.replace("_", "-"), "figures", "the picture and the animation")
+
+
+def draw(recordings: Sequence[Recording], folder: Path, animation: Animation, bars: Bars) -> None:
+    """Write ``planning.png`` of all recordings and, unless told otherwise, the animation of the first."""
+    from grasp_planner.figures.animation import frame_count, planning_animation
+    from grasp_planner.figures.picture import planning_picture
+
+    update = bars.task("drawing")
+    planning_picture(recordings, folder / PICTURE)
+    if animation != "none":
+        total = frame_count(recordings[0])
+        planning_animation(
+            recordings[0], folder / f"{ANIMATION}.{animation}", progress=lambda number: update(number / total)
+        )
+    update(1.0)

@@ -1,0 +1,142 @@
+"""``grasp plan``: plan episodes of a task with any model, planner and settings, and carry the plans out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from dataclasses import field as new_field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from grasp_planner.bench.recording import Recorder
+from grasp_planner.bench.tasks import episodes
+from grasp_planner.commands.drawing import Animation, check_drawing, draw
+from grasp_planner.commands.output import consoles, output_folder, print_results, write_plans, write_results
+from grasp_planner.commands.parsing import (
+    check_device,
+    check_show,
+    command_class,
+    parse,
+    settings_from,
+    task_called,
+    word_after,
+)
+from grasp_planner.commands.planner_flags import (
+    choices,
+    choose,
+    name_of,
+    planner_class,
+    planner_from,
+)
+from grasp_planner.commands.progress import progress_bars
+from grasp_planner.commands.watching import watched
+from grasp_planner.errors import GraspPlannerError
+from grasp_planner.models.base import load_world_model
+from grasp_planner.planner import Planner
+from grasp_planner.planners import PLANNERS
+from grasp_planner.planners.presets import preset
+from grasp_planner.plans import Budget
+
+INTERRUPTED = 130
+TRANSITIONS = 30_000  # for each episode, where no budget was given
+
+
+@dataclass(frozen=True)
+class PlanSettings:
+    """Plan episodes of a task in a world model, execute the plans in the simulator, and show what happened.
+
+    Prints a table, and writes plan.json (settings and measurements), plan.npz (actions in model and environment
+    units, states), planning.png and an animation. Every setting of the planner is a flag; which ones there are depends
+    on --planner and --planner.sync, so name them before asking for --help.
+
+    Args:
+        task: environment, or environment/goal source: push-t, wall, point-maze; push-t/random-state.
+        model: a packaged name or a folder with config.json and model.safetensors.
+        horizon: environment steps from start to goal; None: the task's own.
+        episodes: how many problems, planned all at once.
+        split: which list of episodes: test for results, validation for tuning.
+        seed: of the planner's noise.
+        steps: budget: planner steps. With no budget given: --transitions 30000.
+        seconds: budget: wall-clock of planning.
+        transitions: budget: model steps for each episode.
+        out: the folder for the files.
+        show: the episode in the picture and the animation.
+        animation: its format.
+        device: where the model runs: cpu, cuda, cuda:1, mps.
+        preset: published settings to begin with, such as grasp/lewm or cem/dino-wm; names the planner, too.
+    """
+
+    task: str = "push-t"
+    model: str = "pusht-state"
+    horizon: int | None = None
+    episodes: int = 10
+    split: Literal["test", "validation"] = "test"
+    seed: int = 0
+    steps: int | None = None
+    seconds: float | None = None
+    transitions: int | None = None
+    out: Path = Path("out/plan")
+    show: int = 0
+    animation: Animation = "mp4"
+    device: str = "cpu"
+    preset: str | None = None
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command; returns its exit status."""
+    settings, planner = parsed(arguments)
+    check_show(settings.show, settings.episodes)
+    check_drawing(settings.animation)
+    task, budget = task_called(settings.task, settings.horizon), budget_of(settings)
+    check_device(settings.device)
+    console, progress_console = consoles()
+    with output_folder(settings.out) as folder:
+        model = load_world_model(settings.model, device=settings.device)
+        asked = episodes(task, settings.split, settings.episodes)
+        recorder = Recorder(planner, settings.show)
+        with progress_bars(progress_console) as bars:
+            evaluation = watched(task, model, planner, budget, asked, settings.seed, recorder, bars)
+            recording = recorder.recording(evaluation, model)
+            about = {"command": "plan", "model": settings.model, "seed": settings.seed, "split": settings.split}
+            write_results(folder / "plan.json", [evaluation], **about)
+            write_plans(folder / "plan.npz", evaluation)
+            if recording is not None:
+                draw([recording], folder, settings.animation, bars)
+        written = sorted(path.name for path in folder.iterdir())
+    print_results(console, [evaluation], settings.model)
+    console.print(f"written to {settings.out}: {', '.join(written)}")
+    return INTERRUPTED if evaluation.interrupted else 0
+
+
+def parsed(arguments: Sequence[str]) -> tuple[PlanSettings, Planner]:
+    """What the words ask for: everything but the planner, and the planner.
+
+    The planner and what stands inside it are looked for first, since they decide which flags there are.
+
+    Raises:
+        GraspPlannerError: an unknown planner or preset, one that contradicts the other, or a setting out of range.
+    """
+    import tyro
+
+    name, published = word_after(arguments, "--planner"), word_after(arguments, "--preset")
+    defaults = preset(published) if published is not None else planner_class(name or "grasp")()
+    if name is not None and planner_class(name) is not type(defaults):
+        raise GraspPlannerError(f"preset {published!r} is one of {name_of(defaults)}, but --planner says {name!r}")
+    flags = [f"--planner.{one.name}" for one in fields(type(defaults))]  # type: ignore[arg-type]
+    inside = {flag.rpartition(".")[2]: word for flag in flags if (word := word_after(arguments, flag)) is not None}
+    chosen = choose(defaults, inside).flags
+
+    which = tyro.conf.arg(help="which planner plans", metavar=choices(PLANNERS))
+    nested = tyro.conf.arg(name="planner")
+    more = [
+        ("planner", Annotated[str, which], name_of(defaults)),
+        ("planner_settings", Annotated[chosen, nested], new_field(default_factory=chosen)),
+    ]
+    found: Any = parse(command_class(PlanSettings, more=more), arguments, "plan")
+    return settings_from(PlanSettings, found), planner_from(type(defaults), found.planner_settings)
+
+
+def budget_of(settings: PlanSettings) -> Budget:
+    """The budget that was asked for, or the default."""
+    limits = settings.steps, settings.seconds, settings.transitions
+    return Budget(*limits) if any(limit is not None for limit in limits) else Budget(transitions=TRANSITIONS)

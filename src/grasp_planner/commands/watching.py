@@ -1,0 +1,33 @@
+"""Evaluating with a bar and a recorder looking on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from grasp_planner.bench.evaluate import Evaluation, evaluate
+from grasp_planner.bench.recording import Recorder
+from grasp_planner.bench.tasks import Episode, Task
+from grasp_planner.commands.progress import Bars
+from grasp_planner.models.base import WorldModel
+from grasp_planner.planner import Planner, Progress
+from grasp_planner.plans import Budget
+
+
+def watched(
+    task: Task,
+    model: WorldModel,
+    planner: Planner,
+    budget: Budget,
+    episodes: Sequence[Episode],
+    seed: int,
+    recorder: Recorder,
+    bars: Bars,
+) -> Evaluation:
+    """``evaluate``, shown by a bar and kept by a recorder."""
+    with bars.planning(f"{type(planner).__name__} plans", planner, budget) as bar:
+
+        def callback(progress: Progress) -> None:
+            recorder(progress)
+            bar(progress)
+
+        return evaluate(task, model, planner, budget, episodes, seed=seed, callback=callback)
