@@ -133,7 +133,7 @@ def plan(
     _check_arguments(problem, planner, budget)
     # Inference mode is left before any tensor is made: autograd would refuse those made in it.
     with torch.inference_mode(False), torch.no_grad(), frozen(problem.dynamics, problem.objective):
-        first_actions, state, steps_before = _first(problem, warm_start)
+        first_actions, state, steps_before = _first(problem, planner, warm_start)
         streams = Noise.of(seeds, problem.batch, problem.states.device)
         meter = Meter(problem.dynamics)
         problem = problem.through(meter)
@@ -165,7 +165,8 @@ def plan(
             ended = Status.DEADLINE if spent.reason == "seconds" else Status.BUDGET
         except (KeyboardInterrupt, _StopAsked):
             ended = Status.INTERRUPTED
-        return run.result(ended, WarmStart(run.best.actions, state, steps_before + run.steps))
+        bounds = (problem.low, problem.high)
+        return run.result(ended, WarmStart(run.best.actions, state, steps_before + run.steps, planner, bounds))
 
 
 class _StopAsked(Exception):
@@ -184,9 +185,14 @@ def _check_arguments(problem: object, planner: object, budget: object) -> None:
         raise GraspPlannerError(f"planner must be one of PLANNERS with its settings, such as GD(), got {planner!r}")
     if not isinstance(budget, Budget):
         raise GraspPlannerError(f"budget must be a Budget, such as Budget(steps=100), got {budget!r}")
+    if budget.transitions is not None and budget.transitions < problem.horizon:
+        raise GraspPlannerError(
+            "Budget.transitions must be at least the horizon, so that the first plan can be scored: needed "
+            f"{problem.horizon}, got {budget.transitions}"
+        )
 
 
-def _first(problem: Problem, warm_start: WarmStart | Tensor | None) -> tuple[Tensor, Any, int]:
+def _first(problem: Problem, planner: Planner, warm_start: WarmStart | Tensor | None) -> tuple[Tensor, Any, int]:
     """Actions to begin with, within bounds and of the problem's length; a planner state and its age, if given."""
     shape = (problem.batch, problem.horizon, problem.action_size)
     if warm_start is None:
@@ -197,18 +203,19 @@ def _first(problem: Problem, warm_start: WarmStart | Tensor | None) -> tuple[Ten
         raise GraspPlannerError(
             f"warm_start must be Plan.warm_start or a tensor of actions, got {type(warm_start).__name__}"
         )
-    actions, state, steps = warm_start
+    actions = warm_start.actions
+    if not isinstance(actions, Tensor):
+        raise GraspPlannerError(f"warm_start must hold a tensor of actions, got {type(actions).__name__}")
     if actions.ndim != 3 or actions.shape[0] != shape[0] or actions.shape[2] != shape[2] or 0 in actions.shape:
         raise GraspPlannerError(f"warm_start must hold actions {shape} (any length t), got {tuple(actions.shape)}")
     if not bool(torch.isfinite(actions).all()):
         raise GraspPlannerError("warm_start must hold finite actions, got NaN or infinity: drop it and start afresh")
     actions = actions.detach().to(problem.start)[:, : problem.horizon]
-    if actions.shape[1] < problem.horizon:
-        tail = actions[:, -1:].expand(-1, problem.horizon - actions.shape[1], -1)
-        actions, state = torch.cat([actions, tail], dim=1), None
-    elif warm_start.actions.shape[1] > problem.horizon:
-        state = None
-    return problem.clamp(actions).clone(), state, steps
+    tail = actions[:, -1:].expand(-1, problem.horizon - actions.shape[1], -1)
+    actions = problem.clamp(torch.cat([actions, tail], dim=1)).clone()
+    return (
+        (actions, warm_start.state, warm_start.steps) if warm_start.continues(problem, planner) else (actions, None, 0)
+    )
 
 
 class _Run:

@@ -71,19 +71,34 @@ class Scored(NamedTuple):
 class WarmStart(NamedTuple):
     """What the next call of ``plan`` can start from.
 
-    As it is, planning goes on where it stopped: same planner state, and noise that continues. After ``shifted``,
-    only the actions carry over, for a problem that begins some steps later.
+    As it is, planning goes on where it stopped: same planner state, and noise that continues. That needs the same
+    planner with the same settings, horizon, precision and bounds; otherwise, and after ``shifted`` (for a problem that
+    begins some steps later), only the actions carry over.
     """
 
     actions: Float[Tensor, "b t a"]
     state: Any = None
     steps: int = 0
+    planner: Any = None
+    bounds: tuple[Tensor, Tensor] | None = None
+
+    def continues(self, problem: Problem, planner: object) -> bool:
+        """Whether the planner's state, and not the actions alone, can be gone on from."""
+        if self.state is None or self.bounds is None or self.planner != planner:
+            return False
+        like, low, high = self.actions, *self.bounds
+        return (
+            like.shape[1] == problem.horizon
+            and (like.dtype, like.device) == (problem.low.dtype, problem.low.device)
+            and torch.equal(low, problem.low)
+            and torch.equal(high, problem.high)
+        )
 
     def shifted(self, steps: int) -> WarmStart:
         """The plan from model step ``steps`` on; its last action is repeated at the end."""
         horizon = self.actions.shape[1]
-        if not 0 <= steps:
-            raise GraspPlannerError(f"a warm start is shifted by >= 0 steps, got {steps}")
+        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
+            raise GraspPlannerError(f"a warm start is shifted by a whole number of steps >= 0, got {steps!r}")
         kept = self.actions[:, min(steps, horizon - 1) :]
         tail = self.actions[:, -1:].expand(-1, horizon - kept.shape[1], -1)
         return WarmStart(torch.cat([kept, tail], dim=1))

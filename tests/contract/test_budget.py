@@ -1,0 +1,233 @@
+"""Deadline, transitions, interruption: the best plan so far comes back, marked, and nothing is overrun."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import torch
+from contract_rows import Row, every_row
+from hypothesis import given
+from hypothesis import strategies as st
+
+import toys
+from grasp_planner import Budget, GraspPlannerError, Status, plan
+
+BATCH, HORIZON = 2, 4
+
+
+class Counting:
+    """Counts calls and rows by itself; every call can take time on a clock, and one can be interrupted."""
+
+    context = 1
+
+    def __init__(self, clock: Clock | None = None, seconds: float = 0.0, interrupt_at: int | None = None) -> None:
+        self.inner, self.clock, self.seconds, self.interrupt_at = toys.Nonlinear(), clock, seconds, interrupt_at
+        self.calls = self.rows = 0
+
+    def __call__(self, states, actions):
+        if self.calls == self.interrupt_at:
+            raise KeyboardInterrupt
+        self.calls += 1
+        self.rows += states.shape[0]
+        if self.clock is not None:
+            self.clock.now += self.seconds
+        return self.inner(states, actions)
+
+
+class Clock:
+    """A clock that only model calls move."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    fake = Clock()
+    monkeypatch.setattr(time, "perf_counter", lambda: fake.now)
+    return fake
+
+
+def best_so_far(found, problem):
+    start = toys.cost_by_hand(problem, torch.zeros(BATCH, HORIZON, 2, dtype=torch.float64))
+    assert (found.cost <= start * (1 + 1e-12)).all()
+    torch.testing.assert_close(found.cost, toys.cost_by_hand(problem, found.actions))
+    assert torch.isfinite(found.actions).all() and (found.actions.abs() <= 1).all()
+
+
+@every_row
+@pytest.mark.parametrize("seconds", [0.0, 0.5, 1.0, 3.3])
+def test_no_model_call_is_started_after_the_deadline(row: Row, clock, seconds):
+    model = Counting(clock, seconds=0.01)
+    problem = toys.problem(BATCH, HORIZON, model)
+    found = plan(problem, row.planner, Budget(seconds=seconds), seeds=1)
+    ended = clock.now
+    assert (found.status == Status.DEADLINE).all()
+    scoring_the_first_plan, one_call = 0.01 * HORIZON, 0.01
+    assert ended - 100.0 <= max(seconds + one_call, scoring_the_first_plan) + 1e-9
+    assert found.seconds == pytest.approx(ended - 100.0)
+    best_so_far(found, problem)
+    if seconds >= 1.0:  # and the time was used: a hundred calls make several steps
+        assert found.steps > 0 and ended - 100.0 >= 0.5 * seconds
+        assert (found.cost < found.trace.cost[0]).any()
+
+
+@every_row
+def test_the_clock_touches_nothing_while_there_is_time(row: Row, clock):
+    slow = plan(toys.problem(2, 4, Counting(clock, seconds=0.01)), row.planner, Budget(steps=7, seconds=1e6), seeds=1)
+    free = plan(toys.problem(2, 4, Counting()), row.planner, Budget(steps=7), seeds=1)
+    assert toys.same(slow, free)
+
+
+@every_row
+def test_a_deadline_on_a_real_clock(row: Row):
+    class Slow:
+        context = 1
+
+        def __call__(self, states, actions):
+            time.sleep(0.004)
+            return inner(states, actions)
+
+    inner = toys.Nonlinear()
+    problem = toys.problem(BATCH, HORIZON, Slow())
+    started = time.perf_counter()
+    found = plan(problem, row.planner, Budget(seconds=0.2), seeds=1)
+    elapsed = time.perf_counter() - started
+    assert (found.status == Status.DEADLINE).all()
+    assert 0.1 < elapsed < 1.2, "0.2 s and one step of 0.1 s, on a machine that may be busy"
+    best_so_far(found, problem)
+
+
+@every_row
+@given(transitions=st.integers(HORIZON, 260))
+def test_transitions_are_never_overrun_by_an_independent_count(row: Row, transitions):
+    model = Counting()
+    problem = toys.problem(BATCH, HORIZON, model)
+    found = plan(problem, row.planner, Budget(transitions=transitions), seeds=1)
+    rows, calls = model.rows, model.calls
+    assert rows <= transitions * BATCH
+    assert found.transitions == rows // BATCH and found.calls == calls
+    assert (found.status == Status.BUDGET).all()
+    best_so_far(found, toys.problem(BATCH, HORIZON))
+    # What is left over would not have been enough for one more step and for finishing.
+    planner = row.planner
+    assert transitions - rows // BATCH < (planner.rollouts_per_step + 2 * planner.rollouts_to_finish) * HORIZON
+
+
+@every_row
+@pytest.mark.parametrize("transitions", [0, 1, HORIZON - 1])
+def test_too_few_transitions_to_score_the_first_plan_is_an_error(row: Row, transitions):
+    model = Counting()
+    with pytest.raises(GraspPlannerError, match=f"transitions.*at least the horizon.*{HORIZON}.*{transitions}"):
+        plan(toys.problem(BATCH, HORIZON, model), row.planner, Budget(transitions=transitions))
+    assert model.rows == 0
+
+
+@every_row
+def test_the_planner_announces_what_a_step_and_finishing_cost(row: Row):
+    """`rollouts_per_step` and `rollouts_to_finish` are upper bounds, and not wild ones: budgets rely on them."""
+    model, spent = Counting(), []
+    problem = toys.problem(BATCH, HORIZON, model)
+    found = plan(problem, row.planner, Budget(steps=12), seeds=1, callback=lambda p: spent.append(model.rows))
+    per_step = [(after - before) / BATCH / HORIZON for before, after in zip(spent, spent[1:])]
+    planner = row.planner
+    assert max(per_step) <= planner.rollouts_per_step + planner.rollouts_to_finish
+    assert min(per_step) <= planner.rollouts_per_step
+    assert max(per_step) >= 0.8 * planner.rollouts_per_step
+    finishing = (model.rows - spent[-1]) / BATCH / HORIZON
+    assert finishing <= planner.rollouts_to_finish
+    assert found.transitions == model.rows // BATCH
+    assert [t * BATCH for t in found.trace.transitions] == spent
+
+
+@every_row
+def test_each_limit_that_is_given_holds(row: Row, clock):
+    model = Counting(clock, seconds=0.01)
+    problem = toys.problem(BATCH, HORIZON, model)
+    assert plan(problem, row.planner, Budget(steps=2, seconds=100.0, transitions=10**6)).steps == 2
+    found = plan(problem, row.planner, Budget(steps=10**6, seconds=100.0, transitions=300))
+    assert found.transitions <= 300 and (found.status == Status.BUDGET).all()
+    found = plan(problem, row.planner, Budget(steps=10**6, seconds=1.0, transitions=10**9))
+    assert (found.status == Status.DEADLINE).all() and found.seconds <= 1.01 + 1e-9
+
+
+@every_row
+@pytest.mark.parametrize("call", [HORIZON, HORIZON + 1, HORIZON + 6, HORIZON + 15])
+def test_ctrl_c_within_the_model_gives_the_best_plan_back(row: Row, call):
+    problem = toys.problem(BATCH, HORIZON, Counting(interrupt_at=call))
+    found = plan(problem, row.planner, Budget(steps=50), seeds=1)
+    assert (found.status == Status.INTERRUPTED).all()
+    best_so_far(found, toys.problem(BATCH, HORIZON))
+    assert found.trace.cost.shape[0] == found.steps + 1
+    again = plan(toys.problem(BATCH, HORIZON), row.planner, Budget(steps=2), seeds=1, warm_start=found.warm_start)
+    assert (again.cost <= found.cost * (1 + 1e-12)).all()
+
+
+@every_row
+def test_ctrl_c_before_there_is_a_plan_is_passed_on(row: Row):
+    with pytest.raises(KeyboardInterrupt):
+        plan(toys.problem(BATCH, HORIZON, Counting(interrupt_at=1)), row.planner, Budget(steps=50))
+
+
+@every_row
+@pytest.mark.parametrize("at", [0, 3])
+@pytest.mark.parametrize("how", ["ctrl-c", "true"])
+def test_the_callback_may_stop_a_plan(row: Row, at, how):
+    def callback(progress):
+        if progress.step == at:
+            if how == "ctrl-c":
+                raise KeyboardInterrupt
+            return True
+        return None
+
+    problem = toys.problem(BATCH, HORIZON)
+    found = plan(problem, row.planner, Budget(steps=50), seeds=1, callback=callback)
+    assert (found.status == Status.INTERRUPTED).all() and found.steps == at
+    best_so_far(found, problem)
+
+
+@every_row
+def test_only_what_still_ran_is_marked_interrupted(row: Row):
+    problem = toys.problem(BATCH, HORIZON)
+    bad = toys.rows(problem, [0, 1])
+    object.__setattr__(bad, "dynamics", lambda_with_nan_for_the_first)
+    found = plan(bad, row.planner, Budget(steps=50), seeds=1, callback=lambda progress: progress.step == 1)
+    assert found.status.tolist() == [Status.NONFINITE, Status.INTERRUPTED]
+
+
+def lambda_with_nan_for_the_first(states, actions):
+    out = toys.Nonlinear()(states, actions)
+    first = torch.arange(out.shape[0])[:, None] < out.shape[0] // BATCH
+    return torch.where(first, torch.nan, out)
+
+
+lambda_with_nan_for_the_first.context = 1
+
+
+@every_row
+def test_any_other_answer_of_the_callback_is_not_a_stop(row: Row):
+    for answer in (None, False, 0, 1, "yes"):
+        found = plan(toys.problem(1, 2), row.planner, Budget(steps=2), callback=lambda p, a=answer: a)
+        assert found.steps == 2
+
+
+@every_row
+def test_the_callback_sees_every_step(row: Row):
+    seen = []
+    problem = toys.problem(BATCH, HORIZON)
+    found = plan(problem, row.planner, Budget(steps=5), seeds=1, callback=lambda progress: seen.append(progress))
+    assert [progress.step for progress in seen] == [0, 1, 2, 3, 4, 5]
+    assert seen[0].state is None and all(progress.state is not None for progress in seen[1:])
+    for progress, cost in zip(seen, found.trace.cost):
+        assert torch.equal(progress.best.cost, cost)
+    assert [progress.seconds for progress in seen] == list(found.trace.seconds)
+
+
+@every_row
+def test_an_exception_of_the_callback_passes_through(row: Row):
+    def callback(progress):
+        raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine"):
+        plan(toys.problem(BATCH, HORIZON), row.planner, Budget(steps=5), callback=callback)
