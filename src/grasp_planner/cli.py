@@ -6,9 +6,10 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.util import find_spec
 
 from grasp_planner import __version__
-from grasp_planner.errors import GraspPlannerError, unknown_name
+from grasp_planner.errors import GraspPlannerError, missing_extra, unknown_name
 
 # name -> what `grasp --help` says. The module of the same name in `commands` is imported only when it is called for,
 # since most of them need torch, which takes seconds to import.
@@ -55,6 +56,9 @@ def _call(words: list[str]) -> int:
         return 0
     if words[0] not in COMMANDS:
         raise unknown_name("command", words[0], COMMANDS)
+    for package in ("tyro", "rich"):
+        if find_spec(package) is None:
+            raise missing_extra(package, "cli", "the command line")
     return import_module(f"grasp_planner.commands.{words[0]}").run(words[1:])
 
 

@@ -77,9 +77,8 @@ def run(arguments: Sequence[str]) -> int:
                 if found.interrupted:
                     break
             write_results(folder / "results.json", evaluations, command="demo", model=demo.model, seed=demo.seed)
-            if recordings:
-                draw(recordings, folder, demo.animation, bars)
+            finished = draw(recordings, folder, demo.animation, bars)
         written = sorted(path.name for path in folder.iterdir())
     print_results(console, evaluations, demo.model)
     console.print(f"written to {demo.out}: {', '.join(written)}")
-    return INTERRUPTED if any(found.interrupted for found in evaluations) else 0
+    return INTERRUPTED if not finished or evaluations[-1].interrupted else 0

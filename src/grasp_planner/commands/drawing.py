@@ -30,16 +30,28 @@ def check_drawing(animation: Animation) -> None:
             raise missing_extra(package.replace("_", "-"), "figures", "the picture and the animation")
 
 
-def draw(recordings: Sequence[Recording], folder: Path, animation: Animation, bars: Bars) -> None:
-    """Write ``planning.png`` of all recordings and, unless told otherwise, the animation of the first."""
+def draw(recordings: Sequence[Recording], folder: Path, animation: Animation, bars: Bars) -> bool:
+    """Write ``planning.png`` of all recordings and, unless told otherwise, the animation of the first.
+
+    Nothing is written where there is no recording, or where nobody has said what the environment looks like.
+
+    Returns:
+        False: Ctrl-C was pressed meanwhile; what was finished stays.
+    """
     from grasp_planner.figures.animation import frame_count, planning_animation
     from grasp_planner.figures.picture import planning_picture
+    from grasp_planner.figures.scenes import SCENES
 
+    if not recordings or recordings[0].env not in SCENES:
+        return True
     update = bars.task("drawing")
-    planning_picture(recordings, folder / PICTURE)
-    if animation != "none":
-        total = frame_count(recordings[0])
-        planning_animation(
-            recordings[0], folder / f"{ANIMATION}.{animation}", progress=lambda number: update(number / total)
-        )
+    try:
+        planning_picture(recordings, folder / PICTURE)
+        if animation != "none":
+            total = frame_count(recordings[0])
+            path = folder / f"{ANIMATION}.{animation}"
+            planning_animation(recordings[0], path, progress=lambda number: update(number / total))
+    except KeyboardInterrupt:
+        return False
     update(1.0)
+    return True

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from grasp_planner.errors import GraspPlannerError, missing_extra
+from grasp_planner.errors import GraspPlannerError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -127,15 +127,9 @@ def versions() -> dict[str, str]:
 
 
 def consoles() -> tuple[Console, Console]:
-    """Where results go (stdout) and where progress goes (stderr).
+    """Where results go (stdout) and where progress goes (stderr)."""
+    from rich.console import Console
 
-    Raises:
-        MissingExtraError: rich is not installed.
-    """
-    try:
-        from rich.console import Console
-    except ImportError as error:
-        raise missing_extra("rich", "cli", "the command line") from error
     results = Console(highlight=False)
     if not results.is_terminal:
         results = Console(highlight=False, width=WIDTH)

@@ -8,7 +8,7 @@ from dataclasses import MISSING, fields, make_dataclass
 from dataclasses import field as new_field
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
-from grasp_planner.errors import GraspPlannerError, missing_extra, unknown_name
+from grasp_planner.errors import GraspPlannerError, unknown_name
 
 if TYPE_CHECKING:
     from grasp_planner.bench.tasks import Task
@@ -21,12 +21,9 @@ def parse(cls: type[Settings], arguments: Sequence[str], command: str) -> Settin
 
     Raises:
         SystemExit: after ``--help`` (status 0), or where words do not fit (status 2); tyro says why on stderr.
-        MissingExtraError: tyro is not installed.
     """
-    try:
-        import tyro
-    except ImportError as error:
-        raise missing_extra("tyro", "cli", "the command line") from error
+    import tyro
+
     return tyro.cli(cls, prog=f"grasp {command}", args=list(arguments))
 
 

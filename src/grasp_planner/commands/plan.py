@@ -100,12 +100,11 @@ def run(arguments: Sequence[str]) -> int:
             about = {"command": "plan", "model": settings.model, "seed": settings.seed, "split": settings.split}
             write_results(folder / "plan.json", [evaluation], **about)
             write_plans(folder / "plan.npz", evaluation)
-            if recording is not None:
-                draw([recording], folder, settings.animation, bars)
+            finished = draw([] if recording is None else [recording], folder, settings.animation, bars)
         written = sorted(path.name for path in folder.iterdir())
     print_results(console, [evaluation], settings.model)
     console.print(f"written to {settings.out}: {', '.join(written)}")
-    return INTERRUPTED if evaluation.interrupted else 0
+    return INTERRUPTED if not finished or evaluation.interrupted else 0
 
 
 def parsed(arguments: Sequence[str]) -> tuple[PlanSettings, Planner]:

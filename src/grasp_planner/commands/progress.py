@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from grasp_planner.errors import missing_extra
 from grasp_planner.planner import Callback, Planner, Progress
 from grasp_planner.plans import Budget
 
@@ -66,16 +65,10 @@ def share_spent(progress: Progress, planner: Planner, budget: Budget) -> float:
 
 @contextmanager
 def progress_bars(console: Console) -> Iterator[Bars]:
-    """Bars that live as long as the block.
+    """Bars that live as long as the block."""
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Shown
 
-    Raises:
-        MissingExtraError: rich is not installed.
-    """
-    try:
-        from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
-        from rich.progress import Progress as Shown
-    except ImportError as error:
-        raise missing_extra("rich", "cli", "the progress bar") from error
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),

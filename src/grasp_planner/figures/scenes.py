@@ -113,7 +113,7 @@ SCENES: dict[str, Scene] = {
         bodies=(Body("block", _TEE, (2, 3), 4), Body("pusher", disc(15.0), (0, 1))),
     ),
     "WallSingle-v1": Scene(
-        view=(0, 64, 64, 0),
+        view=(-0.5, 64.5, 64.5, -0.5),
         walls=(
             (3.5, 3.5, 57, 1),
             (3.5, 59.5, 57, 1),
