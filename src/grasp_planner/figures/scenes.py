@@ -78,7 +78,7 @@ def zoomed(whole: Scene, states: np.ndarray, margin: float = 0.08, least: float 
 
     >>> closer = zoomed(scene("WallSingle-v1"), np.array([[20.0, 20.0], [40.0, 30.0]]))
     >>> [round(edge, 1) for edge in closer.view]
-    [13.2, 46.8, 41.8, 8.2]
+    [13.1, 46.9, 41.9, 8.1]
     """
     left, right, bottom, top = whole.view
     corners = np.concatenate([body.at(states).reshape(-1, 2) for body in whole.bodies])
@@ -105,6 +105,9 @@ _MAZE = ("#####", "#GOO#", "###O#", "#OOO#", "#####")
 _TILES = tuple(
     (x + 0.5 - 1.2, y + 0.5 - 1.2, 1.0, 1.0) for x, row in enumerate(_MAZE) for y, t in enumerate(row) if t == "#"
 )
+# Wall: lines across the whole picture at 4 and 60, and the inner wall above and below its door.
+_LINES = tuple(line for at in (3.5, 59.5) for line in ((-0.5, at, 65.0, 1.0), (at, -0.5, 1.0, 65.0)))
+_INNER_WALL = ((29.0, -0.5, 6.0, 26.5), (29.0, 34.0, 6.0, 30.5))
 
 SCENES: dict[str, Scene] = {
     "PushT-v1": Scene(
@@ -114,14 +117,7 @@ SCENES: dict[str, Scene] = {
     ),
     "WallSingle-v1": Scene(
         view=(-0.5, 64.5, 64.5, -0.5),
-        walls=(
-            (3.5, 3.5, 57, 1),
-            (3.5, 59.5, 57, 1),
-            (3.5, 3.5, 1, 57),
-            (59.5, 3.5, 1, 57),
-            (29, 4, 6, 22),
-            (29, 34, 6, 26),
-        ),
+        walls=_LINES + _INNER_WALL,
         bodies=(Body("dot", disc(1.7), (0, 1)),),
     ),
     "PointMaze-v1": Scene(
