@@ -49,7 +49,7 @@ def test_wall_outlines_cover_the_pixels_of_the_environment() -> None:
     y, x = np.nonzero(red)
     middle = np.argwhere(inside(dot, "WallSingle-v1")).mean(0)
     assert np.abs(middle - [y.mean(), x.mean()]).max() < 1.5
-    black = picture.max(-1) < 60
+    black = picture.max(-1) < 128
     walls = np.zeros_like(black)
     for left, top, width, height in scene("WallSingle-v1").walls:
         corners = np.array([(left, top), (left + width, top), (left + width, top + height), (left, top + height)])
