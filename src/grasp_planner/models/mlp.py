@@ -39,12 +39,26 @@ class MLP(nn.Module):
         return self.last(x)
 
 
-def waves(x: Float[Tensor, "*batch n"], octaves: int) -> Float[Tensor, "*batch m"]:
-    """``sin`` and ``cos`` of x at wavelengths 8, 4, 2, ..; m = 2 * octaves * n. Contacts are sharp: they need them.
+class Waves(nn.Module):
+    """Sines and cosines of coordinates at wavelengths 8, 4, 2, ..: contacts are sharp.
 
     >>> import torch
-    >>> waves(torch.zeros(1, 3), octaves=4).shape
+    >>> Waves(inputs=3, octaves=4)(torch.zeros(1, 3)).shape
     torch.Size([1, 24])
     """
-    phases = (x[..., None] * (math.pi / 4 * 2.0 ** torch.arange(octaves, device=x.device))).flatten(-2)
-    return torch.cat([phases.sin(), phases.cos()], dim=-1)
+
+    frequencies: Tensor
+    phases: Tensor
+
+    def __init__(self, inputs: int, octaves: int) -> None:
+        super().__init__()
+        self.outputs = 2 * inputs * octaves
+        rates = math.pi / 4 * 2.0 ** torch.arange(octaves)
+        matrix = torch.kron(torch.eye(inputs), rates[None])  # one product and one sine give them all
+        self.register_buffer("frequencies", torch.cat([matrix, matrix], dim=1), persistent=False)
+        phases = torch.cat([torch.zeros(inputs * octaves), torch.full((inputs * octaves,), math.pi / 2)])
+        self.register_buffer("phases", phases, persistent=False)
+
+    def forward(self, x: Float[Tensor, "n inputs"]) -> Float[Tensor, "n outputs"]:
+        """The waves of each row."""
+        return torch.addmm(self.phases, x, self.frequencies).sin()

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from grasp_planner.models.mlp import MLP, waves
+from grasp_planner.models.mlp import MLP, Waves
 
 SMALL = 1e-6
 
@@ -24,7 +24,7 @@ class PlainDynamics(nn.Module):
         action_size: numbers in the (normalised) action of one step.
         width: units in a hidden layer.
         depth: hidden layers.
-        octaves: see ``mlp.waves``, of the latent.
+        octaves: see ``mlp.Waves``, of the latent.
     """
 
     mean: Tensor
@@ -37,8 +37,8 @@ class PlainDynamics(nn.Module):
         self.latent_size = state_size
         self.scale = (1.0,) * state_size
         self.goal_weights = (1.0,) * state_size
-        self.octaves = octaves
-        self.network = MLP(state_size * (1 + 2 * octaves) + action_size, state_size, width, depth)
+        self.waves = Waves(state_size, octaves)
+        self.network = MLP(state_size + action_size + self.waves.outputs, state_size, width, depth)
         self.register_buffer("mean", torch.zeros(state_size))
         self.register_buffer("std", torch.ones(state_size))
         self.register_buffer("linear", torch.zeros(state_size + action_size + 1, state_size))
@@ -57,7 +57,7 @@ class PlainDynamics(nn.Module):
         passed = []
         for action in actions.unbind(1):
             both = torch.cat([latent, action], dim=-1)
-            correction = self.network(torch.cat([both, waves(latent, self.octaves)], dim=-1))
+            correction = self.network(torch.cat([both, self.waves(latent)], dim=-1))
             latent = latent + both @ self.linear[:-1] + self.linear[-1] + self.change * correction
             passed.append(latent)
         return torch.stack(passed, dim=1)

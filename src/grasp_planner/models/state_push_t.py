@@ -9,12 +9,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from grasp_planner.errors import GraspPlannerError
-from grasp_planner.models.mlp import MLP, waves
+from grasp_planner.models.mlp import MLP, Waves
 from grasp_planner.models.state_plain import least_squares
 
 CENTRE = 255.5  # px, the middle of the walls
 LENGTH = 180 / math.pi  # px in one latent unit: 20 px weigh as much as 20 degrees, the two tolerances of success
 SPEED = 100.0  # px/s in one latent unit, about the standard deviation of a busy pusher
+ROOM = 248.5 / LENGTH  # from the middle to the inside of a wall
+NEAR = 0.5  # how near a wall a feeler begins to feel it: more than a step of the block
+FEELERS = 8
 
 
 class PushTDynamics(nn.Module):
@@ -26,12 +29,14 @@ class PushTDynamics(nn.Module):
 
     The pusher is a kinematic body under PD control: nothing stops it, so its position and velocity q are an exactly
     linear function of the actions, solved from the data. The block moves only while it is touched. Its motion is
-    predicted in its own frame, from the pusher's way and velocity seen from there (what was learned of a push then
-    holds wherever the block lies and points), and from the pose of the block (for the walls). With points of the
-    plane as complex numbers, p for the pusher, b for the block and h = exp(i theta):
+    predicted in its own frame, from what it can feel there: the pusher's way and velocity, and how far each of eight
+    points fixed to the block (learned "feelers") has come near the walls. What was learned of a push thus holds
+    wherever the block lies and points. With points of the plane as complex numbers, p for the pusher, b for the
+    block, h = exp(i theta), and f_j for the feelers:
 
         q' = q A + u B + c
-        d, turn = sigmoid(g) * m,    (m, g) = MLP((p - b) / h, (p' - b) / h, v / h, b, h)
+        w_j = b + h f_j - clamp(b + h f_j),    clamped to the room less half a unit
+        d, turn = sigmoid(g) * m,    (m, g) = MLP((p - b) / h, (p' - b) / h, v / h, w_j / h)
         b' = b + h d,    h' = h exp(i turn)
 
     Args:
@@ -39,7 +44,7 @@ class PushTDynamics(nn.Module):
         action_size: must be 2, the (normalised) action u of one environment step.
         width: units in a hidden layer.
         depth: hidden layers.
-        octaves: see ``mlp.waves``, of the pusher's positions before and after the step, seen from the block.
+        octaves: see ``mlp.Waves``, of the pusher's positions before and after the step, seen from the block.
     """
 
     pusher: Tensor
@@ -54,8 +59,10 @@ class PushTDynamics(nn.Module):
         self.latent_size = 8
         self.scale = (1.0,) * 8
         self.goal_weights = (1.0,) * 6 + (0.0, 0.0)
-        self.octaves = octaves
-        self.network = MLP(6 + 4 + 8 * octaves, 4, width, depth)
+        angles = 2 * math.pi / FEELERS * torch.arange(FEELERS)
+        self.feelers = nn.Parameter(torch.stack([angles.cos(), angles.sin()], dim=-1))
+        self.waves = Waves(4, octaves)
+        self.network = MLP(2 * (3 + FEELERS) + self.waves.outputs, 4, width, depth)
         self.register_buffer("pusher", torch.zeros(7, 4))  # rows: A (4), B (2), c
 
     def encode(self, state: Float[Tensor, "*batch 7"]) -> Float[Tensor, "*batch 8"]:
@@ -83,17 +90,17 @@ class PushTDynamics(nn.Module):
         pusher = _complex(torch.stack(pusher, dim=1).unflatten(-1, (2, 2)))
         before, after = pusher[:, :-1], pusher[:, 1:]
         way = torch.cat([before[..., :1], after[..., :1], before[..., 1:]], dim=-1)
-        origin = torch.tensor([1.0, 1.0, 0.0], dtype=latent.dtype, device=latent.device)  # velocities have none
+        feelers, room = _complex(self.feelers), ROOM - NEAR
 
         blocks = []
-        for points in way.unbind(1):
-            seen = torch.view_as_real((points - block * origin) * heading.conj())
-            pose = torch.view_as_real(torch.cat([block, heading], dim=-1))
-            features = [seen.flatten(1), pose.flatten(1), waves(seen[:, :2].flatten(1), self.octaves)]
-            motion = self.network(torch.cat(features, dim=-1))
-            motion = motion[:, :3] * motion[:, 3:].sigmoid()
-            block = block + heading * torch.complex(motion[:, :1], motion[:, 1:2])
-            turn = motion[:, 2:]
+        for positions, speed in zip(way[..., :2].unbind(1), way[..., 2:].unbind(1)):
+            points = torch.view_as_real(block + heading * feelers)
+            touched = torch.view_as_complex(points - points.clamp(-room, room))
+            felt = torch.cat([positions - block, speed, 2 * touched], dim=-1) * heading.conj()
+            felt = torch.view_as_real(felt).flatten(1)
+            motion, gate = self.network(torch.cat([felt, self.waves(felt[:, :4])], dim=-1)).split((3, 1), dim=-1)
+            forward, left, turn = (motion * gate.sigmoid()).split(1, dim=-1)
+            block = block + heading * torch.complex(forward, left)
             heading = heading * torch.complex(turn.cos(), turn.sin())
             blocks.append(torch.cat([block, heading], dim=-1))
         path = torch.cat([after[..., :1], torch.stack(blocks, dim=1), after[..., 1:]], dim=-1)
