@@ -167,7 +167,7 @@ class Problem:
         window, taken = self.states, torch.cat([self.past_actions, actions], dim=1)
         states = []
         for t in range(actions.shape[1]):
-            next_state = self._call(window, taken[:, t : t + self.context])
+            next_state = self.call(window, taken[:, t : t + self.context])
             states.append(next_state)
             window = torch.cat([window[:, 1:], next_state[:, None]], dim=1)
         return torch.stack(states, dim=1)
@@ -179,7 +179,7 @@ class Problem:
         rollout gives back the rollout.
         """
         windows, blocks = self.windows(states, actions)
-        return self._call(windows, blocks).reshape(*states.shape[:2], -1)
+        return self.call(windows, blocks).reshape(*states.shape[:2], -1)
 
     def windows(
         self, states: Float[Tensor, "b t s"], actions: Float[Tensor, "b t a"]
@@ -228,7 +228,12 @@ class Problem:
             object.__setattr__(changed, name, value.clone() if value.is_inference() else value)
         return changed
 
-    def _call(self, states: Tensor, actions: Tensor) -> Tensor:
+    def call(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n s"]:
+        """The model on windows as it takes them; what both doors go through.
+
+        Raises:
+            GraspPlannerError: its answer has another shape or dtype, or gradients are wanted and do not pass it.
+        """
         next_states = self.dynamics(states, actions)
         expected = (states.shape[0], states.shape[2])
         if not isinstance(next_states, Tensor):
@@ -237,6 +242,12 @@ class Problem:
             raise GraspPlannerError(
                 f"the model was given states {tuple(states.shape)} {states.dtype} and must return {expected} of the "
                 f"same dtype, got {tuple(next_states.shape)} {next_states.dtype}"
+            )
+        if torch.is_grad_enabled() and actions.requires_grad and not next_states.requires_grad:
+            raise GraspPlannerError(
+                "the model's prediction does not depend on the actions as far as autograd can see: does it run under "
+                "no_grad, detach, or leave torch? Gradient planners need a differentiable model; use CEM, ICEM, MPPI "
+                "or RandomShooting with one that is not"
             )
         return next_states
 

@@ -68,11 +68,7 @@ def with_gradients(function: Callable[..., tuple[Tensor, Any]], *variables: Tens
         if loss.requires_grad:
             gradients = torch.autograd.grad(loss.sum(), variables, allow_unused=True)
     if gradients[0] is None:
-        raise GraspPlannerError(
-            "the model's prediction does not depend on the actions as far as autograd can see: does it run under "
-            "no_grad, detach, or leave torch? Gradient planners need a differentiable model; use CEM, ICEM, MPPI or "
-            "RandomShooting with one that is not"
-        )
+        raise GraspPlannerError("the cost does not depend on the actions as far as autograd can see")
     sound = torch.isfinite(loss.detach())
     finite = []
     for variable, gradient in zip(variables, gradients, strict=True):

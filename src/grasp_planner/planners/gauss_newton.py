@@ -89,11 +89,13 @@ def _linearised(problem: Problem, states: Tensor, actions: Tensor) -> tuple[Tens
     to_states = states.new_zeros(batch, horizon, latent, horizon, latent)
     to_actions = states.new_zeros(batch, horizon, latent, horizon, actions.shape[2])
     with torch.enable_grad():
-        predicted = problem.dynamics(windows, blocks)
+        predicted = problem.call(windows, blocks)
     for v in range(latent):
         pick = torch.zeros_like(predicted)
         pick[:, v] = 1.0
-        by_state, by_action = torch.autograd.grad(predicted, (windows, blocks), pick, retain_graph=v + 1 < latent)
+        by_state, by_action = torch.autograd.grad(
+            predicted, (windows, blocks), pick, retain_graph=v + 1 < latent, materialize_grads=True
+        )
         by_state = by_state.reshape(batch, horizon, context, latent) * (unit / unit[:, v : v + 1])[:, None, None]
         by_action = by_action.reshape(batch, horizon, context, -1) / unit[:, v, None, None, None]
         for t in range(horizon):
