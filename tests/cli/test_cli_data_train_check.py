@@ -1,0 +1,105 @@
+"""From nothing to a checked model by commands alone: collect, look at the data, train, check, plan."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import imageio.v2 as imageio
+import pytest
+
+from grasp_planner.cli import main
+
+RECIPE = "--steps 3 --phases.0.batch 8 --phases.1.batch 8 --horizons 5 10 --model.width 8 --model.depth 1"
+
+
+@pytest.fixture(scope="module")
+def walls(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "walls"
+    words = f"collect wall --episodes 12 --steps 20 --seed 3 --workers 1 --out {folder}"
+    assert main(words.split()) == 0
+    return folder
+
+
+def test_collecting_twice_is_collecting_once(walls: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = f"collect wall --episodes 12 --steps 20 --seed 3 --workers 1 --out {walls}"
+    before = {path: path.read_bytes() for path in walls.rglob("*") if path.is_file() and ".arrays" not in path.parts}
+    assert main(words.split()) == 0
+    assert "12 episodes" in capsys.readouterr().out
+    assert all(path.read_bytes() == content for path, content in before.items())
+    assert main([*words.split(), "--seed", "4"]) == 2
+    assert "another data set" in capsys.readouterr().err
+
+
+def test_info_counts_what_is_there(walls: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "info", str(walls)]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "episodes 12" in out and "240" in out and "WallSingle-v1" in out
+    assert "statistics" in out and "actions" in out
+
+
+def test_preview_writes_one_sheet(walls: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sheet = tmp_path / "sheets" / "walls.png"
+    assert main(f"data preview {walls} --episodes 2 --frames 3 --out {sheet}".split()) == 0
+    assert str(sheet) in capsys.readouterr().out and list(sheet.parent.iterdir()) == [sheet]
+    picture = imageio.imread(sheet)
+    assert picture.shape[1] > picture.shape[0] > 128
+
+
+def test_a_broken_data_set_is_one_line_that_names_the_file(
+    walls: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken" / "data"
+    broken.mkdir(parents=True)
+    for path in (walls / "data").iterdir():
+        if path.is_file():
+            (broken / path.name).write_bytes(path.read_bytes()[: 100 if path.suffix == ".hdf5" else None])
+    for command in ("data info", "data preview"):
+        assert main([*command.split(), str(broken.parent)]) == 2
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+        assert str(broken.parent) in line
+
+
+def test_train_check_plan(walls: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "wall-state"
+    assert main(f"train wall-state --data {walls} --out {out} {RECIPE} --validation 0.2".split()) == 0
+    printed = capsys.readouterr().out
+    assert "open-loop errors" in printed and "3 steps" in printed
+    assert {"config.json", "model.safetensors", "training.json"} <= {path.name for path in out.iterdir()}
+    assert json.loads((out / "config.json").read_text())["width"] == 8
+
+    again = f"train wall-state --data {walls} --out {out} {RECIPE} --validation 0.2".split()
+    assert main(again) == 2
+    assert "resume" in capsys.readouterr().err
+    assert main([*again, "--resume"]) == 0
+    capsys.readouterr()
+
+    assert main(["check", str(out)]) == 0
+    assert "keeps all promises" in capsys.readouterr().out
+
+    words = f"plan --task wall --model {out} --planner gd --steps 3 --horizon 10 --episodes 2 --animation none"
+    assert main([*words.split(), "--out", str(tmp_path / "plan")]) == 0
+    printed = capsys.readouterr().out
+    assert "wall/dset/v1" in printed and "angle" not in printed
+
+
+def test_settings_that_do_not_fit_each_other(walls: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "o"
+    assert main(f"train pusht-state --data {walls} --out {out} {RECIPE} --phases.2.unroll 5".split()) == 2
+    assert "7" in capsys.readouterr().err and not out.exists()
+    assert main(f"train wall-state --data {walls} --out {out} --phases.0.share 0.9".split()) == 2
+    assert "add up to 1" in capsys.readouterr().err and not out.exists()
+
+
+def test_a_model_that_breaks_a_promise_is_reported(
+    model_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from grasp_planner.models.state import StateModel
+
+    forward = StateModel.forward
+    monkeypatch.setattr(StateModel, "forward", lambda self, s, a: forward(self, s, a) + torch.rand(()))
+    assert main(["check", str(model_folder)]) == 1
+    out = capsys.readouterr().out
+    assert "FAILED" in out and "determinism" in out and "breaks" in out

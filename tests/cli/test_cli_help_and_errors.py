@@ -1,0 +1,244 @@
+"""Help is there and fast; what is wrong is said in one line, with exit status 2, and nothing is left behind."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from grasp_planner import PLANNERS
+from grasp_planner.cli import COMMANDS, main
+from grasp_planner.commands.parsing import described_fields, task_called, word_after
+from grasp_planner.planners.presets import PRESETS
+
+
+def outcome(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    """Exit status, stdout, stderr."""
+    try:
+        status = main(arguments)
+    except SystemExit as stopped:  # from tyro
+        status = int(stopped.code or 0)
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_help_lists_every_command_and_needs_no_torch() -> None:
+    script = (
+        "import sys; from grasp_planner.cli import main; status = main(['--help']);"
+        "assert status == 0; heavy = {'torch', 'tyro', 'gymnasium', 'matplotlib'} & set(sys.modules);"
+        "assert not heavy, heavy"
+    )
+    before = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    took = time.perf_counter() - before
+    assert done.returncode == 0, done.stderr
+    assert all(f"  {name} " in done.stdout for name in COMMANDS)
+    assert took < 10  # a second on an idle machine; torch alone takes several
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "data info", "data preview"])
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = outcome([*command.split(), "--help"], capsys)
+    assert status == 0 and out.startswith("usage: grasp data" if command == "data" else f"usage: grasp {command}")
+
+
+def test_version_and_no_words(capsys: pytest.CaptureFixture[str]) -> None:
+    from grasp_planner import __version__
+
+    assert outcome(["--version"], capsys)[:2] == (0, f"grasp-planner {__version__}\n")
+    status, out, _ = outcome([], capsys)
+    assert status == 2 and out.startswith("usage: grasp COMMAND")
+
+
+@pytest.mark.parametrize("name", list(PLANNERS))
+def test_every_field_of_every_planner_is_a_flag_with_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = outcome(["plan", "--planner", name, "--help"], capsys)
+    assert status == 0
+    explained, flat = described_fields(PLANNERS[name]), " ".join(out.replace("│", " ").split())
+    for field in PLANNERS[name].__dataclass_fields__:
+        assert f"--planner.{field.replace('_', '-')}" in out
+        assert " ".join(explained[field].split()[:3]) in flat
+
+
+def test_a_planner_inside_a_planner_has_flags_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--planner.sync.rate" in outcome(["plan", "--help"], capsys)[1]
+    out = outcome(["plan", "--planner.sync=cem", "--help"], capsys)[1]
+    assert "--planner.sync.samples" in out and "--planner.sync.rate" not in out
+    assert "--planner.sync." not in outcome(["plan", "--planner.sync", "none", "--help"], capsys)[1]
+
+
+ERRORS = {
+    "demmo": ["unknown command 'demmo'", "did you mean 'demo'"],
+    "data inof": ["unknown command 'data inof'", "'data info'"],
+    "plan --planner grsp": ["unknown planner 'grsp'", "did you mean 'grasp'"],
+    "plan --planner.sync ged": ["unknown planner 'ged'", "did you mean 'gd'"],
+    "plan --planner.sync grasp": ["sync takes another planner", "gd"],
+    "plan --preset grasp/papr": ["unknown preset 'grasp/papr'", "did you mean 'grasp/paper'"],
+    "plan --preset grasp/paper --planner cem": ["'grasp/paper'", "'cem'"],
+    "plan --task push-tt": ["unknown task 'push-tt'", "push_t/dset"],
+    "plan --task push-t/dst": ["unknown task", "did you mean 'push_t/dset'"],
+    "plan --model pusht-stat": ["unknown checkpoint 'pusht-stat'", "did you mean 'pusht-state'"],
+    "plan --model no/such/folder": ["no folder no/such/folder"],
+    "plan --model MODEL --task wall": ["'state'", "7"],
+    "plan --horizon 0": ["horizon", "got 0"],
+    "plan --model MODEL --horizon 7": ["multiple of 5", "got 7"],
+    "plan --episodes 0": ["--episodes", "got 0"],
+    "plan --episodes 2 --show 2": ["--show", "got 2"],
+    "plan --steps -1": ["Budget.steps", "-1"],
+    "plan --planner.sync-every 0": ["GRASP.sync_every", "got 0"],
+    "plan --planner cem --planner.elites 999": ["CEM.elites", "999"],
+    "plan --planner.sync cem --planner.sync.momentum 1": ["CEM.momentum", "1.0"],
+    "plan --device teapot": ["no device 'teapot'"],
+    "demo --show 10": ["--show", "got 10"],
+    "demo --model pusht-stat": ["did you mean 'pusht-state'"],
+    "demo --seconds -1": ["Budget.seconds", "-1"],
+    "train pusht-stat --data d --out o": ["unknown recipe 'pusht-stat'", "did you mean 'pusht-state'"],
+    "train pusht-state --data nowhere --out o": ["nowhere"],
+    "train pusht-state --data nowhere --out o --steps 0": ["steps >= 1"],
+    "train pusht-state --data nowhere --out o --devices 0": ["--devices", "got 0"],
+    "collect wal --episodes 1 --out o": ["unknown environment 'wal'", "WallSingle-v1"],
+    "collect wall --episodes 0 --out o": ["episodes >= 1", "got 0"],
+    "collect wall --episodes 1 --out o --pixels 65": ["pixels", "65"],
+    "data info nowhere": ["nowhere"],
+    "data preview nowhere": ["nowhere"],
+    "data preview nowhere --out sheet.jpg": [".png", "sheet.jpg"],
+    "check pusht-stat": ["did you mean 'pusht-state'"],
+}
+
+
+@pytest.mark.parametrize("words", list(ERRORS))
+def test_errors_are_one_line_and_leave_nothing(
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = request.getfixturevalue("model_folder") if "MODEL" in words else ""
+    status, _, err = outcome(words.replace("MODEL", str(model)).split(), capsys)
+    said = [line for line in err.splitlines() if line.startswith("grasp: error: ")]
+    assert status == 2 and len(said) == 1 and err.rstrip().endswith(said[0]), err
+    for expected in ERRORS[words]:
+        assert expected in said[0]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "plan --plannerr gd",
+        "plan --planner.sync-evry 5",
+        "plan --steps many",
+        "demo --animation avi",
+        "collect",
+        "check",
+    ],
+)
+def test_words_that_do_not_parse_end_with_status_2(
+    words: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, out, err = outcome(words.split(), capsys)
+    assert status == 2 and not out and "grasp" in err and not list(tmp_path.iterdir())
+
+
+UNWRITABLE = {
+    "plan": "plan --out {} --steps 0",
+    "demo": "demo --out {}",
+    "train": "train pusht-state --data nowhere --out {}",
+    "collect": "collect wall --episodes 1 --out {}",
+    "preview": "data preview nowhere --out {}/sheet.png",
+}
+
+
+@pytest.mark.parametrize("command", list(UNWRITABLE))
+def test_an_unwritable_folder_is_noticed_before_any_work(
+    command: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*arguments: object, **options: object) -> None:
+        raise AssertionError("work was begun")
+
+    for place in (
+        "grasp_planner.commands.plan.load_world_model",
+        "grasp_planner.commands.demo.load_world_model",
+        "grasp_planner.commands.train.train",
+        "grasp_planner.data.collecting.collect",
+        "grasp_planner.data.preview.contact_sheet",
+    ):
+        monkeypatch.setattr(place, work)
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    for folder in (blocked, blocked / "inside"):
+        status, _, err = outcome(UNWRITABLE[command].format(folder).split(), capsys)
+        assert status == 2 and "can be written" in err and str(blocked) in err and len(err.splitlines()) == 1
+    assert blocked.read_text() == "not a folder" and list(tmp_path.iterdir()) == [blocked]
+
+
+def test_a_missing_package_is_answered_with_the_extra(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from grasp_planner import cli
+
+    monkeypatch.setattr(cli, "find_spec", lambda name: None if name == "tyro" else object())
+    status, _, err = outcome(["plan"], capsys)
+    assert status == 2 and "pip install 'grasp-planner[cli]'" in err
+
+
+def test_a_full_disk_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from grasp_planner.commands import check
+
+    def run(arguments: object) -> int:
+        raise OSError(28, "No space left on device", "/there/file")
+
+    monkeypatch.setattr(check, "run", run)
+    assert outcome(["check"], capsys) == (2, "", "grasp: error: /there/file: No space left on device\n")
+
+
+def test_ctrl_c_outside_planning_ends_with_130(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def stopped(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("grasp_planner.data.collecting.collect", stopped)
+    status, _, err = outcome(["collect", "wall", "--episodes", "1", "--out", str(tmp_path / "o")], capsys)
+    assert status == 130 and "goes on where it stopped" in err and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("spelling", ["push-t", "push_t", "PushT", "push-t/dset", "push_t/dset/v1", "pusht/v1"])
+def test_tasks_by_any_spelling(spelling: str) -> None:
+    assert task_called(spelling, None).name == "push_t/dset/v1"
+    assert task_called("wall/random-state", 40).horizon == 40
+
+
+def test_the_last_word_after_a_flag_counts() -> None:
+    words = ["--planner", "gd", "--planner.rate", "1", "--planner=cem"]
+    assert word_after(words, "--planner") == "cem" and word_after(words, "--planner.rate") == "1"
+    assert word_after(["--planner"], "--planner") is None
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_every_preset_survives_the_way_through_the_flags(name: str) -> None:
+    from grasp_planner.commands.plan import parsed
+
+    assert parsed(["--preset", name])[1] == PRESETS[name]
+
+
+def test_flags_build_the_planner_that_they_name() -> None:
+    from grasp_planner import CEM, GD, GRASP, LatCo, RandomShooting
+    from grasp_planner.commands.plan import parsed
+
+    words = "--planner grasp --planner.sync-every 50 --planner.no-stop-gradient --planner.sync.rate 0.3"
+    assert parsed(words.split())[1] == GRASP(sync_every=50, stop_gradient=False, sync=GD(rate=0.3))
+    words = "--planner.sync cem --planner.sync.samples 64 --planner.sync.elites 8 --planner.gap-std 1"
+    assert parsed(words.split())[1] == GRASP(sync=CEM(samples=64, elites=8), gap_std=1.0)
+    assert parsed(["--planner.sync", "none"])[1] == GRASP(sync=None)
+    assert parsed(["--planner", "random-shooting"])[1] == RandomShooting()
+    words = "--preset latco/paper --planner.damping 0.1"
+    assert parsed(words.split())[1] == LatCo(
+        method="gauss_newton", damping=0.1, dual_every=1, dual_rate=0.1, threshold=1e-4
+    )

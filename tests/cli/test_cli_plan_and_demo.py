@@ -1,0 +1,161 @@
+"""`grasp plan` and `grasp demo` on tiny budgets: tables and files say what happened, and agree with each other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import imageio.v2 as imageio
+import numpy as np
+import pytest
+import torch
+
+from grasp_planner import load_world_model
+from grasp_planner.bench.tasks import task
+from grasp_planner.cli import main
+from grasp_planner.commands import progress
+
+
+def rows_of(table: str) -> dict[str, list[str]]:
+    """First cell -> the other cells, of a table as rich prints it."""
+    lines = [
+        [cell.strip() for cell in line.strip("│").split("│")] for line in table.splitlines() if line.startswith("│")
+    ]
+    return {first: rest for first, *rest in lines}
+
+
+def strict_json(path: Path) -> Any:
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is not JSON")
+
+    return json.loads(path.read_text(), parse_constant=refuse)
+
+
+def test_plan_prints_a_table_and_writes_what_it_says(
+    model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "new" / "plan"
+    words = f"plan --model {model_folder} --planner grasp --planner.sync-every 2 --planner.sync-steps 1 --steps 4"
+    words += f" --episodes 3 --show 1 --horizon 20 --seed 7 --animation gif --out {out}"
+    assert main(words.split()) == 0
+    printed = capsys.readouterr().out
+    assert "push_t/dset/v1, 20 steps ahead, 3 episodes" in printed
+    assert sorted(path.name for path in out.iterdir()) == ["plan.json", "plan.npz", "planning.gif", "planning.png"]
+
+    content = strict_json(out / "plan.json")
+    (found,) = content["evaluations"]
+    assert (content["command"], content["seed"], content["model"]) == ("plan", 7, str(model_folder))
+    assert found["planner"]["name"] == "grasp" and found["planner"]["sync_every"] == 2
+    assert found["planner"]["sync"]["name"] == "gd" and found["steps"] == 4
+    assert found["budget"] == {"steps": 4, "seconds": None, "transitions": None}
+    assert [episode["episode"] for episode in found["episodes"]] == [0, 1, 2]
+
+    cells = rows_of(printed)["GRASP"]
+    successes = sum(episode["success"] for episode in found["episodes"])
+    imagined = sum(episode["success_model"] for episode in found["episodes"])
+    assert cells[:2] == [f"{successes} / 3", f"{imagined} / 3"]
+    position = np.median([episode["distances"]["position_px"] for episode in found["episodes"]])
+    angle = np.median([episode["distances"]["angle_deg"] for episode in found["episodes"]])
+    assert [float(cell) for cell in cells[2:4]] == pytest.approx([position, angle], rel=0.006)
+    assert cells[5] == f"{found['transitions']:,}"
+
+    arrays = np.load(out / "plan.npz")
+    shapes = {name: arrays[name].shape for name in arrays.files}
+    assert shapes["model_actions"] == (3, 4, 10) and shapes["environment_actions"] == (3, 20, 2)
+    assert shapes["simulated_states"] == (3, 21, 7) and shapes["imagined_states"] == (3, 5, 7)
+    assert imageio.imread(out / "planning.png").ndim == 3
+
+
+def test_the_numbers_are_those_of_the_simulator(model_folder: Path, tmp_path: Path) -> None:
+    words = f"plan --model {model_folder} --planner cem --planner.samples 8 --planner.elites 2 --steps 2 --episodes 2"
+    assert main([*words.split(), "--horizon", "10", "--animation", "none", "--out", str(tmp_path)]) == 0
+    arrays = np.load(tmp_path / "plan.npz")
+    (found,) = strict_json(tmp_path / "plan.json")["evaluations"]
+    model, env = load_world_model(model_folder), task("push_t/dset/v1", 10).make()
+    for i, episode in enumerate(found["episodes"]):
+        env.reset(options={"state": arrays["simulated_states"][i, 0], "goal": arrays["goals"][i]})
+        blocks = model.environment_actions(torch.as_tensor(arrays["model_actions"][i]))
+        np.testing.assert_allclose(blocks.flatten(0, 1).numpy(), arrays["environment_actions"][i], atol=1e-6)
+        end = arrays["simulated_states"][i, -1]
+        distances = task("push_t/dset/v1").distances(end, arrays["goals"][i])
+        assert episode["distances"]["position_px"] == pytest.approx(float(distances["position_px"]))
+        assert episode["success"] == bool(task("push_t/dset/v1").success(end, arrays["goals"][i]))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["plan.json", "plan.npz", "planning.png"]
+
+
+@pytest.mark.parametrize("planner", ["gd", "icem", "mppi", "latco", "random_shooting"])
+def test_every_planner_plans(planner: str, model_folder: Path, tmp_path: Path, capsys: Any) -> None:
+    words = f"plan --model {model_folder} --planner {planner} --transitions 700 --episodes 2 --horizon 10"
+    assert main([*words.split(), "--animation", "none", "--out", str(tmp_path)]) == 0
+    (found,) = strict_json(tmp_path / "plan.json")["evaluations"]
+    assert found["planner"]["name"] == planner and 0 < found["transitions"] <= 700
+    assert rows_of(capsys.readouterr().out)
+
+
+def test_same_seed_same_plans_other_seed_other_plans(model_folder: Path, tmp_path: Path) -> None:
+    plans = []
+    for place, seed in (("a", 0), ("b", 0), ("c", 1)):
+        words = f"plan --model {model_folder} --planner cem --planner.samples 8 --planner.elites 2 --steps 2"
+        words += f" --episodes 2 --horizon 10 --animation none --seed {seed} --out {tmp_path / place}"
+        assert main(words.split()) == 0
+        plans.append(np.load(tmp_path / place / "plan.npz")["model_actions"])
+    assert (plans[0] == plans[1]).all() and (plans[0] != plans[2]).any()
+
+
+def test_ctrl_c_while_planning_gives_the_plan_so_far(
+    model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def press(now: Any, planner: Any, budget: Any) -> float:
+        if now.step == 3:
+            raise KeyboardInterrupt
+        return 0.0
+
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    monkeypatch.setattr(progress, "share_spent", press)
+    words = f"demo --model {model_folder} --episodes 2 --transitions 100000 --animation none --out {tmp_path}"
+    assert main(words.split()) == 130
+    assert "GRASP" in capsys.readouterr().out
+    (found,) = strict_json(tmp_path / "results.json")["evaluations"]
+    assert found["steps"] == 3 and {episode["status"] for episode in found["episodes"]} == {"INTERRUPTED"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["grasp.npz", "planning.png", "results.json"]
+
+
+def test_an_error_while_planning_leaves_the_folder_as_it_was(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "plan.json").write_text("old")
+
+    def fail(*arguments: Any, **options: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("grasp_planner.commands.plan.write_plans", fail)
+    words = f"plan --model {model_folder} --planner gd --steps 1 --episodes 1 --horizon 10 --out {tmp_path}"
+    assert main(words.split()) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
+    assert (tmp_path / "plan.json").read_text() == "old"
+
+
+def test_demo_compares_three_planners_on_the_same_episodes(
+    model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = f"demo --model {model_folder} --episodes 2 --transitions 4000 --seconds 1 --out {tmp_path}"
+    assert main(words.split()) == 0
+    captured = capsys.readouterr()
+    rows = rows_of(captured.out)
+    assert {"GRASP", "CEM", "GD"} <= set(rows) and "50 steps ahead" in captured.out
+    names = ["cem.npz", "gd.npz", "grasp.npz", "planning.mp4", "planning.png", "results.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    found = strict_json(tmp_path / "results.json")["evaluations"]
+    assert [one["planner"]["name"] for one in found] == ["grasp", "cem", "gd"]
+    assert len({one["episodes_digest"] for one in found}) == 1 and {one["horizon"] for one in found} == {50}
+    for one in found:
+        assert 0 < one["transitions"] <= 4000
+        assert one["success_rate"] == np.mean([episode["success"] for episode in one["episodes"]])
+
+
+def test_a_deadline_is_kept(model_folder: Path, tmp_path: Path) -> None:
+    words = f"plan --model {model_folder} --planner cem --seconds 0.3 --episodes 2 --horizon 10 --animation none"
+    assert main([*words.split(), "--out", str(tmp_path)]) == 0
+    (found,) = strict_json(tmp_path / "plan.json")["evaluations"]
+    assert found["seconds"] < 3 and {episode["status"] for episode in found["episodes"]} == {"DEADLINE"}
