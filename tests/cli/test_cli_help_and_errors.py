@@ -39,6 +39,15 @@ def test_help_lists_every_command_and_needs_no_torch() -> None:
     assert took < 10  # a second on an idle machine; torch alone takes several
 
 
+def test_collecting_and_looking_at_data_need_no_torch() -> None:
+    script = (
+        "import sys; from grasp_planner.commands import collect, data; import grasp_planner.data.collecting;"
+        "import grasp_planner.data.preview; assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("command", [*COMMANDS, "data info", "data preview"])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = outcome([*command.split(), "--help"], capsys)

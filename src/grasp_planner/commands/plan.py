@@ -29,7 +29,7 @@ from grasp_planner.commands.planner_flags import (
     planner_from,
 )
 from grasp_planner.commands.progress import progress_bars
-from grasp_planner.commands.watching import watched
+from grasp_planner.commands.watching import budget_of, watched
 from grasp_planner.errors import GraspPlannerError
 from grasp_planner.models.base import load_world_model
 from grasp_planner.planner import Planner
@@ -87,7 +87,8 @@ def run(arguments: Sequence[str]) -> int:
     settings, planner = parsed(arguments)
     check_show(settings.show, settings.episodes)
     check_drawing(settings.animation)
-    task, budget = task_called(settings.task, settings.horizon), budget_of(settings)
+    task = task_called(settings.task, settings.horizon)
+    budget = budget_of(settings.steps, settings.seconds, settings.transitions, default=Budget(transitions=TRANSITIONS))
     check_device(settings.device)
     console, progress_console = consoles()
     with output_folder(settings.out) as folder:
@@ -133,9 +134,3 @@ def parsed(arguments: Sequence[str]) -> tuple[PlanSettings, Planner]:
     ]
     found: Any = parse(command_class(PlanSettings, more=more), arguments, "plan")
     return settings_from(PlanSettings, found), planner_from(type(defaults), found.planner_settings)
-
-
-def budget_of(settings: PlanSettings) -> Budget:
-    """The budget that was asked for, or the default."""
-    limits = settings.steps, settings.seconds, settings.transitions
-    return Budget(*limits) if any(limit is not None for limit in limits) else Budget(transitions=TRANSITIONS)

@@ -31,3 +31,10 @@ def watched(
             bar(progress)
 
         return evaluate(task, model, planner, budget, episodes, seed=seed, callback=callback)
+
+
+def budget_of(steps: int | None, seconds: float | None, transitions: int | None, default: Budget) -> Budget:
+    """The limits that were given, or the default where none was."""
+    if steps is None and seconds is None and transitions is None:
+        return default
+    return Budget(steps=steps, seconds=seconds, transitions=transitions)
