@@ -12,6 +12,8 @@ from grasp_planner.problem import Problem
 
 # Normal equations are dense: this many variables take 32 MB a problem in float64, and a second or so to solve.
 MOST_VARIABLES = 2048
+# How often actions that leave their bounds are held there and the rest is solved again, within one step.
+_BOUND_ROUNDS = 4
 
 
 def check_fits(problem: Problem) -> None:
@@ -41,7 +43,7 @@ def gauss_newton_step(
     multipliers: Float[Tensor, "b t"],
     damping: float,
 ) -> tuple[Float[Tensor, "b t s"], Float[Tensor, "b t a"], Float[Tensor, "b t"]]:
-    """Solve (J'J + damping I) x = -J'r for the stacked residuals r, and move by x.
+    """Solve (J'J + damping I) x = -J'r for the stacked residuals r, within the bounds on actions, and move by x.
 
         r  =  [ sqrt(lambda_t) (F(s_t, a_t) - s_{t+1});   sqrt(w) (s_T - g);   sqrt(l w) (s_t - g);   sqrt(e) a_t ]
 
@@ -71,13 +73,43 @@ def gauss_newton_step(
     gradient = gradient + torch.cat([(on_states * to_goal).flatten(1), (on_actions * actions).flatten(1)], dim=1)
     normal = normal + torch.diag_embed(diagonal + damping)
 
-    move, _ = torch.linalg.solve_ex(normal, -gradient)  # a singular or non-finite row stays in its own problem
+    unbounded = torch.full_like(states, torch.inf).flatten(1)
+    lowest = torch.cat([-unbounded, (problem.low - actions).flatten(1)], dim=1)
+    highest = torch.cat([unbounded, (problem.high - actions).flatten(1)], dim=1)
+    move = _bounded(normal, -gradient, lowest, highest)
     state_move, action_move = move.split([horizon * latent, actions[0].numel()], dim=1)
     return (
         states + state_move.reshape(states.shape) * unit,
-        actions + action_move.reshape(actions.shape),
+        problem.clamp(actions + action_move.reshape(actions.shape)),
         defect.square().sum(-1),
     )
+
+
+def _bounded(
+    normal: Float[Tensor, "b x x"],
+    target: Float[Tensor, "b x"],
+    lowest: Float[Tensor, "b x"],
+    highest: Float[Tensor, "b x"],
+) -> Float[Tensor, "b x"]:
+    """Solve normal x = target; what leaves its bounds is held on them, and the rest solved again, a few times.
+
+    Merely clamping the actions would leave the states where only the actions that were cut off could have taken them.
+    """
+    held = torch.zeros_like(target, dtype=torch.bool)
+    at = torch.zeros_like(target)
+    for _ in range(_BOUND_ROUNDS):
+        # Rows and columns of what is held become those of the identity.
+        free = ~held
+        matrix = torch.where(free[:, :, None] & free[:, None], normal, torch.diag_embed(held.to(normal.dtype)))
+        rest = target - (normal @ at[:, :, None])[:, :, 0]
+        move, _ = torch.linalg.solve_ex(matrix, torch.where(held, at, rest))  # a singular one stays in its own problem
+        move = torch.where(torch.isfinite(move), move, torch.nan)  # an infinite move would look like one onto a bound
+        beyond = (move < lowest) | (move > highest)
+        if not bool(beyond.any()):
+            break
+        held = held | beyond
+        at = torch.where(beyond, move.clamp(lowest, highest), at)
+    return move
 
 
 def _linearised(problem: Problem, states: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:

@@ -142,11 +142,11 @@ class LatCo:
         states, actions, squared = gauss_newton_step(
             problem, state.states, state.actions, state.multipliers, self.damping
         )
-        return state._replace(states=states, actions=problem.clamp(actions), defects=squared)
+        return state._replace(states=states, actions=actions, defects=squared)
 
     def finish(self, problem: Problem, state: LatCoState, noise: Noise) -> LatCoState:
-        """Score the last actions."""
-        return state._replace(scored=score(problem, state.actions))
+        """Score the last actions, unless the last step did."""
+        return state if state.scored is not None else state._replace(scored=score(problem, state.actions))
 
     def actions(self, state: LatCoState) -> Float[Tensor, "b t a"]:
         """The current actions."""
