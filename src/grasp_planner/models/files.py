@@ -136,13 +136,13 @@ def load_weights(model: nn.Module, folder: Path) -> None:
             f"{path} is not a whole safetensors file ({error}): copy or train the checkpoint again"
         ) from error
     expected = model.state_dict()
-    if problem := _mismatch(expected, tensors):
+    if problem := mismatch(expected, tensors):
         raise GraspPlannerError(f"{path} does not fit {folder / CONFIG_FILE}: {problem}")
     model.load_state_dict(tensors)
 
 
-def _mismatch(expected: Mapping[str, Tensor], got: Mapping[str, Tensor]) -> str:
-    """What is wrong with ``got``, or nothing."""
+def mismatch(expected: Mapping[str, Tensor], got: Mapping[str, Tensor]) -> str:
+    """What is wrong with the tensors ``got``, or nothing."""
     if missing := sorted(set(expected) - set(got)):
         return f"tensors are missing: {', '.join(missing[:5])}"
     if unknown := sorted(set(got) - set(expected)):
