@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -226,14 +226,12 @@ def described(settings: Any) -> dict[str, Any]:
     'gd'
     """
     names = {cls: name for name, cls in PLANNERS.items()}
-    if not hasattr(settings, "__dataclass_fields__"):
+    if not is_dataclass(settings):
         return {"settings": repr(settings)}
     content = {}
-    for name in settings.__dataclass_fields__:
-        value = getattr(settings, name)
-        if type(value) in names:
-            value = {"name": names[type(value)], **described(value)}
-        content[name] = value
+    for one in fields(settings):
+        value = getattr(settings, one.name)
+        content[one.name] = {"name": names[type(value)], **described(value)} if type(value) in names else value
     return content
 
 

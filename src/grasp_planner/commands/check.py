@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from grasp_planner.commands.output import consoles
 from grasp_planner.commands.parsing import check_device, command_class, parse, settings_from
+from grasp_planner.commands.tables import consoles
 
 FAILED = 1
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from grasp_planner.commands.output import hint_when_stopped, leaving_no_empty_folder
+from grasp_planner.commands.folders import hint_when_stopped, leaving_no_empty_folder
 from grasp_planner.commands.parsing import command_class, parse, settings_from
 
 

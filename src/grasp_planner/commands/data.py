@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from grasp_planner.commands.output import consoles, output_folder
+from grasp_planner.commands.folders import output_folder
 from grasp_planner.commands.parsing import command_class, parse, settings_from
+from grasp_planner.commands.tables import consoles
 from grasp_planner.errors import GraspPlannerError, unknown_name
 
 USAGE = """usage: grasp data info PATH

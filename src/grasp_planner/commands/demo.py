@@ -10,9 +10,11 @@ from grasp_planner.bench.evaluate import Evaluation
 from grasp_planner.bench.recording import Recorder, Recording
 from grasp_planner.bench.tasks import episodes, task
 from grasp_planner.commands.drawing import Animation, check_drawing, draw
-from grasp_planner.commands.output import consoles, output_folder, print_results, write_plans, write_results
+from grasp_planner.commands.folders import output_folder
 from grasp_planner.commands.parsing import check_show, parse
 from grasp_planner.commands.progress import progress_bars
+from grasp_planner.commands.results import write_plans, write_results
+from grasp_planner.commands.tables import consoles, print_results
 from grasp_planner.commands.watching import budget_of, watched
 from grasp_planner.models.base import load_world_model
 from grasp_planner.planner import Planner
@@ -22,7 +24,7 @@ from grasp_planner.plans import Budget
 
 INTERRUPTED = 130
 TASK, HORIZON = "push_t/dset/v1", 50
-SECONDS = 20.0  # for each planner, where no budget was given
+SECONDS = 25.0  # for each planner, where no budget was given
 COMPARED = ("grasp", "cem", "gd")
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from grasp_planner.bench.recording import Recorder
 from grasp_planner.bench.tasks import episodes
 from grasp_planner.commands.drawing import Animation, check_drawing, draw
-from grasp_planner.commands.output import consoles, output_folder, print_results, write_plans, write_results
+from grasp_planner.commands.folders import output_folder
 from grasp_planner.commands.parsing import (
     check_device,
     check_show,
@@ -23,12 +23,15 @@ from grasp_planner.commands.parsing import (
 )
 from grasp_planner.commands.planner_flags import (
     choices,
-    choose,
+    flags_of,
+    inner_planners,
     name_of,
     planner_class,
     planner_from,
 )
 from grasp_planner.commands.progress import progress_bars
+from grasp_planner.commands.results import write_plans, write_results
+from grasp_planner.commands.tables import consoles, print_results
 from grasp_planner.commands.watching import budget_of, watched
 from grasp_planner.errors import GraspPlannerError
 from grasp_planner.models.base import load_world_model
@@ -124,7 +127,7 @@ def parsed(arguments: Sequence[str]) -> tuple[PlanSettings, Planner]:
         raise GraspPlannerError(f"preset {published!r} is one of {name_of(defaults)}, but --planner says {name!r}")
     flags = [f"--planner.{one.name}" for one in fields(type(defaults))]  # type: ignore[arg-type]
     inside = {flag.rpartition(".")[2]: word for flag in flags if (word := word_after(arguments, flag)) is not None}
-    chosen = choose(defaults, inside).flags
+    chosen = flags_of(defaults, inner_planners(defaults, inside))
 
     which = tyro.conf.arg(help="which planner plans", metavar=choices(PLANNERS))
     nested = tyro.conf.arg(name="planner")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, make_dataclass
 from dataclasses import field as new_field
+from dataclasses import fields, make_dataclass
 from typing import Annotated, Any, get_type_hints
 
 from grasp_planner.commands.parsing import described_fields
@@ -95,20 +95,7 @@ def name_of(planner: Planner) -> str:
     return next(name for name, cls in PLANNERS.items() if type(planner) is cls)
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """A planner's class, where its defaults come from, and the planners inside it."""
-
-    defaults: Planner
-    inner: dict[str, Planner | None]
-
-    @property
-    def flags(self) -> type:
-        """See ``flags_of``."""
-        return flags_of(self.defaults, self.inner)
-
-
-def choose(defaults: Planner, inside: dict[str, str]) -> Chosen:
+def inner_planners(defaults: Planner, inside: dict[str, str]) -> dict[str, Planner | None]:
     """Which planners stand inside ``defaults``, where the command line names others.
 
     Args:
@@ -132,4 +119,4 @@ def choose(defaults: Planner, inside: dict[str, str]) -> Chosen:
                 )
             present = planner_class(wanted)()
         inner[one.name] = present
-    return Chosen(defaults, inner)
+    return inner

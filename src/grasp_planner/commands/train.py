@@ -8,8 +8,9 @@ from dataclasses import field as new_field
 from pathlib import Path
 from typing import Annotated, Any
 
-from grasp_planner.commands.output import consoles, hint_when_stopped, leaving_no_empty_folder
+from grasp_planner.commands.folders import hint_when_stopped, leaving_no_empty_folder
 from grasp_planner.commands.parsing import check_device, command_class, parse, settings_from
+from grasp_planner.commands.tables import consoles
 from grasp_planner.errors import GraspPlannerError
 from grasp_planner.training import RECIPES, FabricEngine, Recipe, Training, recipe, train
 

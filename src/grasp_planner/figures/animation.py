@@ -64,7 +64,7 @@ def animation_frames(recording: Recording, moments: int = 64) -> Iterator[np.nda
         planned.show(moment)
         cost.show(planner_step)
         executed.show(step)
-        left.set_text(f"{recording.planner} plans in the model: step {planner_step}")
+        left.set_text(f"{recording.planner} in the model: step {planner_step}")
         right.set_text(
             f"The simulator: {outcome(recording)}" if step == last else f"The simulator: step {step} of {last}"
         )

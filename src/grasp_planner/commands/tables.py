@@ -1,0 +1,67 @@
+"""Results as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from grasp_planner.bench.evaluate import Evaluation
+
+WIDTH = 100  # of tables that do not go to a terminal
+
+
+def consoles() -> tuple[Console, Console]:
+    """Where results go (stdout) and where progress goes (stderr)."""
+    from rich.console import Console
+
+    results = Console(highlight=False)
+    if not results.is_terminal:
+        results = Console(highlight=False, width=WIDTH)
+    return results, Console(stderr=True)
+
+
+def print_results(console: Console, evaluations: Sequence[Evaluation], model: str) -> None:
+    """What was asked, a table with one row a planner, and how to read it."""
+    first = evaluations[0]
+    count, horizon = len(first.episodes), first.task.horizon
+    console.print(f"[bold]{first.task.name}[/], {horizon} steps ahead, {count} episodes, planned in {model}")
+    console.print(results_table(evaluations))
+    console.print(
+        "Success: at the goal after the last step. Distances: medians, in the simulator.\n"
+        f"Seconds: planning {count} episodes at once. Transitions: model steps for each.",
+        style="dim",
+    )
+
+
+def results_table(evaluations: Sequence[Evaluation]) -> Table:
+    """One row a planner: success, distances, and what it cost."""
+    from rich.table import Table
+
+    first = evaluations[0]
+    count, measures = len(first.episodes), [name for name in first.distances if name.startswith(("position", "angle"))]
+    table = Table()
+    table.add_column("planner")
+    table.add_column("success,\nsimulator", justify="right")
+    table.add_column("success,\nmodel", justify="right")
+    for name in measures:
+        quantity, _, unit = name.partition("_")
+        table.add_column(f"{quantity},\n{unit}" if unit else quantity, justify="right")
+    table.add_column("planning,\nseconds", justify="right")
+    table.add_column("model\ntransitions", justify="right")
+    for evaluation in evaluations:
+        under_model = evaluation.success_model
+        table.add_row(
+            type(evaluation.planner).__name__ + ("\n(interrupted)" if evaluation.interrupted else ""),
+            f"{int(evaluation.success.sum())} / {count}",
+            "-" if under_model is None else f"{int(under_model.sum())} / {count}",
+            *(f"{np.median(evaluation.distances[name]):.3g}" for name in measures),
+            f"{evaluation.plan.seconds:.1f}",
+            f"{evaluation.plan.transitions:,}",
+        )
+    return table
