@@ -1,0 +1,507 @@
+"""GRASP: what its gradients pass, what its steps cost, what is held, when it syncs, where it settles."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from torch import Tensor
+
+import toys
+from grasp_planner import CEM, GD, GRASP, ICEM, MPPI, Budget, GraspPlannerError, LatCo, Markov, RandomShooting, plan
+from grasp_planner.noise import Noise
+from grasp_planner.planners.grasp import GRASPState
+from grasp_planner.planners.lifted import gap_deviation
+
+ONES = torch.ones(3, dtype=torch.float64)
+NEVER = 10**6
+
+
+def states_of(problem, planner, steps, **rest) -> list[GRASPState]:
+    """The planner's state at the start and after every step."""
+    seen = []
+    plan(problem, planner, Budget(steps=steps), seeds=1, callback=lambda p: seen.append(p.state), **rest)
+    return seen
+
+
+class Counted:
+    """Keeps the windows it is called with."""
+
+    def __init__(self, model=None) -> None:
+        self.inner = toys.Nonlinear() if model is None else model
+        self.context = self.inner.context
+        self.states: list[Tensor] = []
+        self.actions: list[Tensor] = []
+
+    def __call__(self, states: Tensor, actions: Tensor) -> Tensor:
+        self.states.append(states.detach().clone())
+        self.actions.append(actions.detach().clone())
+        return self.inner(states, actions)
+
+    @property
+    def rows(self) -> list[int]:
+        return [states.shape[0] for states in self.states]
+
+
+class Guarded(torch.autograd.Function):
+    """s' = 0.9 s + 0.3 a, whose gradient to s is noted down."""
+
+    asked: list[bool] = []
+
+    @staticmethod
+    def forward(ctx, states, actions):
+        return 0.9 * states + 0.3 * actions.sum(-1, keepdim=True)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        Guarded.asked.append(ctx.needs_input_grad[0])
+        return 0.9 * gradient, 0.3 * gradient.sum(-1, keepdim=True).expand(-1, 2)
+
+
+@pytest.mark.parametrize("stop", [True, False])
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+def test_gradients_to_state_inputs(stop, optimiser):
+    Guarded.asked.clear()
+    problem = toys.problem(2, 4, Markov(Guarded.apply))
+    plan(problem, GRASP(stop_gradient=stop, optimiser=optimiser, sync=CEM(samples=4, elites=2)), Budget(steps=6))
+    assert len(Guarded.asked) == 6, "one backward pass a step"
+    assert Guarded.asked == [not stop] * 6
+
+
+def test_without_the_stop_states_are_moved_through_the_model():
+    problem = toys.problem(2, 4, scale=ONES)
+    moved = {}
+    for stop in (True, False):
+        planner = GRASP(optimiser="sgd", state_lr=0.1, state_noise=0.0, stop_gradient=stop, sync_every=NEVER)
+        moved[stop] = states_of(problem, planner, 1)[1].states
+    start = planner.init(problem, torch.zeros(2, 4, 2, dtype=torch.float64), Noise.of(1, 2)).states
+    assert not torch.allclose(moved[True], moved[False], atol=1e-3)
+    # The last virtual state is the target of one prediction and the input of the next.
+    lifted = start.clone().requires_grad_()
+    path = torch.cat([problem.start[:, None], lifted], dim=1)
+    predicted = problem.predict(path, torch.zeros(2, 4, 2, dtype=torch.float64))
+    loss = (predicted - torch.cat([lifted, problem.goal[:, None]], dim=1)).square().sum()
+    loss = loss + (predicted - problem.goal[:, None]).square().sum()
+    (gradient,) = torch.autograd.grad(loss, lifted)
+    torch.testing.assert_close(moved[False], start - 0.1 * gradient)
+
+
+@pytest.mark.parametrize("horizon", [1, 2, 10, 200])
+@pytest.mark.parametrize("particles", [1, 3])
+@pytest.mark.parametrize("context", [1, 3])
+def test_a_lifted_step_is_one_call_whatever_the_horizon(horizon, particles, context):
+    model = Counted(toys.Nonlinear() if context == 1 else toys.Remembering(context))
+    spent = []
+    planner = GRASP(sync=None, sync_every=NEVER, particles=particles)
+    plan(
+        toys.problem(2, horizon, model),
+        planner,
+        Budget(steps=3),
+        callback=lambda p: spent.append(len(model.states)),
+    )
+    assert [after - before for before, after in zip(spent, spent[1:])] == [1, 1, 1]
+    assert model.rows[spent[0] : spent[-1]] == [2 * particles * horizon] * 3
+
+
+@pytest.mark.parametrize("context", [1, 3])
+def test_the_first_state_is_held_and_the_last_is_the_goal(context):
+    """Every lifted call starts from the history given, at step 0, 1, .. of the horizon; s_T is never an input."""
+    model = Counted(toys.Remembering(context))
+    problem = toys.problem(2, 5, model)
+    planner = GRASP(sync_every=NEVER, state_noise=0.3)
+    seen = states_of(problem, planner, 4)
+    assert all(state.states.shape == (2, 4, 3) for state in seen[1:])
+    for call in model.states[5:9]:
+        windows = call.unflatten(0, (2, 5))
+        assert torch.equal(windows[:, 0], problem.states)
+    for before, call in zip(seen[1:4], model.states[6:9]):
+        assert torch.equal(call.unflatten(0, (2, 5))[:, 1:, -1], before.states)
+
+
+def by_hand(problem, states, actions, eta_s, eta_a, gamma):
+    """Equations 10 to 12, one problem and one step of time after the other, in the units of the latent."""
+    new_states, new_actions = states.clone(), actions.clone()
+    for i in range(actions.shape[0]):
+        path = [problem.start[i], *states[i], problem.goal[i]]
+        for t in range(actions.shape[1]):
+            action = actions[i, t].clone().requires_grad_()
+            predicted = problem.dynamics(path[t].detach()[None, None], action[None, None])[0]
+            residual = (predicted - path[t + 1]).square().sum()
+            shaping = (predicted - problem.goal[i]).square().sum()
+            (gradient,) = torch.autograd.grad(residual + gamma * shaping, action)
+            new_actions[i, t] = (actions[i, t] - eta_a * gradient).clamp(-1, 1)
+            if t + 1 < actions.shape[1]:
+                new_states[i, t] = path[t + 1] + 2 * eta_s * (predicted.detach() - path[t + 1])
+    return new_states, new_actions
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("horizon", [1, 2, 6])
+def test_the_sgd_form_is_the_papers_update(gamma, horizon):
+    problem = toys.problem(2, horizon, scale=ONES)
+    planner = GRASP(optimiser="sgd", state_lr=0.3, action_lr=0.1, state_noise=0.0, goal_weight=gamma, sync_every=NEVER)
+    actions = 0.5 * toys.fixed(2, horizon, 2, seed=4).clamp(-1, 1)
+    seen = states_of(problem, planner, 4, warm_start=actions)
+    states = planner.init(problem, actions, Noise.of(1, 2)).states
+    for state in seen[1:]:
+        states, actions = by_hand(problem, states, actions, 0.3, 0.1, gamma)
+        torch.testing.assert_close(state.states, states, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(state.actions, actions, rtol=1e-9, atol=1e-12)
+
+
+def test_state_steps_and_noise_are_in_units_of_the_scale():
+    """In units of a scale, equation 11 is the same equation."""
+    scale = torch.tensor([1.0, 10.0, 0.1], dtype=torch.float64)
+    problem = toys.problem(2, 5, scale=scale)
+    planner = GRASP(optimiser="sgd", state_lr=0.2, state_noise=0.0, sync_every=NEVER)
+    noisy = dataclasses.replace(planner, state_noise=0.4)
+    state = planner.init(problem, torch.zeros(2, 5, 2, dtype=torch.float64), Noise.of(1, 2))
+    predicted = problem.predict(torch.cat([problem.start[:, None], state.states], dim=1), state.actions)[:, :-1]
+    after = planner.step(problem, state, Noise.of(1, 2))
+    torch.testing.assert_close(after.states, state.states + 2 * 0.2 * (predicted - state.states))
+    draws = torch.stack([noisy.step(problem, state, Noise.of(seed, 2)).states - after.states for seed in range(400)])
+    torch.testing.assert_close(draws.std((0, 1, 2)), 0.4 * scale, rtol=0.05, atol=0)
+    assert (draws.mean((0, 1, 2)) / scale).abs().max() < 0.02
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+def test_noise_goes_to_the_states_alone(optimiser):
+    problem = toys.problem(2, 5)
+    quiet = GRASP(optimiser=optimiser, state_noise=0.0, sync_every=NEVER)
+    noisy = dataclasses.replace(quiet, state_noise=0.5)
+    state = quiet.init(problem, torch.zeros(2, 5, 2, dtype=torch.float64), Noise.of(1, 2))
+    first, second = quiet.step(problem, state, Noise.of(1, 2)), noisy.step(problem, state, Noise.of(1, 2))
+    assert torch.equal(first.actions, second.actions)
+    assert (first.states != second.states).all()
+
+
+def test_noise_is_drawn_anew_at_each_step_state_coordinate_and_problem():
+    """With no step size, the states are a random walk."""
+    problem = toys.problem(4, 300, scale=ONES)
+    planner = GRASP(optimiser="sgd", state_lr=0.0, action_lr=0.0, state_noise=0.2, sync_every=NEVER)
+    seen = []
+    plan(problem, planner, Budget(steps=3), seeds=[1, 2, 3, 4], callback=lambda p: seen.append(p.state))
+    jumps = torch.stack([later.states - sooner.states for sooner, later in zip(seen[1:], seen[2:])])
+    series = jumps.movedim(2, -1).flatten(0, -2)
+    assert series.shape == (2 * 4 * 3, 299)
+    assert series.std().item() == pytest.approx(0.2, rel=0.05)
+    correlation = torch.corrcoef(series) - torch.eye(len(series))
+    assert correlation.abs().max() < 0.25, "five standard errors: no two series are alike"
+
+
+def test_adam_is_torch_adam_on_equation_ten():
+    problem = toys.problem(2, 5, bound=100.0)
+    planner = GRASP(state_lr=0.1, action_lr=0.03, state_noise=0.0, goal_weight=0.5, sync_every=NEVER)
+    unit = problem.unit[:, None]
+    state = planner.init(problem, torch.zeros(2, 5, 2, dtype=torch.float64), Noise.of(1, 2))
+    scaled = (state.states / unit).requires_grad_()
+    actions = state.actions.clone().requires_grad_()
+    # For a state, a gradient below the square root of the precision is none: see the step of GRASP.
+    nil = torch.finfo(torch.float64).eps ** 0.5
+    groups = [{"params": [scaled], "lr": 0.1, "eps": nil}, {"params": [actions], "lr": 0.03, "eps": 1e-12}]
+    reference = torch.optim.Adam(groups)
+    for _ in range(15):
+        state = planner.step(problem, state, Noise.of(1, 2))
+        reference.zero_grad()
+        path = torch.cat([problem.start[:, None], scaled.detach() * unit], dim=1)
+        predicted = problem.predict(path, actions) / unit
+        goal = (problem.goal / problem.unit)[:, None]
+        loss = (predicted - torch.cat([scaled, goal], dim=1)).square().sum()
+        (loss + 0.5 * (predicted - goal).square().sum()).backward()
+        reference.step()
+        torch.testing.assert_close(state.actions, actions.detach(), rtol=1e-6, atol=1e-8)
+        torch.testing.assert_close(state.states / unit, scaled.detach(), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("gamma", [0.3, 1.0])
+def test_without_noise_and_sync_it_settles_on_the_greedy_policy(gamma):
+    """Each action then minimises the distance of the next state alone, whatever gamma: far from the best plan."""
+    a, _ = toys.matrices(4, 2, 0.98, seed=7)
+    b, _ = torch.linalg.qr(toys.fixed(4, 2, seed=8))
+    model = Markov(lambda s, x: s @ a.T + x @ b.T)
+    problem = toys.problem(2, 8, model, latent=4, scale=torch.ones(4, dtype=torch.float64), bound=1e9)
+    planner = GRASP(
+        optimiser="sgd",
+        state_lr=0.5,
+        action_lr=0.25 / (1 + gamma),
+        state_noise=0.0,
+        goal_weight=gamma,
+        sync_every=NEVER,
+    )
+    state = states_of(problem, planner, 250)[-1]
+    for i in range(2):
+        at = problem.start[i]
+        for t in range(8):
+            greedy = b.T @ (problem.goal[i] - a @ at)  # the columns of B are orthonormal
+            torch.testing.assert_close(state.actions[i, t], greedy, rtol=0, atol=1e-6)
+            at = a @ at + b @ greedy
+            if t < 7:
+                torch.testing.assert_close(state.states[i, t], at, rtol=0, atol=1e-6)
+    greedy_cost = toys.cost_by_hand(problem, state.actions)
+    best = plan(problem, GD(rate=0.1), Budget(steps=300))
+    assert (best.cost < 1e-6).all() and (greedy_cost > 0.1).all()
+
+
+def test_with_no_goal_weight_it_settles_on_the_rollout():
+    """Half the step size makes a sweep of states: T of them reproduce the rollout."""
+    problem = toys.problem(2, 6, scale=ONES)
+    planner = GRASP(optimiser="sgd", state_lr=0.5, action_lr=0.0, state_noise=0.0, goal_weight=0.0, sync_every=NEVER)
+    actions = 0.5 * toys.fixed(2, 6, 2, seed=4).clamp(-1, 1)
+    seen = states_of(problem, planner, 6, warm_start=actions)
+    rolled_out = toys.rollout_by_hand(problem, actions)[:, :-1]
+    for k, state in enumerate(seen[1:], start=1):
+        torch.testing.assert_close(state.states[:, :k], rolled_out[:, :k])
+    assert not torch.allclose(seen[1].states[:, 1:], rolled_out[:, 1:])
+
+
+# --- sync -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("every", [1, 2, 5])
+@pytest.mark.parametrize("count", [1, 4])
+def test_sync_every_k_steps_of_j_steps(every, count):
+    model, spent = Counted(), []
+    problem = toys.problem(2, 3, model)
+    planner = GRASP(sync=GD(), sync_every=every, sync_steps=count)
+    seen = []
+    plan(
+        problem,
+        planner,
+        Budget(steps=11),
+        callback=lambda p: (seen.append(p.state), spent.append(len(model.states)))[0],
+    )
+    for step in range(1, 12):
+        due = step % every == 0
+        assert (seen[step].scored is not None) == due
+        # One lifted call; in a sync J rollouts of T calls, and one more for the last iterate.
+        assert spent[step] - spent[step - 1] == 1 + due * (count + 1) * 3
+    finishing = len(model.states) - spent[-1]
+    assert finishing == (0 if 11 % every == 0 else (count + 1) * 3), "it ends on a sync, and not on two"
+
+
+def test_sync_none_scores_and_changes_nothing():
+    problem = toys.problem(2, 4)
+    synced = states_of(problem, GRASP(sync=None, sync_every=2, reset_moments=False), 4)
+    lifted = states_of(problem, GRASP(sync=None, sync_every=NEVER, reset_moments=False), 4)
+    for one, other in zip(synced[1:], lifted[1:]):
+        assert torch.equal(one.actions, other.actions) and torch.equal(one.states, other.states)
+    assert [state.scored is not None for state in synced[1:]] == [False, True, False, True]
+    torch.testing.assert_close(synced[2].scored.cost, toys.cost_by_hand(problem, synced[2].actions))
+
+
+SYNCS = {
+    "gd": GD(rate=0.1),
+    "gd sgd": GD(rate=0.05, optimiser="sgd"),
+    "cem": CEM(samples=16, elites=4, std=0.3),
+    "icem": ICEM(samples=16, elites=4, std=0.3),
+    "mppi": MPPI(samples=16, std=0.3),
+    "latco": LatCo(),
+    "latco gauss-newton": LatCo(method="gauss_newton", damping=0.1),
+    "random shooting": RandomShooting(samples=16),
+    "none": None,
+    "grasp": GRASP(sync_every=2, sync_steps=2),
+}
+
+
+@pytest.mark.parametrize("sync", SYNCS)
+@pytest.mark.parametrize("particles", [1, 2])
+def test_any_planner_can_be_the_sync(sync, particles):
+    problem = toys.problem(3, 4, toys.Remembering(2))
+    planner = GRASP(sync=SYNCS[sync], sync_every=4, sync_steps=5, particles=particles)
+    seen = []
+    found = plan(problem, planner, Budget(steps=10), seeds=1, callback=lambda p: seen.append(p.state))
+    torch.testing.assert_close(found.cost, toys.cost_by_hand(problem, found.actions))
+    if sync != "none":
+        assert (found.cost < found.trace.cost[0]).all()
+    # The actions that go on are the best that the sync rolled out.
+    state = seen[4]
+    torch.testing.assert_close(state.scored.cost, toys.cost_by_hand(problem, planner.actions(state)))
+    torch.testing.assert_close(planner.actions(state), state.scored.actions)
+
+
+def test_a_sync_by_gd_is_gd_from_the_lifted_actions():
+    problem = toys.problem(2, 4)
+    planner = GRASP(sync=GD(rate=0.07), sync_every=3, sync_steps=6)
+    lifted = states_of(problem, dataclasses.replace(planner, sync_every=NEVER), 3)[-1]
+    synced = states_of(problem, planner, 3)[-1]
+    alone = plan(problem, GD(rate=0.07), Budget(steps=6), warm_start=lifted.actions)
+    torch.testing.assert_close(synced.actions, alone.actions)
+    torch.testing.assert_close(synced.scored.cost, alone.cost)
+
+
+def test_a_sync_starts_afresh_each_time():
+    """The serial planner's own moments and deviations do not outlive a sync, as in the authors' code."""
+    problem = toys.problem(2, 4)
+    planner = GRASP(sync=GD(rate=0.07), sync_every=2, sync_steps=3, action_lr=0.0, state_noise=0.0)
+    seen = states_of(problem, planner, 4)
+    once = plan(problem, GD(rate=0.07), Budget(steps=3), warm_start=seen[2].actions)
+    torch.testing.assert_close(seen[4].actions, once.actions)
+
+
+@pytest.mark.parametrize("steps", [0, 1, 7, 10])
+def test_a_run_ends_on_a_sync_and_returns_the_best_rollout(steps):
+    problem = toys.problem(4, 5)
+    found = plan(problem, GRASP(sync_every=5, sync_steps=8), Budget(steps=steps), seeds=1)
+    assert (found.cost < found.trace.cost[0]).all()
+    assert (found.cost <= found.trace.cost[-1]).all()
+    torch.testing.assert_close(found.cost, toys.cost_by_hand(problem, found.actions))
+
+
+def test_the_lifted_loss_is_never_the_score():
+    """Lifted steps alone change nothing that is known of the plan."""
+    found = plan(toys.problem(2, 5), GRASP(sync_every=5), Budget(steps=9), seeds=1)
+    assert torch.equal(found.trace.cost[1], found.trace.cost[4]) and torch.equal(
+        found.trace.cost[5], found.trace.cost[9]
+    )
+
+
+@pytest.mark.parametrize("reset", [True, False])
+def test_resetting_states(reset):
+    problem = toys.problem(2, 5)
+    planner = GRASP(sync_every=3, reset_states=reset)
+    synced = states_of(problem, planner, 3)[-1]
+    lifted = states_of(problem, dataclasses.replace(planner, sync_every=NEVER), 3)[-1]
+    expected = toys.rollout_by_hand(problem, synced.actions)[:, :-1] if reset else lifted.states
+    torch.testing.assert_close(synced.states, expected)
+
+
+@pytest.mark.parametrize("reset", [True, False])
+def test_resetting_moments(reset):
+    planner = GRASP(sync_every=3, reset_moments=reset)
+    seen = states_of(toys.problem(2, 5), planner, 4)
+    for moments in (seen[3].state_moments, seen[3].action_moments):
+        assert moments.count == (0 if reset else 3)
+        assert moments.first.any() != reset and moments.second.any() != reset
+    assert seen[4].action_moments.count == (1 if reset else 4)
+
+
+# --- schedules, gap, particles --------------------------------------------------------------------------------------
+
+
+def test_schedules_fall_linearly_within_each_phase():
+    """At step k of a phase of K, gamma and sigma are (1 - k / K) of what was set."""
+    problem = toys.problem(2, 5)
+    scheduled = GRASP(
+        goal_weight=0.8, state_noise=0.3, sync=None, sync_every=4, goal_schedule="linear", noise_schedule="linear"
+    )
+    state = scheduled.init(problem, torch.zeros(2, 5, 2, dtype=torch.float64), Noise.of(1, 2))
+    for step in range(9):
+        left = 1 - (step % 4) / 4
+        plain = GRASP(goal_weight=0.8 * left, state_noise=0.3 * left, sync=None, sync_every=4)
+        noise = Noise.of(1, 2).fold(step)
+        following = scheduled.step(problem, state, noise)
+        expected = plain.step(problem, state, noise)
+        assert torch.equal(following.actions, expected.actions)
+        torch.testing.assert_close(following.states, expected.states)
+        state = following
+    assert GRASP().goal_schedule == GRASP().noise_schedule == "constant"
+
+
+def double_integrator(batch: int = 24, horizon: int = 20):
+    from grasp_planner import Problem
+
+    def step(state: Tensor, action: Tensor) -> Tensor:
+        speed = state[:, 1:] + 0.2 * action
+        return torch.cat([state[:, :1] + 0.2 * speed, speed], dim=1)
+
+    start = toys.fixed(batch, 2, seed=1) * torch.tensor([1.0, 0.3], dtype=torch.float64)
+    goal, bound = torch.tensor([[1.0, 0.0]]).double().expand(batch, -1), torch.full((1,), 2.0, dtype=torch.float64)
+    return Problem.between(Markov(step), start, goal, horizon, -bound, bound)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_on_the_double_integrator_a_schedule_beats_a_constant_goal_weight(seed):
+    """Underactuated: the greedy pull of a constant goal weight stalls it (and a small weight pulls less)."""
+    problem, cost = double_integrator(), {}
+    for weight, schedule in ((1.0, "constant"), (1.0, "linear"), (0.1, "constant")):
+        planner = GRASP(
+            goal_weight=weight,
+            goal_schedule=schedule,
+            sync=GD(rate=0.02),
+            sync_every=50,
+            sync_steps=5,
+            reset_states=True,
+        )
+        cost[weight, schedule] = plan(problem, planner, Budget(steps=150), seeds=seed).cost
+    for typical in (torch.mean, torch.median):
+        assert typical(cost[1.0, "linear"]) < 0.8 * typical(cost[1.0, "constant"])
+        assert typical(cost[0.1, "constant"]) < 0.5 * typical(cost[1.0, "constant"])
+
+
+@pytest.mark.parametrize("sync", [CEM(samples=4, elites=2), ICEM(samples=4, elites=2), MPPI(samples=4)])
+@pytest.mark.parametrize("particles", [1, 2])
+def test_gap_std_is_the_deviation_that_the_sync_starts_with(sync, particles, monkeypatch):
+    problem = toys.problem(2, 4, toys.Remembering(2))
+    planner = GRASP(sync=sync, sync_every=3, sync_steps=2, gap_std=0.7, particles=particles)
+    lifted = states_of(problem, dataclasses.replace(planner, sync_every=NEVER), 3)[-1]
+    deviations = []
+    original = type(sync).step
+
+    def step(self, problem, state, noise):
+        deviations.append(state.std)
+        return original(self, problem, state, noise)
+
+    monkeypatch.setattr(type(sync), "step", step)
+    plan(problem, planner, Budget(steps=3), seeds=1)
+    expected = 0.7 * gap_deviation(problem.repeat(particles), lifted.states, lifted.actions)
+    torch.testing.assert_close(deviations[0], expected)
+    deviations.clear()
+    plan(problem, dataclasses.replace(planner, gap_std=0.0), Budget(steps=3), seeds=1)
+    assert (deviations[0] == sync.std).all()
+
+
+@pytest.mark.parametrize("sync", [None, GD(), LatCo(), RandomShooting()])
+def test_gap_std_needs_a_sync_with_a_deviation(sync):
+    with pytest.raises(GraspPlannerError, match="gap_std.*CEM, ICEM, MPPI"):
+        GRASP(sync=sync, gap_std=1.0)
+
+
+@pytest.mark.parametrize("sync", ["gd", GD, 3, object()])
+def test_a_sync_that_is_no_planner_is_refused(sync):
+    with pytest.raises(GraspPlannerError, match="GRASP.sync must be None or a planner"):
+        GRASP(sync=sync)
+
+
+def test_initial_noise_is_on_the_states_in_units_of_the_scale():
+    scale = torch.tensor([1.0, 10.0, 0.1], dtype=torch.float64)
+    problem = toys.problem(1, 3000, scale=scale)
+    actions = torch.zeros(1, 3000, 2, dtype=torch.float64)
+    plain = GRASP().init(problem, actions, Noise.of(1, 1))
+    noisy = GRASP(initial_noise=0.3).init(problem, actions, Noise.of(1, 1))
+    torch.testing.assert_close((noisy.states - plain.states).std((0, 1)), 0.3 * scale, rtol=0.05, atol=0)
+    assert torch.equal(noisy.actions, actions)
+
+
+def test_particles_are_chains_of_their_own():
+    """The first of several chains is the only one of one; the others differ by their noise alone."""
+    problem = toys.problem(2, 4)
+    one = GRASP(sync_every=3, sync_steps=2, initial_noise=0.1)
+    several = dataclasses.replace(one, particles=3)
+    for alone, together in zip(states_of(problem, one, 7)[1:], states_of(problem, several, 7)[1:]):
+        chains = together.actions.unflatten(0, (2, 3))
+        torch.testing.assert_close(chains[:, 0], alone.actions, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(together.states.unflatten(0, (2, 3))[:, 0], alone.states, rtol=1e-9, atol=1e-12)
+    assert not torch.allclose(chains[:, 1], chains[:, 0], atol=1e-3)
+    assert not torch.allclose(chains[:, 1], chains[:, 2], atol=1e-3)
+
+
+def test_without_noise_all_particles_are_one():
+    seen = states_of(toys.problem(2, 4), GRASP(state_noise=0.0, particles=3), 5)
+    chains = seen[-1].actions.unflatten(0, (2, 3))
+    torch.testing.assert_close(chains[:, 1], chains[:, 0]), torch.testing.assert_close(chains[:, 2], chains[:, 0])
+
+
+def test_the_plan_is_the_best_of_all_particles():
+    problem = toys.problem(3, 5)
+    planner = GRASP(particles=4, state_noise=0.5, sync_every=4, sync_steps=1)
+    state = states_of(problem, planner, 4)[-1]
+    costs = toys.cost_by_hand(problem.repeat(4), state.actions).unflatten(0, (3, 4))
+    torch.testing.assert_close(state.scored.cost, costs.amin(1))
+    assert torch.equal(state.leader, costs.argmin(1))
+
+
+def test_a_schedule_word_is_checked():
+    for field in ("noise_schedule", "goal_schedule"):
+        with pytest.raises(GraspPlannerError, match=f"GRASP.{field} must be one of .*constant.*linear.*'cosine'"):
+            GRASP(**{field: "cosine"})
