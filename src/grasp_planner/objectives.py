@@ -5,6 +5,7 @@ An objective sees coordinates without units: ``Problem`` divides states and goal
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -65,12 +66,16 @@ class GoalDistance:
 
     def __post_init__(self) -> None:
         for name, value in (("stage_weight", self.stage_weight), ("effort", self.effort)):
-            if not value >= 0:
-                raise GraspPlannerError(f"GoalDistance.{name} must be a number >= 0, got {value}")
+            if not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+                raise GraspPlannerError(f"GoalDistance.{name} must be a number >= 0, got {value!r}")
         if self.weights is not None:
-            weights = torch.as_tensor(self.weights)
-            if weights.ndim != 1 or not bool(torch.isfinite(weights).all()) or bool((weights < 0).any()):
-                raise GraspPlannerError(f"GoalDistance.weights must be (s,) finite numbers >= 0, got {self.weights!r}")
+            wanted = "GoalDistance.weights must be (s,) finite numbers >= 0"
+            try:
+                weights = torch.as_tensor(self.weights)
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise GraspPlannerError(f"{wanted}, got {self.weights!r}") from error
+            if weights.ndim != 1 or not len(weights) or not bool((torch.isfinite(weights) & (weights >= 0)).all()):
+                raise GraspPlannerError(f"{wanted}, got {self.weights!r}")
 
     def terminal(self, states: Tensor, goal: Tensor) -> Tensor:
         """Sum over coordinates of w_i (s_i - g_i)^2."""
@@ -81,7 +86,7 @@ class GoalDistance:
 
     def stage(self, states: Tensor, actions: Tensor, goal: Tensor) -> Tensor:
         """The same distance before the end, times ``stage_weight``, plus effort; zero by default."""
-        cost = self.effort * actions.square().sum(-1)
+        cost = self.effort * actions.square().sum(-1) if self.effort > 0 else actions.new_zeros(actions.shape[:-1])
         if self.stage_weight == 0.0:
             return cost
         return cost + self.stage_weight * self.terminal(states, goal)

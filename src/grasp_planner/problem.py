@@ -264,7 +264,7 @@ def _unit(problem: Problem) -> Tensor:
 
 def _check(problem: Problem) -> None:
     """Everything that can be known to be wrong before planning starts."""
-    if not isinstance(problem.dynamics, Dynamics):
+    if not isinstance(problem.dynamics, Dynamics) or isinstance(problem.dynamics, type):
         raise GraspPlannerError(
             "dynamics must have `context: int` and be callable with (n, h, s) states and (n, h, a) actions; "
             f"got {type(problem.dynamics).__name__}. Wrap a function of one state and one action in Markov(fn)"
@@ -325,7 +325,7 @@ def _check(problem: Problem) -> None:
     if problem.scale is not None and not bool(((problem.scale > 0) & torch.isfinite(problem.scale)).all()):
         raise GraspPlannerError(f"scale must be finite and > 0 in every coordinate, got {problem.scale.tolist()}")
 
-    if not isinstance(problem.objective, Objective):
+    if not isinstance(problem.objective, Objective) or isinstance(problem.objective, type):
         raise GraspPlannerError(
             "objective must have methods terminal(states, goal) and stage(states, actions, goal), "
             f"got {type(problem.objective).__name__}"
