@@ -15,7 +15,7 @@ from grasp_planner.commands.parsing import check_show, parse
 from grasp_planner.commands.progress import progress_bars
 from grasp_planner.commands.results import write_plans, write_results
 from grasp_planner.commands.tables import consoles, print_results
-from grasp_planner.commands.watching import budget_of, watched
+from grasp_planner.commands.watching import budget_of, threads, watched
 from grasp_planner.models.base import load_world_model
 from grasp_planner.planner import Planner
 from grasp_planner.planners import PLANNERS
@@ -45,6 +45,7 @@ class Demo:
         seed: of the planners' noise.
         show: the episode in the picture and the animation.
         animation: its format.
+        threads: of torch; one is best for a model this small.
         model: a packaged name or a folder with config.json and model.safetensors.
     """
 
@@ -56,6 +57,7 @@ class Demo:
     seed: int = 0
     show: int = 0
     animation: Animation = "mp4"
+    threads: int = 1
     model: str = "pusht-state"
 
 
@@ -67,7 +69,7 @@ def run(arguments: Sequence[str]) -> int:
     asked_task = task(TASK, HORIZON)
     budget = budget_of(demo.steps, demo.seconds, demo.transitions, default=Budget(seconds=SECONDS))
     console, progress_console = consoles()
-    with output_folder(demo.out) as folder:
+    with threads(demo.threads), output_folder(demo.out) as folder:
         model = load_world_model(demo.model)
         asked = episodes(asked_task, count=demo.episodes)
         evaluations: list[Evaluation] = []

@@ -32,7 +32,7 @@ from grasp_planner.commands.planner_flags import (
 from grasp_planner.commands.progress import progress_bars
 from grasp_planner.commands.results import write_plans, write_results
 from grasp_planner.commands.tables import consoles, print_results
-from grasp_planner.commands.watching import budget_of, watched
+from grasp_planner.commands.watching import budget_of, threads, watched
 from grasp_planner.errors import GraspPlannerError
 from grasp_planner.models.base import load_world_model
 from grasp_planner.planner import Planner
@@ -66,6 +66,7 @@ class PlanSettings:
         show: the episode in the picture and the animation.
         animation: its format.
         device: where the model runs: cpu, cuda, cuda:1, mps.
+        threads: of torch; None: its own choice. 1 is best for small models on a busy machine.
         preset: published settings to begin with, such as grasp/lewm or cem/dino-wm; names the planner, too.
     """
 
@@ -82,6 +83,7 @@ class PlanSettings:
     show: int = 0
     animation: Animation = "mp4"
     device: str = "cpu"
+    threads: int | None = None
     preset: str | None = None
 
 
@@ -94,7 +96,7 @@ def run(arguments: Sequence[str]) -> int:
     budget = budget_of(settings.steps, settings.seconds, settings.transitions, default=Budget(transitions=TRANSITIONS))
     check_device(settings.device)
     console, progress_console = consoles()
-    with output_folder(settings.out) as folder:
+    with threads(settings.threads), output_folder(settings.out) as folder:
         model = load_world_model(settings.model, device=settings.device)
         asked = episodes(task, settings.split, settings.episodes)
         recorder = Recorder(planner, settings.show)
