@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -13,6 +13,9 @@ from torch import Tensor
 from grasp_planner.errors import GraspPlannerError, unknown_name
 from grasp_planner.models.files import CONFIG_FILE, read_config
 from grasp_planner.objectives import GoalDistance
+
+if TYPE_CHECKING:
+    from grasp_planner.models.units import Statistics
 
 
 @runtime_checkable
@@ -103,17 +106,27 @@ def checkpoints() -> dict[str, Path]:
     return {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{CONFIG_FILE}"))}
 
 
-def load_world_model(name_or_path: str | Path, *, device: str | torch.device = "cpu") -> WorldModel:
-    """A trained world model, frozen and in evaluation mode; no network access, no pickle.
+def load_world_model(
+    name_or_path: str | Path,
+    *,
+    device: str | torch.device = "cpu",
+    statistics: Statistics | str | None = None,
+    allow_pickle: bool = False,
+) -> WorldModel:
+    """A trained world model, frozen and in evaluation mode; no network access, and no code of a file is run.
 
     Args:
-        name_or_path: a packaged name (see ``checkpoints()``) or a folder that holds ``config.json`` and
-            ``model.safetensors``.
+        name_or_path: a packaged name (see ``checkpoints()``), or a folder: one that holds ``config.json`` and
+            ``model.safetensors``, one of DINO-WM's training script (``hydra.yaml``, ``checkpoints/``), or one with a
+            ``.pth.tar`` and a ``.yaml`` of JEPA-WMs. ``load_dino_wm`` and ``load_jepa_wms`` have further settings.
         device: where its tensors go.
+        statistics: for DINO-WM and JEPA-WMs, whose files do not hold them: of the data that the model was trained on,
+            or ``"published"``.
+        allow_pickle: agree to reading a pickle, which DINO-WM's files are.
 
     Raises:
-        GraspPlannerError: no such name or folder, a kind of model that is not known, or files that are missing,
-            truncated or do not fit together.
+        GraspPlannerError: no such name or folder, a kind of model that is not known, files that are missing, truncated
+            or do not fit together, or consent or statistics that are needed.
 
     Example:
         >>> model = load_world_model("pusht-state")
@@ -121,12 +134,29 @@ def load_world_model(name_or_path: str | Path, *, device: str | torch.device = "
         (5, (10,), (8,))
     """
     folder = _folder(name_or_path)
-    kind = read_config(folder).get("kind")
-    if kind != "state":
-        raise unknown_name("kind of model in " + str(folder / CONFIG_FILE), str(kind), ("state",))
+    if not (folder / CONFIG_FILE).exists() and (folder / "hydra.yaml").is_file():
+        from grasp_planner.models.dino_wm import load_dino_wm
+
+        return load_dino_wm(folder, statistics, allow_pickle=allow_pickle, device=device)
+    weights, settings = list(folder.glob("*.pth.tar")), list(folder.glob("*.yaml"))
+    if len(weights) == 1 and len(settings) == 1:
+        from grasp_planner.models.jepa_wms import load_jepa_wms
+
+        return load_jepa_wms(weights[0], settings[0], statistics, device=device)
+    kind = str(read_config(folder).get("kind"))
+    if kind not in KINDS:
+        raise unknown_name("kind of model in " + str(folder / CONFIG_FILE), kind, KINDS)
+    return KINDS[kind](folder, device)
+
+
+def _load_state(folder: Path, device: str | torch.device) -> WorldModel:
     from grasp_planner.models.state import StateModel
 
     return StateModel.from_pretrained(folder, device=device)
+
+
+KINDS: dict[str, Callable[[Path, str | torch.device], WorldModel]] = {"state": _load_state}
+"""What ``config.json`` calls a kind of model, and what opens it."""
 
 
 def _folder(name_or_path: str | Path) -> Path:

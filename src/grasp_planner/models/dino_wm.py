@@ -22,11 +22,6 @@ _PATCH, _DECODER_SCALE = 14, 16  # pixels a patch of the encoder; of the decoder
 _TOKENS = {"x_norm_patchtokens": "patches", "x_norm_clstoken": "class"}
 
 
-def is_dino_wm_folder(folder: Path) -> bool:
-    """Whether this looks like a folder of DINO-WM's training script."""
-    return (folder / SETTINGS_FILE).is_file() and (folder / WEIGHTS_FOLDER).is_dir()
-
-
 def load_dino_wm(
     folder: str | Path,
     statistics: Statistics | str | None = None,
