@@ -8,7 +8,7 @@ from training_data import CART, cart, push_t_like
 
 from grasp_planner import GraspPlannerError
 from grasp_planner.training import train
-from grasp_planner.training.sources import episodes_of
+from grasp_planner.training.sources import JOINED, describe, episodes_of
 
 
 def test_joined_data_hold_every_episode_in_order():
@@ -18,7 +18,7 @@ def test_joined_data_hold_every_episode_in_order():
     for index, (part, at) in enumerate([(one, 0), (one, 1), (other, 0), (other, 1), (other, 2)]):
         for key, array in part.episode(at).items():
             assert np.array_equal(joined.episode(index)[key], array)
-    assert len(joined.metadata["joined"]) == 2
+    assert [part["all_episodes"] for part in describe(joined)[JOINED]] == [2, 3]
 
 
 def test_a_list_of_one_is_that_one():

@@ -122,9 +122,11 @@ def recipe(name: str) -> Recipe:
 
 RECIPES: dict[str, Recipe] = {
     "pusht-state": Recipe(
-        model=StateModelConfig(state_size=7, action_size=2, features="push_t", width=128, depth=3),
-        steps=40_000,
-        phases=(Phase(0.5, 1, 2048), Phase(0.3, 5, 512), Phase(0.2, 25, 128)),
+        model=StateModelConfig(state_size=7, action_size=2, features="push_t", width=192, depth=3),
+        steps=24_000,
+        phases=(Phase(0.5, 1, 1024), Phase(0.35, 5, 384), Phase(0.15, 15, 128)),
+        learning_rate=4e-3,
+        tolerance=0.03,
         symmetry="push_t",
         horizons=(5, 25, 50, 80),
     ),

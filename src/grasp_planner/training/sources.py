@@ -11,6 +11,7 @@ from grasp_planner.data import Episodes, read
 from grasp_planner.errors import GraspPlannerError
 
 Data = str | Path | Episodes
+JOINED = "joined"
 
 
 def episodes_of(data: Data | Sequence[Data], keys: tuple[str, ...]) -> Episodes:
@@ -28,8 +29,16 @@ def episodes_of(data: Data | Sequence[Data], keys: tuple[str, ...]) -> Episodes:
 
 
 def describe(episodes: Episodes) -> dict[str, object]:
-    """Where episodes come from, as JSON values."""
-    return {"source": None if episodes.source is None else episodes.source.name, **episodes.metadata}
+    """Where episodes come from, as JSON values: with the recipe of the collection, where it was ours."""
+    if JOINED in episodes.metadata:
+        return {JOINED: episodes.metadata[JOINED]}
+    ours = episodes.metadata.get("grasp_planner", {})
+    return {
+        "source": None if episodes.source is None else episodes.source.name,
+        "collected_by": ours.get("recipe"),
+        "all_episodes": len(episodes),
+        "data_steps": episodes.steps,
+    }
 
 
 def _joined(parts: list[Episodes], keys: tuple[str, ...]) -> Episodes:
@@ -51,5 +60,5 @@ def _joined(parts: list[Episodes], keys: tuple[str, ...]) -> Episodes:
         actions,
         np.concatenate([part.lengths for part in parts]),
         frameskip=first.frameskip,
-        metadata={"joined": [describe(part) for part in parts]},
+        metadata={JOINED: [describe(part) for part in parts]},
     )
