@@ -86,13 +86,14 @@ def load_dino_wm(
     slots = repeats[0] * action.out_features + repeats[1] * proprio.out_features
     layout = Layout(patches, width - concat * slots, proprio.out_features, repeats[1], as_token=concat == 0)
     frameskip = settings.whole("frameskip", 1)
+    normal = _statistics(statistics, settings, action.in_features // frameskip, proprio.in_features)  # before DINOv2
     model = PatchModel(
         SlotCore(predictor, action, repeats[0]) if concat == 1 else TokenCore(predictor, action),
         layout,
         _encoder(parts, settings, token, path) if encoder is None else encoder,
         proprio,
         pictures=Pictures(side, encoder_size=side // _DECODER_SCALE * _PATCH),
-        statistics=_statistics(statistics, settings, action.in_features // frameskip, proprio.in_features),
+        statistics=normal,
         context=context,
         frameskip=frameskip,
         use=use,

@@ -78,13 +78,14 @@ def load_jepa_wms(
         raise GraspPlannerError(
             f"{config.path} wants {_proprio(config)} proprioceptive numbers a patch, {path} {width}"
         )
+    normal = _statistics(statistics, config, actions // frameskip, proprio)  # asked for before DINOv2 is
     model = PatchModel(
         core,
         Layout(side * side, visual - width, width, goal_everywhere=True),
         load_dinov2(str(config.get(f"{_NETWORK}.visual_encoder.enc_version"))) if encoder is None else encoder,
         proprio,
         pictures=pictures,
-        statistics=_statistics(statistics, config, actions // frameskip, proprio),
+        statistics=normal,
         context=context,
         frameskip=frameskip,
         use=use,

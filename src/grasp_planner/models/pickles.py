@@ -34,7 +34,19 @@ _DTYPES = {
 }
 # What training scripts leave beside the weights: optimisers, their settings, the library that drives several GPUs.
 # None of it is built; these become stand-ins. A name outside of this list means that the file is something else.
-_STAND_INS = ("torch", "accelerate", "models", "src", "app", "numpy", "omegaconf", "argparse", "functools", "pathlib")
+_STAND_INS = (
+    "torch",
+    "accelerate",
+    "models",
+    "dinov2",
+    "src",
+    "app",
+    "numpy",
+    "omegaconf",
+    "argparse",
+    "functools",
+    "pathlib",
+)
 _DATA = {"list": list, "dict": dict, "set": set, "tuple": tuple, "int": int, "float": float, "bool": bool, "str": str}
 
 
