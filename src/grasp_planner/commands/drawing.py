@@ -24,8 +24,8 @@ def check_drawing(animation: Animation) -> None:
     """
     from importlib.util import find_spec
 
-    needed = ["matplotlib", *{"mp4": ["imageio", "imageio_ffmpeg"], "gif": ["imageio"], "none": []}[animation]]
-    for package in needed:
+    drawn_with = {"mp4": ("imageio", "imageio_ffmpeg"), "gif": ("PIL",), "none": ()}
+    for package in ("matplotlib", *drawn_with[animation]):
         if find_spec(package) is None:
             raise missing_extra(package.replace("_", "-"), "figures", "the picture and the animation")
 
