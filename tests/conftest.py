@@ -19,7 +19,7 @@ if os.environ.get("GRASP_PLANNER_TYPECHECK"):
             "grasp_planner.plans",
             "grasp_planner.problem",
         ],
-        "beartype.beartype",
+        "typechecked.check",
     )
 
 import hypothesis

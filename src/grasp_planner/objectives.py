@@ -6,6 +6,7 @@ An objective sees coordinates without units: ``Problem`` divides states and goal
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -60,7 +61,7 @@ class GoalDistance:
     Source: GRASP (arXiv 2602.00475), section 2: the terminal cost |s_T - g|^2. Stage cost, effort and weights are ours.
     """
 
-    weights: tuple[float, ...] | Tensor | None = None
+    weights: Sequence[float] | Tensor | None = None
     stage_weight: float = 0.0
     effort: float = 0.0
 

@@ -69,4 +69,11 @@ ROWS = [
     Row("random_shooting", "", RandomShooting(samples=12), differentiates=False, finite_bounds=True),
 ]
 
-every_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: "-".join(filter(None, (row.name, row.variant))))
+
+def _id(row: Row) -> str:
+    return "-".join(filter(None, (row.name, row.variant)))
+
+
+every_row = pytest.mark.parametrize("row", ROWS, ids=_id)
+# For what `plan` does before and after any planner: one that differentiates and one that samples stand for all.
+some_rows = pytest.mark.parametrize("row", [ROWS[0], ROWS[5]], ids=_id)

@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 from contract_rows import Row, every_row
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import toys
@@ -57,7 +57,7 @@ def best_so_far(found, problem):
 
 
 @every_row
-@pytest.mark.parametrize("seconds", [0.0, 0.5, 1.0, 3.3])
+@pytest.mark.parametrize("seconds", [0.0, 0.5, 1.0, 4.0])
 def test_no_model_call_is_started_after_the_deadline(row: Row, clock, seconds):
     model = Counting(clock, seconds=0.01)
     problem = toys.problem(BATCH, HORIZON, model)
@@ -68,8 +68,8 @@ def test_no_model_call_is_started_after_the_deadline(row: Row, clock, seconds):
     assert ended - 100.0 <= max(seconds + one_call, scoring_the_first_plan) + 1e-9
     assert found.seconds == pytest.approx(ended - 100.0)
     best_so_far(found, problem)
-    if seconds >= 1.0:  # and the time was used: a hundred calls make several steps
-        assert found.steps > 0 and ended - 100.0 >= 0.5 * seconds
+    if seconds >= 1.0:  # and the time was used, but for what the longest step might have overrun
+        assert found.steps > 0 and ended - 100.0 >= 0.6 * seconds
         assert (found.cost < found.trace.cost[0]).any()
 
 
@@ -100,7 +100,8 @@ def test_a_deadline_on_a_real_clock(row: Row):
 
 
 @every_row
-@given(transitions=st.integers(HORIZON, 260))
+@settings(max_examples=6)
+@given(transitions=st.integers(HORIZON, 200))
 def test_transitions_are_never_overrun_by_an_independent_count(row: Row, transitions):
     model = Counting()
     problem = toys.problem(BATCH, HORIZON, model)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from contract_rows import Row, every_row
@@ -75,8 +77,6 @@ def test_start_and_goal_at_the_origin(row: Row):
 
 @every_row
 def test_a_tolerance_ends_each_problem_by_itself(row: Row):
-    import dataclasses
-
     problem = toys.problem(6, 4)
     bests = plan(problem, row.planner, Budget(steps=40), seeds=1)
     threshold = float(bests.cost.median())

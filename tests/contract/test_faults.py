@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import torch
-from contract_rows import Row, every_row
+from contract_rows import Row, every_row, some_rows
 from torch import Tensor
 
 import toys
-from grasp_planner import Budget, GoalDistance, GraspPlannerError, Plan, Problem, Status, plan
+from grasp_planner import Budget, GoalDistance, GraspPlannerError, Markov, Plan, Problem, Status, plan
 
 STEPS, BATCH, HORIZON, VICTIM = Budget(steps=7), 4, 5, 2
 
@@ -80,8 +81,13 @@ OTHERS = [i for i in range(BATCH) if i != VICTIM]
 START = toys.cost_by_hand(problem(), torch.zeros(BATCH, HORIZON, 2, dtype=torch.float64))
 
 
+@functools.cache
+def without_fault(row: Row) -> Plan:
+    return planned(row)
+
+
 def unharmed(found: Plan, row: Row, places: list[int]) -> None:
-    healthy = planned(row)
+    healthy = without_fault(row)
     for name in ("actions", "states", "cost", "status"):
         assert torch.equal(getattr(found, name)[places], getattr(healthy, name)[places]), name
     assert torch.equal(found.trace.cost[:, places], healthy.trace.cost[:, places])
@@ -117,7 +123,7 @@ def test_from_the_first_call_on(row: Row, how, value):
 @every_row
 @VALUES
 @pytest.mark.parametrize("how", ["product", "constant"])
-@pytest.mark.parametrize("first", [HORIZON, HORIZON + 1, HORIZON + 9])
+@pytest.mark.parametrize("first", [HORIZON, HORIZON + 9])
 def test_from_a_later_call_on(row: Row, how, value, first):
     found = planned(row, Faulty(how, value, first=first))
     only_the_victim(found)
@@ -155,7 +161,7 @@ def test_in_one_row_of_a_problem(row: Row, value):
 
 @every_row
 @pytest.mark.parametrize("how", ["product", "constant", "gradient"])
-@pytest.mark.parametrize("call", [HORIZON, HORIZON + 2, HORIZON + 11])
+@pytest.mark.parametrize("call", [HORIZON, HORIZON + 11])
 def test_once(row: Row, how, call):
     """A fault that passes: whether or not it was in a place that matters, the others never see it."""
     found = planned(row, Faulty(how, first=call, last=call))
@@ -183,6 +189,11 @@ class BadObjective:
         return torch.where(struck(cost, False), self.value, cost) if self.part == "stage" else cost
 
 
+@functools.cache
+def with_sound_objective(row: Row) -> Plan:
+    return plan(problem(objective=BadObjective("none", 0.0)), row.planner, STEPS, seeds=[1, 2, 3, 4])
+
+
 @every_row
 @VALUES
 @pytest.mark.parametrize("part", ["terminal", "stage"])
@@ -193,7 +204,7 @@ def test_in_the_objective(row: Row, part, value):
             plan(bad, row.planner, STEPS)
         return
     found = plan(bad, row.planner, STEPS, seeds=[1, 2, 3, 4])
-    healthy = plan(problem(objective=BadObjective("none", 0.0)), row.planner, STEPS, seeds=[1, 2, 3, 4])
+    healthy = with_sound_objective(row)
     only_the_victim(found)
     usable(found)
     assert torch.equal(found.actions[OTHERS], healthy.actions[OTHERS])
@@ -202,7 +213,7 @@ def test_in_the_objective(row: Row, part, value):
 
 @every_row
 def test_a_whole_batch_at_once(row: Row):
-    everyone = plan(problem(lambda_model(lambda s, a: s * float("nan"))), row.planner, STEPS)
+    everyone = plan(problem(Markov(lambda s, a: s * float("nan"))), row.planner, STEPS)
     assert everyone.status.tolist() == [Status.NONFINITE] * BATCH
     assert everyone.steps == 0 and torch.isfinite(everyone.actions).all()
 
@@ -237,10 +248,10 @@ def test_an_exception_of_the_model_passes_through(row: Row, call):
         return state + 0.1 * action.sum(-1, keepdim=True)
 
     with pytest.raises(Broken, match="no answer"):
-        plan(problem(lambda_model(step)), row.planner, STEPS)
+        plan(problem(Markov(step)), row.planner, STEPS)
 
 
-@every_row
+@some_rows
 @pytest.mark.parametrize("call", [0, HORIZON + 1])
 @pytest.mark.parametrize(
     ("spoil", "message"),
@@ -262,10 +273,4 @@ def test_a_wrong_answer_of_the_model_is_named(row: Row, call, spoil, message):
         return spoil(out) if len(calls) > call else out
 
     with pytest.raises(GraspPlannerError, match=message):
-        plan(problem(lambda_model(step)), row.planner, STEPS)
-
-
-def lambda_model(fn):
-    from grasp_planner import Markov
-
-    return Markov(fn)
+        plan(problem(Markov(step)), row.planner, STEPS)

@@ -7,7 +7,7 @@ import functools
 
 import pytest
 import torch
-from contract_rows import Row, every_row
+from contract_rows import Row, every_row, some_rows
 from torch import Tensor, nn
 
 import toys
@@ -171,7 +171,7 @@ def test_a_module_is_left_as_it_was(row: Row, setting):
     torch.testing.assert_close(found.cost, toys.cost_by_hand(problem, found.actions))
 
 
-@every_row
+@some_rows
 @pytest.mark.parametrize("kind", MODELS)
 def test_a_module_is_found_wherever_it_is(row: Row, kind):
     net = Living().train()

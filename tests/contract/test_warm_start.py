@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 import torch
-from contract_rows import ROWS, Row, every_row
+from contract_rows import ROWS, Row, every_row, some_rows
 
 import toys
 from grasp_planner import Budget, GraspPlannerError, Status, WarmStart, plan
@@ -40,16 +40,16 @@ def test_ten_and_ten_steps_are_twenty(row: Row, context):
 @every_row
 def test_many_short_calls_are_one_long_one(row: Row):
     problem = toys.problem(2, 3)
-    _, expected = iterates(problem, row.planner, Budget(steps=9), seeds=7)
+    _, expected = iterates(problem, row.planner, Budget(steps=6), seeds=7)
     warm, seen = None, []
-    for steps in (0, 1, 3, 0, 5):
+    for steps in (0, 1, 3, 0, 2):
         found, some = iterates(problem, row.planner, Budget(steps=steps), seeds=7, warm_start=warm)
         warm, seen = found.warm_start, seen + some
-    assert all(torch.equal(ours, theirs) for ours, theirs in zip(seen, expected)) and len(seen) == 9
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(seen, expected)) and len(seen) == 6
 
 
-@every_row
-@pytest.mark.parametrize("length", [1, 3, 5, 8])
+@some_rows
+@pytest.mark.parametrize("length", [1, 3, 8])
 @pytest.mark.parametrize("as_tensor", [True, False], ids=["tensor", "WarmStart"])
 def test_longer_and_shorter(row: Row, length, as_tensor):
     problem = toys.problem(2, 5)
@@ -101,7 +101,7 @@ def test_a_shifted_plan_starts_the_next_problem(row: Row):
     assert (after.cost <= after.trace.cost[0]).all()
 
 
-@every_row
+@some_rows
 @pytest.mark.parametrize(
     ("warm_start", "message"),
     [
@@ -139,9 +139,8 @@ def test_a_warm_start_of_another_precision_is_converted(row: Row):
 def test_the_state_of_another_planner_or_setting_is_not_continued(row: Row):
     """Only the actions carry over: the planner's own state means nothing to another planner."""
     problem = toys.problem(2, 4)
-    for other in ROWS:
-        if other is row:
-            continue
+    place = ROWS.index(row)
+    for other in (ROWS[place - 1], ROWS[place - 2]):  # neighbours are the same planner in other settings, and others
         before = plan(problem, other.planner, Budget(steps=3), seeds=1)
         after = plan(problem, row.planner, Budget(steps=3), seeds=1, warm_start=before.warm_start)
         fresh = plan(problem, row.planner, Budget(steps=3), seeds=1, warm_start=before.actions)
