@@ -59,6 +59,11 @@ class Planner(Protocol):
         """The same for ``finish``."""
         ...
 
+    @property
+    def serial_rollouts_to_finish(self) -> int:
+        """Of those, how many one after the other: what ``finish`` costs in time rather than in transitions."""
+        ...
+
     def init(self, problem: Problem, actions: Tensor, noise: Noise) -> Any:
         """The state to start from, given actions ``(b, t, a)`` to begin with."""
         ...
@@ -232,6 +237,7 @@ class _Run:
         self.spent: list[int] = []
         self.snapshots: list[Snapshot] = []
         self.rollout_seconds = 0.0
+        self.longest_step = 0.0
 
     def take(self, offer: Scored | None, actions: Tensor) -> None:
         """Keep what is better, of the problems that still run; mark the faulty and the converged."""
@@ -277,6 +283,7 @@ class _Run:
         """
         self.costs.append(self.best.cost)
         self.times.append(time.perf_counter() - self.started)
+        self.longest_step = max(self.longest_step, self.times[-1] - self.times[-2] if len(self.times) > 1 else 0.0)
         self.spent.append(self.meter.rows // self.problem.batch)
         last = self.snapshots[-1] if self.snapshots else None
         if last is None or (self.steps >= last.step * 1.05 and self.best.actions is not last.actions):

@@ -73,7 +73,9 @@ def test_without_the_stop_states_are_moved_through_the_model():
     problem = toys.problem(2, 4, scale=ONES)
     moved = {}
     for stop in (True, False):
-        planner = GRASP(optimiser="sgd", state_lr=0.1, state_noise=0.0, stop_gradient=stop, sync_every=NEVER)
+        planner = GRASP(
+            optimiser="sgd", state_lr=0.1, state_noise=0.0, goal_weight=1.0, stop_gradient=stop, sync_every=NEVER
+        )
         moved[stop] = states_of(problem, planner, 1)[1].states
     start = planner.init(problem, torch.zeros(2, 4, 2, dtype=torch.float64), Noise.of(1, 2)).states
     assert not torch.allclose(moved[True], moved[False], atol=1e-3)
@@ -229,7 +231,7 @@ def test_without_noise_and_sync_it_settles_on_the_greedy_policy(gamma):
         goal_weight=gamma,
         sync_every=NEVER,
     )
-    state = states_of(problem, planner, 250)[-1]
+    state = states_of(problem, planner, 320)[-1]
     for i in range(2):
         at = problem.start[i]
         for t in range(8):
@@ -416,6 +418,9 @@ def test_on_the_double_integrator_a_schedule_beats_a_constant_goal_weight(seed):
     problem, cost = double_integrator(), {}
     for weight, schedule in ((1.0, "constant"), (1.0, "linear"), (0.1, "constant")):
         planner = GRASP(
+            state_lr=0.1,
+            action_lr=0.05,
+            state_noise=0.05,
             goal_weight=weight,
             goal_schedule=schedule,
             sync=GD(rate=0.02),

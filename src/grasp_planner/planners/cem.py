@@ -79,6 +79,11 @@ class CEM:
         """The last mean is not scored yet."""
         return 1
 
+    @property
+    def serial_rollouts_to_finish(self) -> int:
+        """One, of all at once."""
+        return 1
+
     def init(self, problem: Problem, actions: Tensor, noise: Noise) -> CEMState:
         """A wide distribution around the given actions."""
         return CEMState(actions, torch.full_like(actions, self.std), None)

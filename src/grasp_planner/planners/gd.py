@@ -75,6 +75,11 @@ class GD:
         """The last iterates are not scored yet."""
         return self.starts
 
+    @property
+    def serial_rollouts_to_finish(self) -> int:
+        """One, of all at once."""
+        return 1
+
     def init(self, problem: Problem, actions: Tensor, noise: Noise) -> GDState:
         """Every start near the given actions, the first one at them."""
         starts = spread(problem, actions, self.starts, self.start_std, noise).flatten(0, 1)

@@ -82,13 +82,13 @@ class GRASP:
     published settings are in ``grasp_planner.planners.presets``.
     """
 
-    state_lr: float = 0.1  # eta_s
-    action_lr: float = 0.05  # eta_a
-    state_noise: float = 0.05  # sigma
-    goal_weight: float = 1.0  # gamma
+    state_lr: float = 0.2  # eta_s
+    action_lr: float = 0.1  # eta_a
+    state_noise: float = 0.5  # sigma
+    goal_weight: float = 0.1  # gamma
     sync: Planner | None = field(default_factory=GD)
     sync_every: int = 25  # K_sync
-    sync_steps: int = 10  # J_sync
+    sync_steps: int = 25  # J_sync
     stop_gradient: bool = True
     optimiser: Optimiser = "adam"
     initial_noise: float = 0.0  # eps
@@ -136,6 +136,13 @@ class GRASP:
             return self.particles
         serial = self.sync_steps * self.sync.rollouts_per_step + max(1, self.sync.rollouts_to_finish)
         return self.particles * (serial + (1 if self.gap_std > 0 else 0))
+
+    @property
+    def serial_rollouts_to_finish(self) -> int:
+        """The steps of a sync, which all particles take together."""
+        if self.sync is None:
+            return 1
+        return self.sync_steps + max(1, self.sync.serial_rollouts_to_finish) + (1 if self.gap_std > 0 else 0)
 
     def init(self, problem: Problem, actions: Tensor, noise: Noise) -> GRASPState:
         """States on the straight line from start to goal, plus noise; the actions as given."""

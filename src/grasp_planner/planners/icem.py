@@ -90,6 +90,11 @@ class ICEM:
         """The last mean is not scored yet."""
         return 1
 
+    @property
+    def serial_rollouts_to_finish(self) -> int:
+        """One, of all at once."""
+        return 1
+
     def init(self, problem: Problem, actions: Tensor, noise: Noise) -> ICEMState:
         """A wide distribution around the given actions, and no elites yet."""
         nothing = actions.new_zeros(actions.shape[0], 0, *actions.shape[1:])

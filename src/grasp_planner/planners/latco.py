@@ -97,6 +97,11 @@ class LatCo:
         """The last actions may not be scored yet."""
         return 1
 
+    @property
+    def serial_rollouts_to_finish(self) -> int:
+        """One, of all at once."""
+        return 1
+
     def init(self, problem: Problem, actions: Tensor, noise: Noise) -> LatCoState:
         """States on the straight line, the last one at the goal."""
         if self.method == "gauss_newton":

@@ -74,6 +74,11 @@ class MPPI:
         """The last mean is not scored yet."""
         return 1
 
+    @property
+    def serial_rollouts_to_finish(self) -> int:
+        """One, of all at once."""
+        return 1
+
     def init(self, problem: Problem, actions: Tensor, noise: Noise) -> MPPIState:
         """Noise around the given actions."""
         return MPPIState(actions, torch.full_like(actions, self.std), None)

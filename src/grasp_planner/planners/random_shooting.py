@@ -62,6 +62,11 @@ class RandomShooting:
         """Everything is scored already."""
         return 0
 
+    @property
+    def serial_rollouts_to_finish(self) -> int:
+        """Nothing is left to do."""
+        return 0
+
     def init(self, problem: Problem, actions: Tensor, noise: Noise) -> RandomShootingState:
         """The given actions."""
         if not bool(torch.isfinite(problem.low).all() & torch.isfinite(problem.high).all()):
