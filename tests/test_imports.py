@@ -28,9 +28,10 @@ ALLOWED: dict[str, set[str]] = {
     "plans": {"problem"},
     "planner": LOOP,
     "planners": LOOP,
-    "models": CORE,
-    "envs": set(),
-    "data": {"envs"},
+    "ball_nav": set(),
+    "models": CORE | {"ball_nav"},
+    "envs": {"ball_nav"},
+    "data": {"envs", "ball_nav"},
     "training": CORE | {"models", "data"},
     "agent": LOOP | {"models"},
     "stable_worldmodel": LOOP | {"models"},
@@ -45,7 +46,7 @@ ALLOWED: dict[str, set[str]] = {
 # be imported; an environment's own modules may import the simulator that they are about.
 BASE = {"torch", "numpy", "jaxtyping", "safetensors"}
 SIMULATORS = {"gymnasium", "mujoco", "pymunk"}
-NO_TORCH = {"envs", "errors", "cli"}
+NO_TORCH = {"ball_nav", "envs", "errors", "cli"}
 NO_TORCH_ON_IMPORT = NO_TORCH | {"data", "figures", "__init__"}
 
 

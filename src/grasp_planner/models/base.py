@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -116,9 +116,9 @@ def load_world_model(
     """A trained world model, frozen and in evaluation mode; no network access, and no code of a file is run.
 
     Args:
-        name_or_path: a packaged name (see ``checkpoints()``), or a folder: one that holds ``config.json`` and
-            ``model.safetensors``, one of DINO-WM's training script (``hydra.yaml``, ``checkpoints/``), or one with a
-            ``.pth.tar`` and a ``.yaml`` of JEPA-WMs. ``load_dino_wm`` and ``load_jepa_wms`` have further settings.
+        name_or_path: a packaged name (see ``checkpoints()``); ``"ball-nav"``, whose dynamics are known; or a folder:
+            one that holds ``config.json`` and ``model.safetensors``, one of DINO-WM's training script (``hydra.yaml``,
+            ``checkpoints/``), or one with a ``.pth.tar`` and a ``.yaml`` of JEPA-WMs. ``load_dino_wm`` and ``load_jepa_wms`` have further settings.
         device: where its tensors go.
         statistics: for DINO-WM and JEPA-WMs, whose files do not hold them: of the data that the model was trained on,
             or ``"published"``.
@@ -133,6 +133,8 @@ def load_world_model(
         >>> model.frameskip, tuple(model.low.shape), tuple(model.scale.shape)
         (5, (10,), (8,))
     """
+    if name_or_path in ANALYTIC:
+        return ANALYTIC[str(name_or_path)](device)
     folder = _folder(name_or_path)
     if not (folder / CONFIG_FILE).exists() and (folder / "hydra.yaml").is_file():
         from grasp_planner.models.dino_wm import load_dino_wm
@@ -155,6 +157,16 @@ def _load_state(folder: Path, device: str | torch.device) -> WorldModel:
     return StateModel.from_pretrained(folder, device=device)
 
 
+def _ball_nav(device: str | torch.device) -> WorldModel:
+    from grasp_planner.models.ball_nav import BallNav
+
+    # Its fields are read-only, which the protocol does not ask to be written but cannot say.
+    return cast("WorldModel", BallNav(device=device))
+
+
+ANALYTIC: dict[str, Callable[[str | torch.device], WorldModel]] = {"ball-nav": _ball_nav}
+"""Models that are known rather than learned: a name, and what makes one on a device."""
+
 KINDS: dict[str, Callable[[Path, str | torch.device], WorldModel]] = {"state": _load_state}
 """What ``config.json`` calls a kind of model, and what opens it."""
 
@@ -174,4 +186,4 @@ def _folder(name_or_path: str | Path) -> Path:
         raise GraspPlannerError(
             f"no folder {folder}: give a folder with {CONFIG_FILE}, or one of {', '.join(sorted(packaged))}"
         )
-    raise unknown_name("checkpoint", str(name_or_path), packaged)
+    raise unknown_name("checkpoint", str(name_or_path), [*packaged, *ANALYTIC])

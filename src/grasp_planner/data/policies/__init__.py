@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from grasp_planner.data.policies.ball_nav import BallNavPolicy
 from grasp_planner.data.policies.point_maze import PointMazePolicy
 from grasp_planner.data.policies.push_t import PushTPolicy
 from grasp_planner.data.policies.push_t_wild import PushTWildPolicy
@@ -24,6 +25,7 @@ class Policy(Protocol):
 
 
 POLICIES: dict[str, type[Policy]] = {
+    "ball_nav": BallNavPolicy,
     "point_maze": PointMazePolicy,
     "push_t": PushTPolicy,
     "push_t_wild": PushTWildPolicy,
