@@ -46,7 +46,7 @@ class Planner(Protocol):
 
     @property
     def tolerance(self) -> float:
-        """A problem whose best cost is at or below this is CONVERGED."""
+        """A problem whose best cost is at or below this is CONVERGED; with 0, one whose best cost is exactly 0."""
         ...
 
     @property
@@ -250,7 +250,9 @@ class _Run:
             else:
                 self.best = chosen(running, better(self.best, offer), self.best)
             faulty |= ~torch.isfinite(offer.cost)
-        converged = self.best.cost <= self.planner.tolerance
+        tolerance = self.planner.tolerance
+        # Without a tolerance only the perfect plan is enough: a cost may be negative where an objective rewards.
+        converged = self.best.cost <= tolerance if tolerance > 0 else self.best.cost == 0
         self.status[running & converged] = int(Status.CONVERGED)
         self.status[running & faulty] = int(Status.NONFINITE)
 
