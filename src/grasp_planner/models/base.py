@@ -118,7 +118,8 @@ def load_world_model(
     Args:
         name_or_path: a packaged name (see ``checkpoints()``); ``"ball-nav"``, whose dynamics are known; or a folder:
             one that holds ``config.json`` and ``model.safetensors``, one of DINO-WM's training script (``hydra.yaml``,
-            ``checkpoints/``), or one with a ``.pth.tar`` and a ``.yaml`` of JEPA-WMs. ``load_dino_wm`` and ``load_jepa_wms`` have further settings.
+            ``checkpoints/``), or one with a ``.pth.tar`` and a ``.yaml`` of JEPA-WMs. ``load_dino_wm`` and
+            ``load_jepa_wms`` have further settings.
         device: where its tensors go.
         statistics: for DINO-WM and JEPA-WMs, whose files do not hold them: of the data that the model was trained on,
             or ``"published"``.
