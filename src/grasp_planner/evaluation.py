@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
 import types
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ class Meter:
     Attributes:
         calls: model calls so far.
         rows: rows evaluated so far, over all problems.
+        fastest: seconds of the fastest call so far; the first ones of a run are slow for reasons of their own.
         most_rows: limit on ``rows``; ``None``: no limit.
         deadline: time of ``time.perf_counter`` after which no call is started; ``None``: no limit.
     """
@@ -36,18 +38,22 @@ class Meter:
         self.context = dynamics.context
         self.calls = 0
         self.rows = 0
+        self.fastest = math.inf
         self.most_rows: int | None = None
         self.deadline: float | None = None
 
     def __call__(self, states: Tensor, actions: Tensor) -> Tensor:
         """The model's own answer, counted."""
-        if self.deadline is not None and time.perf_counter() >= self.deadline:
+        before = time.perf_counter()
+        if self.deadline is not None and before >= self.deadline:
             raise BudgetSpent("seconds")
         if self.most_rows is not None and self.rows + states.shape[0] > self.most_rows:
             raise BudgetSpent("transitions")
         self.calls += 1
         self.rows += states.shape[0]
-        return self.dynamics(states, actions)
+        next_states = self.dynamics(states, actions)
+        self.fastest = min(self.fastest, time.perf_counter() - before)
+        return next_states
 
 
 def modules_in(*things: object, depth: int = 6) -> list[nn.Module]:

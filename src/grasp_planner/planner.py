@@ -236,8 +236,8 @@ class _Run:
         self.times: list[float] = []
         self.spent: list[int] = []
         self.snapshots: list[Snapshot] = []
-        self.rollout_seconds = 0.0
-        self.longest_step = 0.0
+        self.first_call = 0.0  # seconds of a model call on b rows
+        self.scoring_step = 0.0  # seconds of the last step that rolled plans out
 
     def take(self, offer: Scored | None, actions: Tensor) -> None:
         """Keep what is better, of the problems that still run; mark the faulty and the converged."""
@@ -246,7 +246,7 @@ class _Run:
         if offer is not None:
             if self.best is None:
                 self.best = offer
-                self.rollout_seconds = time.perf_counter() - self.started
+                self.first_call = self.meter.fastest
             else:
                 self.best = chosen(running, better(self.best, offer), self.best)
             faulty |= ~torch.isfinite(offer.cost)
@@ -270,12 +270,20 @@ class _Run:
             if self.meter.rows // self.problem.batch + needed > budget.transitions:
                 return Status.BUDGET
         if budget.seconds is not None:
-            # Back-propagation roughly triples a rollout. Where finishing alone would not fit, step on regardless.
-            finishing = 3.0 * to_finish * self.rollout_seconds
+            finishing = self.seconds_to_finish()
+            # Where finishing alone would not fit, step on regardless.
             reserve = finishing if finishing < budget.seconds else 0.0
             if time.perf_counter() - self.started + reserve >= budget.seconds:
                 return Status.DEADLINE
         return None
+
+    def seconds_to_finish(self) -> float:
+        """What ``finish`` will take, from what calls of the model and steps that scored have taken."""
+        rollouts = self.planner.serial_rollouts_to_finish
+        if rollouts > 1 and self.scoring_step > 0:
+            return self.scoring_step  # a step that scored was a sync
+        # Several in a row are steps of a planner, and back-propagation roughly triples a rollout.
+        return (3.0 * rollouts if rollouts > 1 else rollouts) * self.problem.horizon * self.first_call
 
     def record(self, state: Any, callback: Callback | None) -> None:
         """Write the trace, and let the callback see it.
@@ -285,7 +293,8 @@ class _Run:
         """
         self.costs.append(self.best.cost)
         self.times.append(time.perf_counter() - self.started)
-        self.longest_step = max(self.longest_step, self.times[-1] - self.times[-2] if len(self.times) > 1 else 0.0)
+        if len(self.times) > 1 and state.scored is not None:
+            self.scoring_step = self.times[-1] - self.times[-2]
         self.spent.append(self.meter.rows // self.problem.batch)
         last = self.snapshots[-1] if self.snapshots else None
         if last is None or (self.steps >= last.step * 1.05 and self.best.actions is not last.actions):
