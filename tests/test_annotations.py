@@ -12,7 +12,9 @@ TESTS = Path(__file__).parent
 
 def test_the_core_under_beartype():
     """A process of its own, since annotations can be checked only from the first import on."""
-    chosen = "small_shapes or ten_and_ten or later_call_on or hand_sum or lifted_step_is_one_call or slope"
+    chosen = (
+        "small_shapes or (alone_as and three) or hand_sum or lifted_step_is_one_call or slope or sync_every or unit"
+    )
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-k", chosen]
         + [str(TESTS / name) for name in ("contract", "core", "planners")],

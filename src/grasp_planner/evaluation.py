@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import math
+import threading
 import time
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
@@ -132,24 +134,55 @@ def _named_in(function: types.FunctionType) -> list[object]:
     return held
 
 
+class _Flag(NamedTuple):
+    """A flag of a module or parameter that is held at False: what it was, and how many calls hold it."""
+
+    owner: nn.Module | nn.Parameter
+    was: bool
+    holders: int
+
+
+# Threads may plan in one model at once, and a callback may plan in the model that it was called from. The first to
+# freeze a flag knows what it was, and only the last to let go may put it back; both must see the same count.
+_HELD: dict[int, _Flag] = {}
+_LOCK = threading.Lock()
+
+
 @contextmanager
 def frozen(*things: object) -> Iterator[None]:
     """Every module of a model or objective in eval mode and without parameter gradients, then exactly as it was.
 
     Planning differentiates with respect to actions and states only; a graph to the weights would cost memory, and a
-    model left in training mode would move its own statistics (batch norm) or answer at random (dropout).
+    model left in training mode would move its own statistics (batch norm) or answer at random (dropout). Calls may
+    overlap, in several threads or one within the other: the model is woken up when the last of them ends.
     """
-    modules = {id(m): m for root in modules_in(*things) for m in root.modules()}.values()
-    training = [(module, module.training) for module in modules]
-    gradients = [(p, p.requires_grad) for module in modules for p in module.parameters(recurse=False)]
+    modules = {id(m): m for root in modules_in(*things) for m in root.modules()}
+    parameters = {id(p): p for module in modules.values() for p in module.parameters(recurse=False)}
+    ours: list[nn.Module | nn.Parameter] = []
     try:
-        for module, _ in training:
-            module.training = False  # not .eval(): that may be overridden to do more than set the flag
-        for parameter, _ in gradients:
-            parameter.requires_grad_(False)
+        with _LOCK:
+            for owner in [*modules.values(), *parameters.values()]:
+                held = _HELD.get(id(owner))
+                _HELD[id(owner)] = held._replace(holders=held.holders + 1) if held else _Flag(owner, _flag(owner), 1)
+                ours.append(owner)
+                _set_flag(owner, False)
         yield
     finally:
-        for module, mode in training:
-            module.training = mode
-        for parameter, required in gradients:
-            parameter.requires_grad_(required)
+        with _LOCK:
+            for owner in ours:
+                held = _HELD.pop(id(owner))
+                if held.holders > 1:
+                    _HELD[id(owner)] = held._replace(holders=held.holders - 1)
+                else:
+                    _set_flag(owner, held.was)
+
+
+def _flag(owner: nn.Module | nn.Parameter) -> bool:
+    return owner.training if isinstance(owner, nn.Module) else owner.requires_grad
+
+
+def _set_flag(owner: nn.Module | nn.Parameter, value: bool) -> None:
+    if isinstance(owner, nn.Module):
+        owner.training = value  # not .train(): that may be overridden to do more than set the flag
+    else:
+        owner.requires_grad_(value)

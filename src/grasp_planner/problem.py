@@ -164,7 +164,8 @@ class Problem:
 
     def rollout(self, actions: Float[Tensor, "b t a"]) -> Float[Tensor, "b t s"]:
         """s_1 .. s_T: the model fed its own predictions, one call after the other."""
-        window, taken = self.states, torch.cat([self.past_actions, actions], dim=1)
+        # A model that writes to its input must not reach the caller's own tensors.
+        window, taken = self.states.clone(), torch.cat([self.past_actions, actions], dim=1)
         states = []
         for t in range(actions.shape[1]):
             next_state = self.call(window, taken[:, t : t + self.context])

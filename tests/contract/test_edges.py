@@ -15,10 +15,12 @@ STEPS = Budget(steps=7)
 
 
 @every_row
-@pytest.mark.parametrize(("batch", "horizon"), [(1, 1), (7, 1), (1, 7), (2, 2)])
 @pytest.mark.parametrize("context", [1, 3])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
-def test_small_shapes(row: Row, batch, horizon, context, dtype):
+@pytest.mark.parametrize(
+    ("batch", "horizon", "dtype"),
+    [(1, 1, torch.float64), (7, 1, torch.float32), (1, 7, torch.float64), (2, 2, torch.float32)],
+)
+def test_small_shapes(row: Row, batch, horizon, dtype, context):
     model = toys.Nonlinear().to(dtype) if context == 1 else toys.Remembering(context)
     problem = toys.problem(batch, horizon, model, dtype=dtype)
     found = plan(problem, row.planner, STEPS, seeds=3)
@@ -31,7 +33,7 @@ def test_small_shapes(row: Row, batch, horizon, context, dtype):
 
 
 @every_row
-@pytest.mark.parametrize(("latent", "action"), [(1, 1), (1, 3), (5, 1)])
+@pytest.mark.parametrize(("latent", "action"), [(1, 1), (5, 1)])
 def test_one_number_latents_and_actions(row: Row, latent, action):
     problem = toys.problem(2, 3, toys.linear(latent, action), latent=latent, action=action)
     found = plan(problem, row.planner, STEPS, seeds=3)

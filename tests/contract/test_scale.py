@@ -38,8 +38,7 @@ OBJECTIVE = GoalDistance(weights=(1.0, 0.5, 2.0), stage_weight=0.1, effort=0.01)
 
 
 @every_row
-@pytest.mark.parametrize("factor", [100.0, 0.01])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize(("factor", "dtype"), [(100.0, torch.float64), (0.01, torch.float32)])
 def test_all_coordinates_times_a_factor(row: Row, factor, dtype):
     problem = toys.problem(4, 5, objective=OBJECTIVE, dtype=dtype)
     first = plan(problem, row.planner, STEPS, seeds=4)

@@ -67,7 +67,7 @@ def test_longer_and_shorter(row: Row, length, as_tensor):
 
 
 @every_row
-@pytest.mark.parametrize(("old", "new"), [(5, 8), (8, 5), (1, 4), (4, 1)])
+@pytest.mark.parametrize(("old", "new"), [(5, 8), (4, 1)])
 def test_a_plan_for_another_horizon(row: Row, old, new):
     before = plan(toys.problem(2, old), row.planner, Budget(steps=4), seeds=1)
     after = plan(toys.problem(2, new), row.planner, Budget(steps=4), seeds=1, warm_start=before.warm_start)

@@ -175,3 +175,34 @@ def test_parameters_that_two_modules_share_and_modules_that_are_used_twice():
     with frozen(twice, net):
         assert not net[0].weight.requires_grad
     assert net[0].weight.requires_grad and net.training
+
+
+def test_overlapping_calls_wake_the_model_when_the_last_one_ends():
+    net = nn.Linear(2, 2).train()
+    first, second = frozen(net), frozen(net)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)  # the first one in is the first one out, as threads may have it
+    assert not net.training and not net.weight.requires_grad
+    second.__exit__(None, None, None)
+    assert net.training and net.weight.requires_grad
+
+
+def test_a_parameter_shared_with_a_model_that_is_frozen_longer():
+    one, other = nn.Linear(2, 2), nn.Linear(2, 2)
+    other.weight = one.weight
+    first, second = frozen(one), frozen(other)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert one.training and not other.training and not one.weight.requires_grad and one.bias.requires_grad
+    second.__exit__(None, None, None)
+    assert other.training and one.weight.requires_grad
+
+
+def test_nothing_is_remembered_of_a_model():
+    from grasp_planner import evaluation
+
+    with frozen(nn.Linear(2, 2)):
+        assert len(evaluation._HELD) == 3
+    assert not evaluation._HELD
