@@ -1,0 +1,152 @@
+"""The planners of the BallNav benchmark: the space each one's settings are drawn from, and GRASP's ablations."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from grasp_planner import CEM, GD, GRASP, ICEM, MPPI, LatCo, RandomShooting
+from grasp_planner.planner import Planner
+
+TOLERANCE = 1e-3  # every planner stops a problem at this cost: 8 cm from the goal in the model
+SWEEP = Path(__file__).with_name("ball_nav_sweep.jsonl")
+
+Settings = dict[str, Any]
+
+
+def _log(rng: random.Random, low: float, high: float) -> float:
+    """A number with a uniform logarithm, rounded to three digits."""
+    return float(f"{math.exp(rng.uniform(math.log(low), math.log(high))):.3g}")
+
+
+def _gd(rng: random.Random) -> Settings:
+    optimiser = rng.choice(["adam", "adam", "sgd"])
+    return {"optimiser": optimiser, "rate": _log(rng, 0.003, 1.0) if optimiser == "adam" else _log(rng, 0.03, 30.0)}
+
+
+def _gd_noise(rng: random.Random) -> Settings:
+    return _gd(rng) | {"action_noise": _log(rng, 0.003, 0.5)}
+
+
+def _gd_starts(rng: random.Random) -> Settings:
+    return _gd(rng) | {"starts": rng.choice([4, 8, 16]), "start_std": _log(rng, 0.1, 2.0)}
+
+
+def _sampler(rng: random.Random) -> Settings:
+    return {
+        "samples": rng.choice([25, 50, 100, 200]),
+        "std": _log(rng, 0.3, 2.0),
+        "min_std": rng.choice([0.0, 0.05, 0.2]),
+    }
+
+
+def _cem(rng: random.Random) -> Settings:
+    settings = _sampler(rng)
+    elites = max(2, round(settings["samples"] * rng.choice([0.05, 0.1, 0.2])))
+    return settings | {"elites": elites, "momentum": rng.choice([0.0, 0.1, 0.3])}
+
+
+def _icem(rng: random.Random) -> Settings:
+    return _cem(rng) | {"noise_beta": rng.choice([0.5, 1.0, 2.0, 3.0]), "decay": rng.choice([1.0, 1.1, 1.25])}
+
+
+def _mppi(rng: random.Random) -> Settings:
+    return _sampler(rng) | {"temperature": _log(rng, 0.005, 1.0), "refit_std": rng.random() < 0.5}
+
+
+def _latco(rng: random.Random) -> Settings:
+    return {
+        "state_lr": _log(rng, 0.003, 0.5),
+        "action_lr": _log(rng, 0.003, 0.5),
+        "multiplier": _log(rng, 0.1, 10.0),
+        "dual_rate": _log(rng, 0.1, 2.0),
+        "dual_every": rng.choice([1, 5, 20]),
+        "threshold": _log(rng, 1e-5, 1e-2),
+        "initial_noise": rng.choice([0.0, 0.1, 0.5, 1.0]),
+    }
+
+
+def _grasp(rng: random.Random) -> Settings:
+    return {
+        "state_lr": _log(rng, 0.02, 1.0),
+        "action_lr": _log(rng, 0.01, 0.5),
+        "state_noise": _log(rng, 0.05, 4.0),
+        "goal_weight": _log(rng, 0.03, 3.0),
+        "sync_every": rng.choice([5, 10, 25, 50]),
+        "sync_steps": rng.choice([5, 10, 25]),
+        "sync_rate": _log(rng, 0.01, 0.3),
+        "initial_noise": rng.choice([0.0, 0.5]),
+        "noise_schedule": rng.choice(["constant", "linear"]),
+        "goal_schedule": rng.choice(["constant", "linear"]),
+        "reset_states": rng.random() < 0.5,
+        "reset_moments": rng.random() < 0.5,
+        "optimiser": rng.choice(["adam", "sgd"]),
+        "particles": rng.choice([1, 1, 2, 4]),
+    }
+
+
+def _grasp_quiet(rng: random.Random) -> Settings:
+    return _grasp(rng) | {"state_noise": 0.0, "initial_noise": 0.0}
+
+
+def _grasp_unsynced(rng: random.Random) -> Settings:
+    return {name: value for name, value in _grasp(rng).items() if name not in ("sync_steps", "sync_rate")}
+
+
+def _make_grasp(settings: Settings) -> GRASP:
+    rest = {name: value for name, value in settings.items() if name != "sync_rate"}
+    sync = GD(rate=settings["sync_rate"]) if "sync_rate" in settings else None
+    return GRASP(sync=sync, tolerance=TOLERANCE, **rest)
+
+
+def _maker(kind: type) -> Callable[[Settings], Planner]:
+    return lambda settings: kind(tolerance=TOLERANCE, **settings)
+
+
+# What a name stands for: how its settings are drawn, and how a planner is made of them.
+SPACES: dict[str, tuple[Callable[[random.Random], Settings], Callable[[Settings], Planner]]] = {
+    "GD": (_gd, _maker(GD)),
+    "GD, several starts": (_gd_starts, _maker(GD)),
+    "GD, action noise": (_gd_noise, _maker(GD)),
+    "CEM": (_cem, _maker(CEM)),
+    "iCEM": (_icem, _maker(ICEM)),
+    "MPPI": (_mppi, _maker(MPPI)),
+    "LatCo": (_latco, _maker(LatCo)),
+    "GRASP": (_grasp, _make_grasp),
+    "GRASP without noise, tuned without": (_grasp_quiet, _make_grasp),
+    "GRASP without sync, tuned without": (_grasp_unsynced, _make_grasp),
+}
+
+
+def chosen(sweep: Path = SWEEP) -> dict[str, Settings]:
+    """The best settings of each name in a sweep: most successes, then the lower mean cost."""
+    best: dict[str, dict[str, Any]] = {}
+    for line in sweep.read_text().splitlines():
+        trial = json.loads(line)
+        known = best.get(trial["planner"])
+        if known is None or (-trial["success"], trial["cost"]) < (-known["success"], known["cost"]):
+            best[trial["planner"]] = trial
+    return {name: trial["settings"] for name, trial in best.items()}
+
+
+def rows(settings: dict[str, Settings]) -> dict[str, Planner]:
+    """The rows of the table: every planner as it was tuned, and GRASP with one thing taken away."""
+    made = {name: make(settings[name]) for name, (_, make) in SPACES.items() if name in settings}
+    planners: dict[str, Planner] = {"Random shooting": RandomShooting(samples=50, tolerance=TOLERANCE)}
+    planners |= {name: planner for name, planner in made.items() if not name.startswith("GRASP ")}
+    grasp = made["GRASP"]
+    if not isinstance(grasp, GRASP):
+        raise TypeError("the row named GRASP must be one")
+    planners |= {
+        "GRASP without noise": replace(grasp, state_noise=0.0, initial_noise=0.0),
+        "GRASP without sync": replace(grasp, sync=None),
+        "GRASP without goal term": replace(grasp, goal_weight=0.0),
+        "GRASP with state gradients": replace(grasp, stop_gradient=False),
+    }
+    planners |= {name: planner for name, planner in made.items() if name.startswith("GRASP ")}
+    return planners
