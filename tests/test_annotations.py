@@ -12,9 +12,7 @@ TESTS = Path(__file__).parent
 
 def test_the_core_under_beartype():
     """A process of its own, since annotations can be checked only from the first import on."""
-    chosen = (
-        "small_shapes or (alone_as and three) or hand_sum or lifted_step_is_one_call or slope or sync_every or unit"
-    )
+    chosen = "small_shapes or (alone_as and three) or hand_sum or is_one_call or test_the_slope or the_gap_is"
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-k", chosen]
         + [str(TESTS / name) for name in ("contract", "core", "planners")],
