@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from grasp_planner.ball_nav.world import RADIUS, SIZE, walls_of
+from grasp_planner.ball_nav.world import OVERLAP, RADIUS, SIZE, clearance, walls_of
 from grasp_planner.errors import GraspPlannerError
 
 MARGIN = 0.1  # m that the way keeps from touching, since contact is soft
@@ -29,7 +29,7 @@ def shortest_path(map: str, start: np.ndarray, goal: np.ndarray) -> np.ndarray:
         (k, 2) m, from start to goal, both included.
 
     Raises:
-        GraspPlannerError: there is no such map, or no way.
+        GraspPlannerError: there is no such map, no way, or start or goal is not free.
 
     >>> way = shortest_path("wall", np.array([2.0, 5.0]), np.array([8.0, 5.0]))
     >>> 8.5 < path_length(way) < 10.0  # straight through the wall it would be 6
@@ -37,6 +37,9 @@ def shortest_path(map: str, start: np.ndarray, goal: np.ndarray) -> np.ndarray:
     """
     corners, between, walls = _graph(map)
     start, goal = np.asarray(start, dtype=np.float64), np.asarray(goal, dtype=np.float64)
+    for name, point in (("start", start), ("goal", goal)):
+        if clearance(point, walls) < RADIUS - OVERLAP:
+            raise GraspPlannerError(f"the {name} {point.tolist()} is not clear of the walls of the map {map!r}")
     points = np.concatenate([start[None], goal[None], corners])
     lengths = np.full((len(points), len(points)), np.inf)
     lengths[2:, 2:] = between

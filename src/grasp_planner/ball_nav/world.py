@@ -13,6 +13,7 @@ SIZE = 10.0  # m: the room is [0, SIZE] x [0, SIZE]
 RADIUS = 0.5  # m, of the ball; also how near its middle must come to the goal
 SOFTNESS = 0.05  # m: contact sets in over about this distance
 TINY = 1e-3  # m: keeps the direction away from a wall defined for a ball that stands on it
+OVERLAP = 0.01  # m that a ball may be nearer than touching: a soft contact leaves it out by less
 PACE = 0.28  # m that the strongest push along an axis moves the ball in one step
 
 MAPS: dict[str, tuple[tuple[float, float, float, float], ...]] = {

@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium import spaces
 
 from grasp_planner.ball_nav.world import (
+    OVERLAP,
     PACE,
     RADIUS,
     SIZE,
@@ -26,7 +27,6 @@ from grasp_planner.errors import GraspPlannerError
 
 PICTURE_SIZES = (64, 224)
 STATE_NAMES = ("x", "y")
-OVERLAP = 0.01  # m that a ball may overlap a wall: a soft contact leaves it out by less
 
 __all__ = ["BallNav", "distances", "success"]
 
