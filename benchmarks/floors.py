@@ -1,6 +1,6 @@
 """The floor of every task: what a policy that does not plan achieves. Prints a Markdown table.
 
-    python benchmarks/floors.py --episodes 200 --horizons 25 50 80
+python benchmarks/floors.py --episodes 200 --horizons 25 50 80
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ def main() -> None:
     parser.add_argument("--horizons", type=int, nargs="+", default=[25, 50, 80])
     parser.add_argument("--tasks", nargs="+", default=sorted(TASKS))
     settings = parser.parse_args()
-    print("| task | H | random, at the end | random, at any time | nothing, at the end | nothing, at any time | dropped |")
+    print(
+        "| task | H | random, at the end | random, at any time | nothing, at the end | nothing, at any time | dropped |"
+    )
     print("|---|---|---|---|---|---|---|")
     for name in settings.tasks:
         for horizon in settings.horizons:
