@@ -31,7 +31,9 @@ def test_planners_without_virtual_states_show_their_rollouts(planner) -> None:
     np.testing.assert_allclose(recording.rollouts[-1], found.imagined[1, 1:], atol=1e-4)
 
 
-@pytest.mark.parametrize("planner", [GRASP(sync_every=4, sync_steps=2, particles=2), LatCo()])
+@pytest.mark.parametrize(
+    "planner", [GRASP(state_noise=0.1, initial_noise=0.1, sync_every=4, sync_steps=2, particles=2), LatCo()]
+)
 def test_virtual_states_of_the_right_problem_end_as_the_plan(planner) -> None:
     found, recording = recorded(planner)
     assert recording.virtual.shape == (STEPS + 1, 3, 2)
