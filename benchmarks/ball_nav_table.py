@@ -1,0 +1,124 @@
+"""The BallNav table: every planner at the same budget of model transitions, executed in the simulator.
+
+    python benchmarks/ball_nav_table.py                                    # the cup, three horizons
+    python benchmarks/ball_nav_table.py --maps wall hook slalom --horizons 60
+
+Settings are those that `ball_nav_sweep.py` chose, one for each planner, on the cup at 90 steps and on other problems.
+The longer horizon is the same journey at a slower pace. Writes a JSON line for each planner, map and horizon, from
+which the table is made; a run that was interrupted goes on after the last of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from ball_nav_planners import SWEEP, chosen, rows
+from ball_nav_sweep import REACH
+
+import grasp_planner
+from grasp_planner import Budget, Plan, Problem, plan
+from grasp_planner.ball_nav.world import MAPS, RADIUS
+from grasp_planner.bench.statistics import Share
+from grasp_planner.envs.ball_nav import BallNav as Environment
+from grasp_planner.models.ball_nav import BallNav
+from grasp_planner.planner import Planner
+
+TEST_SEED = 0
+RECORDS = Path(__file__).with_name("ball_nav_table.jsonl")
+
+
+def executed(problem: Problem, found: Plan, model: BallNav) -> np.ndarray:
+    """(b,) whether the ball is at the goal after the last push, in the simulator."""
+    env = Environment(map=model.map, pace=model.pace)
+    reached = []
+    for start, goal, blocks in zip(problem.start.numpy(), problem.goal.numpy(), found.actions.numpy(), strict=True):
+        _, info = env.reset(options={"state": start, "goal": goal})
+        for push in blocks.reshape(-1, 2):
+            info = env.step(push)[-1]
+        reached.append(info["success"])
+    return np.array(reached)
+
+
+def measured(model: BallNav, planner: Planner, steps: int, problems: int, rollouts: int) -> dict[str, Any]:
+    """Plan and execute: totals, and a list with one entry a problem for each thing measured."""
+    horizon = steps // model.frameskip
+    problem = model.problem(problems, horizon, seed=TEST_SEED)
+    found = plan(problem, planner, Budget(transitions=rollouts * horizon), seeds=list(range(problems)))
+    # When the best plan first covered the goal in the model: the cost is the squared distance in units of the scale.
+    there = found.trace.cost.numpy() < (RADIUS / float(model.scale[0])) ** 2
+    first = np.where(there[-1], there.argmax(0), -1)
+    return {
+        "seconds": round(found.seconds, 2),
+        "rollouts": round(found.transitions / horizon, 1),
+        "success": [int(reached) for reached in executed(problem, found, model)],
+        "success_in_model": [int(reached) for reached in there[-1]],
+        "distance_m": [round(float(cost) ** 0.5 * float(model.scale[0]), 3) for cost in found.cost],
+        "seconds_to_success": [round(found.trace.seconds[k], 2) if k >= 0 else None for k in first],
+        "rollouts_to_success": [round(found.trace.transitions[k] / horizon, 1) if k >= 0 else None for k in first],
+    }
+
+
+def cell(run: dict[str, Any]) -> str:
+    """Success in percent, its 95% interval, and what the median success took."""
+    share = Share(sum(run["success"]), len(run["success"]))
+    text = f"**{100 * share.value:.0f}** ({100 * share.low:.0f}-{100 * share.high:.0f})"
+    reached = [i for i, success in enumerate(run["success"]) if success and run["seconds_to_success"][i] is not None]
+    if not reached:
+        return text
+    rollouts, seconds = (median(run[f"{unit}_to_success"][i] for i in reached) for unit in ("rollouts", "seconds"))
+    return f"{text}; {rollouts:.0f}; {seconds:.1f} s"
+
+
+def markdown(runs: list[dict[str, Any]], columns: list[tuple[str, int]]) -> str:
+    """A row a planner, a column a map and horizon."""
+    cells = {(run["planner"], run["map"], run["steps"]): cell(run) for run in runs}
+    head = [f"{map}, H = {steps}" for map, steps in columns]
+    lines = ["| planner | " + " | ".join(head) + " |", "|---|" + "---|" * len(columns)]
+    for name in dict.fromkeys(run["planner"] for run in runs):
+        lines.append(f"| {name} | " + " | ".join(cells.get((name, *column), "") for column in columns) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--maps", nargs="*", default=["cup"], choices=list(MAPS))
+    parser.add_argument("--horizons", nargs="*", type=int, default=[60, 90, 120], help="environment steps")
+    parser.add_argument("--problems", type=int, default=100)
+    parser.add_argument("--rollouts", type=int, default=600, help="budget: model transitions per horizon step")
+    parser.add_argument("--only", nargs="*", help="names of rows")
+    parser.add_argument("--sweep", type=Path, default=SWEEP)
+    parser.add_argument("--out", type=Path, default=RECORDS)
+    given = parser.parse_args()
+
+    torch.set_num_threads(1)
+    known = [json.loads(line) for line in given.out.read_text().splitlines()] if given.out.exists() else []
+    planners = {
+        name: planner for name, planner in rows(chosen(given.sweep)).items() if not given.only or name in given.only
+    }
+    asked = {"rollouts_allowed": given.rollouts, "problems": given.problems, "seed": TEST_SEED}
+    columns = [(map, steps) for map in given.maps for steps in given.horizons]
+    for map, steps in columns:
+        model = BallNav(map, pace=REACH / steps)
+        for name, planner in planners.items():
+            head = {"schema": 1, "map": map, "steps": steps, "planner": name, **asked, "settings": repr(planner)}
+            if any(head.items() <= run.items() for run in known):
+                continue
+            head |= {"version": grasp_planner.__version__, "torch": torch.__version__, "machine": platform.machine()}
+            run = head | measured(model, planner, steps, given.problems, given.rollouts)
+            with given.out.open("a") as file:
+                file.write(json.dumps(run) + "\n")
+            known.append(run)
+            rate = sum(run["success"]) / len(run["success"])
+            print(f"{map:7s} {steps:4d}  {rate:5.2f}  {run['seconds']:7.1f} s  {name}", flush=True)
+    print(markdown([run for run in known if asked.items() <= run.items()], columns))
+
+
+if __name__ == "__main__":
+    main()
