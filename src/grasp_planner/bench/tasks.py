@@ -27,7 +27,7 @@ class Domain:
         env: the environment's name in `grasp_planner.envs.ENVIRONMENTS`.
         policy: the scripted policy's name in `grasp_planner.data.policies.POLICIES`.
         warm_up: a trajectory's stretch begins after at most so many steps of the policy.
-        action_mean: of the published data, per coordinate, in the environment's own units.
+        action_mean: of the published data (BallNav: of ours), per coordinate, in the environment's own units.
         action_std: likewise.
         already: when a stretch is no problem and is dropped: ``"solved"``, its start is a success; or
             ``"block_in_place"`` (Push-T), its start would be one wherever the pusher is.
@@ -47,13 +47,12 @@ class Task:
 
     The goal sources are DINO-WM's, by its names:
 
-    - ``random_state``: start and goal by the environment's published law, ``env.reset(seed=...)``. They are no
-      farther apart when the horizon is longer, nothing says that the horizon suffices, and nothing is
-    dropped. - ``dset``: a stretch, `horizon` steps long, of a held-out trajectory of the scripted policy.
-    The policy runs
-      for a random number of steps; the state it is then in is the start. Its next actions are replayed from
-      there in the simulator, and the state they lead to is the goal, which can thus be reached in time by
-      actions like those of the training data. Stretches that are no problem are dropped (`Domain.already`).
+    - ``random_state``: start and goal by the environment's published law, ``env.reset(seed=...)``. They are no farther
+      apart when the horizon is longer, nothing says that the horizon suffices, and nothing is dropped.
+    - ``dset``: a stretch, `horizon` steps long, of a held-out trajectory of the scripted policy. The policy runs for
+      a random number of steps; the state it is then in is the start. Its next actions are replayed from there in the
+      simulator, and the state they lead to is the goal, which can thus be reached in time by actions like those of
+      the training data. Stretches that are no problem are dropped (`Domain.already`).
     - ``random_action``: starts as for ``dset``; the goal is where normal actions with the data's mean and standard
       deviation lead. Nothing is dropped.
 
@@ -98,6 +97,8 @@ class Task:
 WALL = Domain("WallSingle-v1", "wall", 25, (-0.00556, 0.01320), (0.75233, 0.74669))
 POINT_MAZE = Domain("PointMaze-v1", "point_maze", 50, (7.8e-5, 6.0e-4), (0.57691, 0.57759))
 PUSH_T = Domain("PushT-v1", "push_t", 100, (-0.0087, 0.0068), (0.2019, 0.2002), already="block_in_place")
+# There is no published data of BallNav. Ours has 100 steps: `grasp collect ball_nav --episodes 1000`.
+BALL_NAV = Domain("BallNav-v1", "ball_nav", 50, (0.1513, -0.0036), (0.5737, 0.5795))
 
 # The horizon is DINO-WM's goal_H of 5 model steps; `task(name, horizon)` gives any other. What it means for reach:
 # - Wall, random_state: 25 steps of the data's mean length cover the shortest way of 88 % of the pairs, 25 of its
@@ -105,6 +106,8 @@ PUSH_T = Domain("PushT-v1", "push_t", 100, (-0.0087, 0.0068), (0.2019, 0.2002), 
 #   19 % of them in the other room; 23, 10, 6 and 5 % are dropped at 10, 25, 50 and 80 steps, for ending at their start.
 # - PointMaze fills its maze in 25 steps: stretches end 1.6, 1.8 and 1.7 m away at 25, 50 and 80 steps, so a longer
 #   horizon is not a farther goal; 30, 15, 9 and 11 % are dropped at 10, 25, 50 and 80 steps.
+# - BallNav, random_state, are the starts and goals on either side of the walls, for which 25 steps are too few: at full
+#   speed the shortest way takes 29 to 38 of its 60.
 # - Push-T stretches get farther with the horizon; half are dropped at 10 steps, one in six at 25.
 TASKS: dict[str, Task] = {
     "wall/random_state/v1": Task("wall/random_state/v1", WALL, "random_state", 25),
@@ -116,6 +119,9 @@ TASKS: dict[str, Task] = {
     "push_t/random_state/v1": Task("push_t/random_state/v1", PUSH_T, "random_state", 25),
     "push_t/dset/v1": Task("push_t/dset/v1", PUSH_T, "dset", 25),
     "push_t/random_action/v1": Task("push_t/random_action/v1", PUSH_T, "random_action", 25),
+    "ball_nav/random_state/v1": Task("ball_nav/random_state/v1", BALL_NAV, "random_state", 60),
+    "ball_nav/dset/v1": Task("ball_nav/dset/v1", BALL_NAV, "dset", 25),
+    "ball_nav/random_action/v1": Task("ball_nav/random_action/v1", BALL_NAV, "random_action", 25),
 }
 
 
