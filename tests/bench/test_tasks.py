@@ -5,10 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
+from grasp_planner.ball_nav.world import PACE
 from grasp_planner.bench.execution import FLOORS, execute, floor
 from grasp_planner.bench.statistics import Share
 from grasp_planner.bench.tasks import PUSH_T, TASKS, WALL, Task, digest, episodes, task
 from grasp_planner.data.policies import POLICIES
+from grasp_planner.data.policies.ball_nav import BallNavPolicy
 from grasp_planner.envs import ENVIRONMENTS, push_t
 from grasp_planner.errors import GraspPlannerError
 
@@ -25,6 +27,9 @@ DIGESTS = {
     "push_t/random_state/v1": "5ae0a409522b7afc",
     "push_t/dset/v1": "58f8607bc1523037",
     "push_t/random_action/v1": "b2291d781286e6a6",
+    "ball_nav/random_state/v1": "3a112a60b270e09c",
+    "ball_nav/dset/v1": "b1f6dd9459ce648e",
+    "ball_nav/random_action/v1": "dbecdf4e15af03bd",
 }
 STRETCHES = [name for name, found in TASKS.items() if found.goal_source != "random_state"]
 
@@ -57,7 +62,8 @@ def test_episodes_are_pinned(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["wall/random_state/v1", "point_maze/dset/v1", "push_t/dset/v1", "wall/random_action/v1"]
+    "name",
+    ["wall/random_state/v1", "point_maze/dset/v1", "push_t/dset/v1", "wall/random_action/v1", "ball_nav/dset/v1"],
 )
 def test_an_episode_does_not_depend_on_its_list(name):
     short = task(name, 10)
@@ -104,7 +110,7 @@ def test_goals_from_states_are_the_environments_own():
         assert e.actions is None and e.dropped == 0
 
 
-@pytest.mark.parametrize("name", ["wall/dset/v1", "point_maze/dset/v1"])
+@pytest.mark.parametrize("name", ["wall/dset/v1", "point_maze/dset/v1", "ball_nav/dset/v1"])
 def test_solved_stretches_are_dropped(name):
     listed = episodes(task(name, 10), count=40)
     starts, goals = np.array([e.start for e in listed]), np.array([e.goal for e in listed])
@@ -118,6 +124,21 @@ def test_push_t_stretches_move_the_block():
         assert not push_t.success(e.start, e.goal, block_only=True)
         for state in (e.start, e.goal):
             assert (state[2:4] > 0).all() and (state[2:4] < 512).all()
+
+
+def test_ball_nav_states_can_be_solved_in_time_but_not_by_the_straight_way():
+    chosen = task("ball_nav/random_state/v1")
+    for e in episodes(chosen, count=10):
+        policy = BallNavPolicy(goal=e.goal)
+        policy.reset(np.random.default_rng(0), e.start)
+        env, actions = chosen.make(), []
+        state = env.reset(options={"state": e.start, "goal": e.goal})[0]["state"]
+        for _ in range(chosen.horizon):
+            actions.append(policy.act(state))
+            state = env.step(actions[-1])[0]["state"]
+        assert execute(chosen, e, np.array(actions)).success_end
+        straight = (e.goal - e.start) / (chosen.horizon * PACE)
+        assert not execute(chosen, e, np.tile(straight, (chosen.horizon, 1))).success_any
 
 
 def test_random_actions_have_the_datas_law():

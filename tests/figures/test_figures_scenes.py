@@ -75,6 +75,19 @@ def test_point_maze_outlines_cover_the_pixels_of_the_environment() -> None:
     assert overlap(walls, brown) > 0.98
 
 
+def test_ball_nav_outlines_cover_the_pixels_of_the_environment() -> None:
+    state = np.array([7.0, 2.5])
+    picture = TASKS["ball_nav/dset/v1"].make().picture(state, SIZE).astype(int)
+    red = (picture[..., 0] - picture[..., 1]) > 80
+    assert overlap(inside(scene("BallNav-v1").bodies[0].at(state), "BallNav-v1"), red) > 0.9
+    dark = picture.max(-1) < 150
+    walls = np.zeros_like(dark)
+    for x, y, width, height in scene("BallNav-v1").walls:
+        corners = np.array([(x, y), (x + width, y), (x + width, y + height), (x, y + height)])
+        walls |= inside(corners, "BallNav-v1")
+    assert overlap(walls, dark) > 0.85
+
+
 def test_a_turned_body_turns_about_its_origin() -> None:
     body = Body("bar", np.array([(1.0, 0.0), (2.0, 0.0), (2.0, 1.0)]), (0, 1), 2)
     states = np.array([[5.0, 5.0, 0.0], [5.0, 5.0, np.pi / 2]])
