@@ -106,9 +106,10 @@ BALL_NAV = Domain("BallNav-v1", "ball_nav", 50, (0.1513, -0.0036), (0.5737, 0.57
 #   19 % of them in the other room; 23, 10, 6 and 5 % are dropped at 10, 25, 50 and 80 steps, for ending at their start.
 # - PointMaze fills its maze in 25 steps: stretches end 1.6, 1.8 and 1.7 m away at 25, 50 and 80 steps, so a longer
 #   horizon is not a farther goal; 30, 15, 9 and 11 % are dropped at 10, 25, 50 and 80 steps.
-# - BallNav, random_state, are the starts and goals on either side of the walls, for which 25 steps are too few: at full
-#   speed the shortest way takes 29 to 38 of its 60.
 # - Push-T stretches get farther with the horizon; half are dropped at 10 steps, one in six at 25.
+# - BallNav, random_state: start and goal are on either side of the cup, 20 to 31 steps by the shortest way at full
+#   speed, which leaves no time to find it in 25. Stretches end 3.4, 3.9 and 3.6 m away at 25, 50 and 80 steps, a wall
+#   between start and goal in 25, 47 and 44 %; 7, 4, 1 and 2 % are dropped at 10, 25, 50 and 80 steps.
 TASKS: dict[str, Task] = {
     "wall/random_state/v1": Task("wall/random_state/v1", WALL, "random_state", 25),
     "wall/dset/v1": Task("wall/dset/v1", WALL, "dset", 25),

@@ -19,7 +19,7 @@ class Collect:
     and the data depend on neither the stop nor the number of processes.
 
     Args:
-        env: environment: push_t, wall, point_maze.
+        env: environment: push_t, wall, point_maze, ball_nav.
         episodes: how many.
         out: a new or empty folder, or that of a collection that was stopped.
         steps: environment steps in each episode; None: as published.

@@ -53,8 +53,8 @@ class PlanSettings:
     on --planner and --planner.sync, so name them before asking for --help.
 
     Args:
-        task: environment, or environment/goal source: push-t, wall, point-maze; push-t/random-state.
-        model: a packaged name or a folder with config.json and model.safetensors.
+        task: environment, or environment/goal source: push-t, wall, point-maze, ball-nav; push-t/random-state.
+        model: a packaged name, ball-nav, or a folder with config.json and model.safetensors.
         horizon: environment steps from start to goal; None: the task's own.
         episodes: how many problems, planned all at once.
         split: which list of episodes: test for results, validation for tuning.

@@ -108,6 +108,9 @@ _TILES = tuple(
 # Wall: lines across the whole picture at 4 and 60, and the inner wall above and below its door.
 _LINES = tuple(line for at in (3.5, 59.5) for line in ((-0.5, at, 65.0, 1.0), (at, -0.5, 1.0, 65.0)))
 _INNER_WALL = ((29.0, -0.5, 6.0, 26.5), (29.0, 34.0, 6.0, 30.5))
+# BallNav: the border and the cup are drawn 0.1 m to either side of where they are, and the ball smaller by as much.
+_BORDER = ((0.0, 0.0, 10.0, 0.1), (0.0, 9.9, 10.0, 0.1), (0.0, 0.0, 0.1, 10.0), (9.9, 0.0, 0.1, 10.0))
+_CUP = ((4.9, 2.9, 0.2, 4.2), (3.9, 2.9, 1.2, 0.2), (3.9, 6.9, 1.2, 0.2))
 
 SCENES: dict[str, Scene] = {
     "PushT-v1": Scene(
@@ -124,5 +127,10 @@ SCENES: dict[str, Scene] = {
         view=(-0.2, 3.8, 3.8, -0.2),
         walls=_TILES,
         bodies=(Body("ball", disc(0.1), (0, 1)),),
+    ),
+    "BallNav-v1": Scene(
+        view=(0, 10, 0, 10),
+        walls=_BORDER + _CUP,
+        bodies=(Body("ball", disc(0.4), (0, 1)),),
     ),
 }
