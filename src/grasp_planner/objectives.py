@@ -35,6 +35,24 @@ class Objective(Protocol):
         ...
 
 
+def costs_of(part: str, cost: object, like: Float[Tensor, "*batch s"]) -> Float[Tensor, "*batch"]:
+    """``cost`` as it is, where it is what an objective must give for states ``like``: one number each, of their dtype.
+
+    A cost of another shape would be broadcast, and a plan made for the wrong thing, without a word.
+
+    Raises:
+        GraspPlannerError: it is something else.
+    """
+    if not isinstance(cost, Tensor):
+        raise GraspPlannerError(f"objective.{part} must return a tensor, got {type(cost).__name__}")
+    if cost.shape != like.shape[:-1] or cost.dtype != like.dtype:
+        raise GraspPlannerError(
+            f"objective.{part} was given states {tuple(like.shape)} {like.dtype} and must return "
+            f"{tuple(like.shape[:-1])} of the same dtype, got {tuple(cost.shape)} {cost.dtype}"
+        )
+    return cost
+
+
 @dataclass(frozen=True, eq=False)
 class GoalDistance:
     """Squared distance to the goal, with a weight per coordinate.

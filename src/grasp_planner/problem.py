@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from grasp_planner.errors import GraspPlannerError
-from grasp_planner.objectives import GoalDistance, Objective
+from grasp_planner.objectives import GoalDistance, Objective, costs_of
 
 
 @runtime_checkable
@@ -197,8 +197,9 @@ class Problem:
         """The objective of ``states`` (s_1 .. s_T) reached by ``actions``, per problem."""
         goal = self.goal / self.unit
         before = torch.cat([self.start[:, None], states[:, :-1]], dim=1) / self.unit[:, None]
-        stages = self.objective.stage(before, actions, goal[:, None]).sum(1)
-        return stages + self.objective.terminal(states[:, -1] / self.unit, goal)
+        last = states[:, -1] / self.unit
+        stages = costs_of("stage", self.objective.stage(before, actions, goal[:, None]), before).sum(1)
+        return stages + costs_of("terminal", self.objective.terminal(last, goal), last)
 
     def clamp(self, actions: Float[Tensor, "*batch a"]) -> Float[Tensor, "*batch a"]:
         """The nearest actions within the bounds."""

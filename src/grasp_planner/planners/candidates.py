@@ -37,6 +37,14 @@ def best_candidate(many: Scored, count: int) -> tuple[Scored, Int[Tensor, " b"]]
     return Scored(many.actions[row], many.states[row], many.cost[row]), place
 
 
+def leading(actions: Float[Tensor, "b_n t a"], leader: Int[Tensor, " b"]) -> Float[Tensor, "b t a"]:
+    """Each problem's leader; where its actions are not finite, the first candidate whose actions are."""
+    many = actions.unflatten(0, (leader.shape[0], -1))
+    sound = torch.isfinite(many).flatten(2).all(2)
+    place = torch.where(sound.gather(1, leader[:, None])[:, 0], leader, sound.long().argmax(1))
+    return many[torch.arange(many.shape[0], device=many.device), place]
+
+
 def elites(
     candidates: Float[Tensor, "b n t a"], cost: Float[Tensor, "b n"], count: int
 ) -> tuple[Float[Tensor, "b e t a"], Float[Tensor, "b e 1 1"]]:

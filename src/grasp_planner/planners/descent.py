@@ -56,7 +56,8 @@ def with_gradients(function: Callable[..., tuple[Tensor, Any]], *variables: Tens
     """``function(*variables) -> (loss (rows,), by-product)``: gradients of the summed loss, and the by-product.
 
     Rows are independent, so the gradient of the sum is each row's own. Infinite entries become NaN: a step along one
-    would end on a bound and look like a plan. So do all of a row whose loss is not finite, whatever its gradient says.
+    would end on a bound and look like a plan. So do those whose square overflows: Adam would stand still for good.
+    And so do all of a row whose loss is not finite, whatever its gradient says.
 
     Raises:
         GraspPlannerError: the loss does not depend on the first variable as far as autograd can see.
@@ -74,5 +75,5 @@ def with_gradients(function: Callable[..., tuple[Tensor, Any]], *variables: Tens
     for variable, gradient in zip(variables, gradients, strict=True):
         gradient = torch.zeros_like(variable) if gradient is None else gradient
         row = sound.reshape(-1, *[1] * (gradient.ndim - 1))
-        finite.append(torch.where(row & torch.isfinite(gradient), gradient, torch.nan))
+        finite.append(torch.where(row & torch.isfinite(gradient.square()), gradient, torch.nan))
     return tuple(finite), by_product

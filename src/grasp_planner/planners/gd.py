@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from grasp_planner.noise import Noise
-from grasp_planner.planners.candidates import best_candidate, spread
+from grasp_planner.planners.candidates import best_candidate, leading, spread
 from grasp_planner.planners.checks import at_least, one_of, whole
 from grasp_planner.planners.descent import Moments, Optimiser, descend, with_gradients
 from grasp_planner.plans import Scored, score
@@ -110,5 +110,4 @@ class GD:
 
     def actions(self, state: GDState) -> Float[Tensor, "b t a"]:
         """The current actions of the start that was best when last scored."""
-        many = state.actions.unflatten(0, (state.leader.shape[0], self.starts))
-        return many[torch.arange(many.shape[0], device=many.device), state.leader]
+        return leading(state.actions, state.leader)

@@ -12,7 +12,7 @@ from torch import Tensor
 from grasp_planner.errors import GraspPlannerError
 from grasp_planner.noise import Noise
 from grasp_planner.planner import Planner, is_planner
-from grasp_planner.planners.candidates import best_candidate
+from grasp_planner.planners.candidates import best_candidate, leading
 from grasp_planner.planners.cem import CEM
 from grasp_planner.planners.checks import at_least, flag, one_of, whole
 from grasp_planner.planners.descent import Moments, Optimiser, descend, with_gradients
@@ -221,8 +221,7 @@ class GRASP:
 
     def actions(self, state: GRASPState) -> Float[Tensor, "b t a"]:
         """The current actions of the particle that was best at the last sync."""
-        particles = state.actions.unflatten(0, (state.leader.shape[0], self.particles))
-        return particles[torch.arange(particles.shape[0], device=particles.device), state.leader]
+        return leading(state.actions, state.leader)
 
 
 def _join(first: Scored | None, second: Scored | None) -> Scored | None:

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from grasp_planner.noise import Noise
+from grasp_planner.objectives import costs_of
 from grasp_planner.problem import Problem
 
 
@@ -38,9 +39,9 @@ def lifted_loss(
     predicted = problem.predict(before.detach() if stop_gradient else before, actions) / problem.unit[:, None]
     goal = (problem.goal / problem.unit)[:, None]
     defects = (predicted[:, :-1] - states / problem.unit[:, None]).square().sum((1, 2))
-    distances = problem.objective.terminal(predicted, goal)
+    distances = costs_of("terminal", problem.objective.terminal(predicted, goal), predicted)
     came_from = torch.cat([(problem.start / problem.unit)[:, None], predicted[:, :-1]], dim=1)
-    stages = problem.objective.stage(came_from, actions, goal).sum(1)
+    stages = costs_of("stage", problem.objective.stage(came_from, actions, goal), predicted).sum(1)
     return defects + distances[:, -1] + goal_weight * distances.sum(1) + stages
 
 
