@@ -186,6 +186,24 @@ def test_success_thresholds() -> None:
     assert success(together, FREE, block_only=True)
 
 
+@pytest.mark.parametrize("symmetry", [1, 2, 3, 4])
+def test_success_may_count_angles_by_a_symmetry(symmetry: int) -> None:
+    env = gymnasium.make("grasp_planner/PushT-v1", symmetry=symmetry)
+    for turn in range(12):  # thirds and quarters of a turn, from where no wall is near
+        state = np.array([50.0, 50, 250, 250, 0.5 + turn * np.pi / 6, 0, 0])
+        goal = np.array([50.0, 50, 250, 250, 0.5, 0, 0])
+        expected = turn % (12 // symmetry) == 0
+        assert bool(success(state, goal, symmetry=symmetry)) == expected
+        _, info = env.reset(options={"state": state, "goal": goal})
+        assert info["success"] == expected
+    env.close()
+
+
+def test_a_symmetry_is_a_whole_number() -> None:
+    with pytest.raises(GraspPlannerError, match="symmetry"):
+        PushT(symmetry=0)
+
+
 @settings(max_examples=60, deadline=None)
 @given(angle=ANGLES, other=ANGLES, turns=st.integers(-3, 3))
 def test_angles_wrap(angle: float, other: float, turns: int) -> None:

@@ -45,18 +45,20 @@ def distances(state: np.ndarray, goal: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def success(state: np.ndarray, goal: np.ndarray, block_only: bool = False) -> np.ndarray:
+def success(state: np.ndarray, goal: np.ndarray, block_only: bool = False, symmetry: int = 1) -> np.ndarray:
     """Whether states are at their goals: ||(pusher, block) - goal|| < 20 px and |theta - goal| < pi/9.
 
     The velocity does not count. DINO-WM's rule, but angles wrap whatever their difference (theirs expects
-    both in [0, 2 pi)). stable-worldmodel compares angles modulo the block's rotational symmetry; a T has none but
-    the full turn (mirrored in its axis it lies at the *same* angle), so for a T the two rules agree.
+    both in [0, 2 pi)).
 
     Args:
         state: (..., 7).
         goal: (..., 7), broadcast against `state`.
         block_only: judge the block's position and angle, wherever the pusher is. Easier, and not the
             published rule.
+        symmetry: n counts angles modulo 2 pi / n, as stable-worldmodel does for blocks that look the same after an
+            n-th of a turn. A T does so only after a whole turn (mirrored in its axis it lies at the *same* angle):
+            1 is its own. 2 also accepts a T that is upside down, for tasks that need only its axis.
 
     Returns:
         bool array of the leading shape.
@@ -68,11 +70,13 @@ def success(state: np.ndarray, goal: np.ndarray, block_only: bool = False) -> np
     False
     >>> success(goal + [30, 0, 0, 0, 0, 0, 0], goal, block_only=True).item()
     True
+    >>> success(goal + [0, 0, 0, 0, np.pi, 0, 0], goal, symmetry=2).item()
+    True
     """
     state, goal = np.asarray(state, dtype=np.float64), np.asarray(goal, dtype=np.float64)
     first = 2 if block_only else 0
     distance = np.sqrt(((state[..., first:4] - goal[..., first:4]) ** 2).sum(-1))
-    angle = _angle_between(state[..., 4], goal[..., 4])
+    angle = _angle_between(state[..., 4], goal[..., 4], symmetry)
     return (distance < POSITION_TOLERANCE) & (angle < ANGLE_TOLERANCE)
 
 
@@ -98,6 +102,10 @@ class PushT(gymnasium.Env):
     Args:
         render_mode: ``"rgb_array"`` or None.
         pixels: 64 or 224: observations also hold ``"pixels"``, see `picture`.
+        symmetry: of the success rule, see `success`; 1 is the published one.
+
+    Raises:
+        GraspPlannerError: a setting is none of these.
 
     Source: DINO-WM (arXiv 2411.04983), https://github.com/gaoyuezhou/dino_wm; trajectories agree to the last
     bit. Differences: observed states are float64 (there float32); the reward (there the coverage of the fixed
@@ -114,7 +122,10 @@ class PushT(gymnasium.Env):
     state_names: ClassVar[tuple[str, ...]] = STATE_NAMES
     action_limit: ClassVar[float] = 1.0
 
-    def __init__(self, render_mode: str | None = None, pixels: int | None = None) -> None:
+    def __init__(self, render_mode: str | None = None, pixels: int | None = None, symmetry: int = 1) -> None:
+        if symmetry < 1:
+            raise GraspPlannerError(f"symmetry must be a whole number of at least 1, got {symmetry!r}")
+        self.symmetry = symmetry
         if render_mode not in (None, "rgb_array"):
             raise GraspPlannerError(f"render_mode must be 'rgb_array' or None, got {render_mode!r}")
         if pixels not in (None, *PICTURE_SIZES):
@@ -206,12 +217,13 @@ class PushT(gymnasium.Env):
 
     def _info(self, state: np.ndarray) -> dict[str, Any]:
         measured = {name: float(value) for name, value in distances(state, self.goal).items()}
-        return {"success": bool(success(state, self.goal)), **measured}
+        return {"success": bool(success(state, self.goal, symmetry=self.symmetry)), **measured}
 
 
-def _angle_between(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """The angle between two directions, in [0, pi]."""
-    return np.abs((one - other + np.pi) % (2 * np.pi) - np.pi)
+def _angle_between(one: np.ndarray, other: np.ndarray, symmetry: int = 1) -> np.ndarray:
+    """The angle between two directions, in [0, pi / symmetry]."""
+    half = np.pi / symmetry
+    return np.abs((one - other + half) % (2 * half) - half)
 
 
 def _checked_state(state: np.ndarray) -> np.ndarray:
