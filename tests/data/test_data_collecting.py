@@ -53,6 +53,12 @@ def test_minari_opens_what_was_collected(tmp_path):
     assert isinstance(env.unwrapped, scripted_env.Drift)
 
 
+def test_a_folder_may_be_named_relative_to_the_present_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    gather("here", episodes=2)
+    assert len(read("here", cache=False)) == 2
+
+
 def test_minari_finds_it_by_name_in_its_root(tmp_path, monkeypatch):
     import minari
 

@@ -31,7 +31,7 @@ def assemble(recipe: Recipe, parts: list[range], folder: Path, out: Path, progre
     except ImportError as error:
         raise missing_extra("minari", "data", "writing a Minari data set") from error
 
-    data = folder / "data"
+    data = (folder / "data").absolute()  # Minari joins a relative one with itself when it asks for sizes
     shutil.rmtree(data, ignore_errors=True)
     observations, actions, names = _spaces(recipe)
     spec = copy.deepcopy(specification(recipe.environment))
