@@ -18,12 +18,13 @@ MODULES = sorted(ROOT.rglob("*.py"))
 # For each part (a module of the top folder, or a folder) the parts that it may import, wherever in the file the
 # import stands. A part may always import itself and `errors`. What is not to the left of a part is not in its row.
 CORE = {"objectives", "noise", "problem"}
-LOOP = CORE | {"evaluation", "plans", "planner"}
+LOOP = CORE | {"wrappers", "evaluation", "plans", "planner"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "noise": set(),
     "objectives": set(),
     "problem": {"objectives"},
+    "wrappers": {"problem"},
     "evaluation": {"problem"},
     "plans": {"problem"},
     "planner": LOOP,
@@ -40,7 +41,7 @@ ALLOWED: dict[str, set[str]] = {
     "commands": LOOP | {"planners", "models", "envs", "data", "training", "agent", "bench", "figures"},
     "cli": {"commands"},
     # The package itself hands out names, each from where it lives, when they are first asked for.
-    "__init__": LOOP | {"planners", "models", "agent"},
+    "__init__": LOOP | {"planners", "models", "agent", "wrappers"},
 }
 # Packages of the base install. Any other is optional, and imported where it is used, so that a module without it can
 # be imported; an environment's own modules may import the simulator that they are about.

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from grasp_planner.planners import CEM, GD, GRASP, ICEM, MPPI, PLANNERS, LatCo, RandomShooting
     from grasp_planner.plans import Budget, Plan, Status, WarmStart
     from grasp_planner.problem import Dynamics, Markov, Problem
+    from grasp_planner.wrappers.chunked import Chunked
 
 __version__ = "0.1.0"
 
@@ -27,6 +28,7 @@ __all__ = [
     "PLANNERS",
     "Agent",
     "Budget",
+    "Chunked",
     "Dynamics",
     "GoalDistance",
     "GraspPlannerError",
@@ -57,6 +59,7 @@ _HOMES = {
     "PLANNERS": "planners",
     "Agent": "agent",
     "Budget": "plans",
+    "Chunked": "wrappers.chunked",
     "Dynamics": "problem",
     "GoalDistance": "objectives",
     "GraspPlannerError": "errors",

@@ -1,0 +1,153 @@
+"""Chunked: a model in pieces of bounded memory, with the same predictions and gradients."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from grasp_planner.errors import GraspPlannerError
+from grasp_planner.problem import Dynamics
+from grasp_planner.wrappers.live_bytes import LiveBytes
+
+
+class Chunked:
+    """The same model, evaluated on a bounded number of rows at a time.
+
+    Without gradients a call is cut into pieces. With gradients, what fits is evaluated as ever, and what does not fit
+    is cut into pieces that are evaluated again when their gradient is needed, one piece at a time: the memory of one
+    piece instead of all, for one more forward pass. A rollout of many small calls counts as what it is: what earlier
+    calls keep for their gradients counts against the limit until it is let go.
+
+    Predictions and gradients are those of the model, to rounding. Limits concern what the model's evaluation needs;
+    weights, and the planner's own few copies of states and actions, come on top.
+
+    Args:
+        dynamics: the model.
+        rows: the most rows that are worked on at once; up to as many more are kept for gradients.
+        memory: instead of ``rows``: bytes that evaluation may take. Rows are then chosen by measuring the model's
+            evaluation of one row and of two, once.
+
+    Raises:
+        GraspPlannerError: neither or both limits were given, or one is not positive; in a call, when ``memory`` does
+            not hold one row.
+
+    Example:
+        >>> import torch
+        >>> from grasp_planner import Chunked, Markov
+        >>> model = Markov(lambda state, action: state + action)
+        >>> in_pieces = Chunked(model, memory=2**30)
+        >>> torch.equal(in_pieces(torch.ones(7, 1, 2), torch.ones(7, 1, 2)), torch.full((7, 2), 2.0))
+        True
+
+    Source: recomputing is gradient checkpointing (Chen et al., arXiv 1604.06174).
+    """
+
+    def __init__(self, dynamics: Dynamics, rows: int | None = None, *, memory: int | None = None) -> None:
+        if (rows is None) == (memory is None):
+            raise GraspPlannerError(f"Chunked needs one limit, rows= or memory=, got {rows!r} and {memory!r}")
+        for name, value in (("rows", rows), ("memory", memory)):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise GraspPlannerError(f"Chunked.{name} must be a whole number >= 1, got {value!r}")
+        self.dynamics = dynamics
+        self.context = dynamics.context
+        self.rows, self.memory = rows, memory
+        self._fitting: dict[Any, int] = {}
+        self._kept = 0  # rows that graphs still hold
+        self._lock = threading.RLock()
+
+    def __call__(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n s"]:
+        """The model's own answer."""
+        count, graph = states.shape[0], torch.is_grad_enabled() and (states.requires_grad or actions.requires_grad)
+        limit = self.rows_at_once(states, actions)
+        if count + self._kept <= limit or (not graph and count <= limit):
+            return self._keep(self.dynamics(states, actions), count) if graph else self.dynamics(states, actions)
+        pieces = -(-count // limit)
+        parts = zip(states.tensor_split(pieces), actions.tensor_split(pieces))
+        evaluate = self._again if graph else self.dynamics
+        return torch.cat([evaluate(*part) for part in parts])
+
+    def rows_at_once(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> int:
+        """The most rows like these that are worked on at once.
+
+        Raises:
+            GraspPlannerError: not even one fits.
+        """
+        if self.rows is not None:
+            return self.rows
+        graph = torch.is_grad_enabled() and (states.requires_grad or actions.requires_grad)
+        key = (graph, states.shape[1:], actions.shape[1:], states.dtype, states.device)
+        if key not in self._fitting:
+            self._fitting[key] = self._measure(states[:1].detach(), actions[:1].detach(), graph)
+        return self._fitting[key]
+
+    def _measure(self, state: Tensor, action: Tensor, graph: bool) -> int:
+        """Rows that fit: half of the memory is worked in, half may be kept, where there are gradients."""
+        assert self.memory is not None
+        one, two = (peak_bytes(self.dynamics, state, action, rows, graph) for rows in (1, 2))
+        each = max(1, two - one)
+        share = self.memory // 2 if graph else self.memory
+        if one > share:
+            raise GraspPlannerError(
+                f"Chunked.memory must hold one row of this model, which takes {one:,} bytes"
+                f"{' (twice, with gradients)' if graph else ''}; got {self.memory:,}"
+            )
+        return 1 + (share - one) // each
+
+    def _again(self, states: Tensor, actions: Tensor) -> Tensor:
+        """One piece, whose graph is not kept: it is made again when its gradient is needed."""
+
+        # A model may write to its input, and sees it twice.
+        def once(states: Tensor, actions: Tensor) -> Tensor:
+            return self.dynamics(states.clone(), actions.clone())
+
+        return checkpoint(once, states, actions, use_reentrant=False, preserve_rng_state=False)  # type: ignore[return-value]
+
+    def _keep(self, result: Tensor, count: int) -> Tensor:
+        """Count these rows as kept until the graph that ends in ``result`` is let go."""
+        if not result.requires_grad:
+            return result
+        graph = _Graph()
+        self._count(count)
+        weakref.finalize(graph, self._count, -count).atexit = False
+        return _Tied.apply(result, graph)  # type: ignore[return-value]
+
+    def _count(self, rows: int) -> None:
+        with self._lock:
+            self._kept += rows
+
+
+def peak_bytes(dynamics: Dynamics, state: Tensor, action: Tensor, rows: int, graph: bool) -> int:
+    """Bytes that the model's evaluation of ``rows`` copies of one row holds at its peak, inputs and weights apart."""
+    states, actions = (part.expand(rows, -1, -1).clone() for part in (state, action))
+    with LiveBytes() as memory, torch.set_grad_enabled(graph):
+        if not graph:
+            dynamics(states, actions)
+            return memory.peak
+        variables = states.requires_grad_(), actions.requires_grad_()
+        result = dynamics(*variables)
+        if result.requires_grad:
+            torch.autograd.grad(result.sum(), variables, allow_unused=True)
+    return memory.peak
+
+
+class _Graph:
+    """Lives as long as the graph that it is tied to."""
+
+
+class _Tied(torch.autograd.Function):
+    """The identity, holding on to something for as long as its place in the graph exists."""
+
+    @staticmethod
+    def forward(ctx: Any, result: Tensor, graph: _Graph) -> Tensor:
+        ctx.graph = graph
+        return result.view_as(result)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0], None

@@ -1,0 +1,71 @@
+"""Wrapped models keep every promise: whatever the planner, a model in pieces gives the plan of the model itself."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from contract_rows import Row, every_row
+
+import toys
+from grasp_planner import Budget, Chunked, Status, plan
+
+STEPS = Budget(steps=5)
+
+
+def agree(found, expected) -> None:
+    for name in ("actions", "states", "cost"):
+        mine, theirs = getattr(found, name), getattr(expected, name)
+        torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}")
+    assert torch.equal(found.status, expected.status)
+    torch.testing.assert_close(found.trace.cost, expected.trace.cost, rtol=1e-9, atol=1e-9)
+    assert (found.transitions, found.calls) == (expected.transitions, expected.calls)
+
+
+@every_row
+@pytest.mark.parametrize("context", [1, 3])
+def test_in_pieces_as_whole(row: Row, context):
+    whole = toys.problem(5, 4, toys.Nonlinear() if context == 1 else toys.Remembering(context))
+    in_pieces = whole.through(Chunked(whole.dynamics, rows=3))
+    agree(
+        plan(in_pieces, row.planner, STEPS, seeds=[1, 2, 3, 4, 5]),
+        plan(whole, row.planner, STEPS, seeds=[1, 2, 3, 4, 5]),
+    )
+
+
+@every_row
+def test_in_pieces_alone_as_in_a_batch(row: Row):
+    chunked = Chunked(toys.Nonlinear(), rows=7)
+    whole = toys.problem(9, 4, chunked)
+    together = plan(whole, row.planner, STEPS, seeds=list(range(9)))
+    alone = plan(toys.rows(whole, [6]), row.planner, STEPS, seeds=[6])
+    torch.testing.assert_close(alone.actions, together.actions[[6]], rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(alone.cost, together.cost[[6]], rtol=1e-9, atol=1e-9)
+
+
+@every_row
+def test_in_pieces_a_fault_stays_in_its_own_problem(row: Row):
+    """Not a number where problem 2 goes; the others neither see it nor change."""
+    inner = toys.Nonlinear()
+
+    class Faulty:
+        context = 1
+
+        def __call__(self, states, actions):
+            return torch.where(states[:, -1, :1] > 50.0, torch.nan, inner(states, actions))
+
+    sound = toys.problem(4, 4)
+    start = sound.states.clone()
+    start[2] = 60.0
+    faulty = toys.Problem(
+        Chunked(Faulty(), rows=3),
+        start,
+        sound.past_actions,
+        sound.goal,
+        4,
+        sound.low,
+        sound.high,
+        scale=sound.goal[0] * 0 + 1,
+    )
+    found = plan(faulty, row.planner, STEPS)
+    assert found.status.tolist()[2] == Status.NONFINITE and (found.status[[0, 1, 3]] == Status.BUDGET).all()
+    assert torch.isfinite(found.actions).all()
