@@ -1,7 +1,7 @@
 """The BallNav table: every planner at the same budget of model transitions, executed in the simulator.
 
-    python benchmarks/ball_nav_table.py                                    # the cup, three horizons
-    python benchmarks/ball_nav_table.py --maps wall hook slalom --horizons 60
+    python benchmarks/ball_nav_table.py --fast                           # the cup, three horizons
+    python benchmarks/ball_nav_table.py --fast --maps hook slalom --horizons 90
 
 Settings are those that `ball_nav_sweep.py` chose, one for each planner, on the cup at 90 steps and on other problems.
 The longer horizon is the same journey at a slower pace. Writes a JSON line for each planner, map and horizon, from
@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from ball_nav_fast import FastBallNav
 from ball_nav_planners import SWEEP, chosen, rows
 from ball_nav_sweep import REACH
 
@@ -46,11 +47,12 @@ def executed(problem: Problem, found: Plan, model: BallNav) -> np.ndarray:
     return np.array(reached)
 
 
-def measured(model: BallNav, planner: Planner, steps: int, problems: int, rollouts: int) -> dict[str, Any]:
+def measured(model: BallNav, planner: Planner, steps: int, problems: int, rollouts: int, fast: bool) -> dict[str, Any]:
     """Plan and execute: totals, and a list with one entry a problem for each thing measured."""
     horizon = steps // model.frameskip
     problem = model.problem(problems, horizon, seed=TEST_SEED)
-    found = plan(problem, planner, Budget(transitions=rollouts * horizon), seeds=list(range(problems)))
+    through = problem.through(FastBallNav(model)) if fast else problem
+    found = plan(through, planner, Budget(transitions=rollouts * horizon), seeds=list(range(problems)))
     # When the best plan first covered the goal in the model: the cost is the squared distance in units of the scale.
     there = found.trace.cost.numpy() < (RADIUS / float(model.scale[0])) ** 2
     first = np.where(there[-1], there.argmax(0), -1)
@@ -60,20 +62,17 @@ def measured(model: BallNav, planner: Planner, steps: int, problems: int, rollou
         "success": [int(reached) for reached in executed(problem, found, model)],
         "success_in_model": [int(reached) for reached in there[-1]],
         "distance_m": [round(float(cost) ** 0.5 * float(model.scale[0]), 3) for cost in found.cost],
-        "seconds_to_success": [round(found.trace.seconds[k], 2) if k >= 0 else None for k in first],
         "rollouts_to_success": [round(found.trace.transitions[k] / horizon, 1) if k >= 0 else None for k in first],
     }
 
 
 def cell(run: dict[str, Any]) -> str:
-    """Success in percent, its 95% interval, and what the median success took."""
+    """Success in percent, its 95% interval, and the rollouts after which the median success was found."""
     share = Share(sum(run["success"]), len(run["success"]))
     text = f"**{100 * share.value:.0f}** ({100 * share.low:.0f}-{100 * share.high:.0f})"
-    reached = [i for i, success in enumerate(run["success"]) if success and run["seconds_to_success"][i] is not None]
-    if not reached:
-        return text
-    rollouts, seconds = (median(run[f"{unit}_to_success"][i] for i in reached) for unit in ("rollouts", "seconds"))
-    return f"{text}; {rollouts:.0f}; {seconds:.1f} s"
+    both = zip(run["rollouts_to_success"], run["success"])
+    took = [rollouts for rollouts, success in both if success and rollouts is not None]
+    return f"{text}; {median(took):.0f}" if took else text
 
 
 def markdown(runs: list[dict[str, Any]], columns: list[tuple[str, int]]) -> str:
@@ -93,6 +92,7 @@ def main() -> None:
     parser.add_argument("--problems", type=int, default=100)
     parser.add_argument("--rollouts", type=int, default=600, help="budget: model transitions per horizon step")
     parser.add_argument("--only", nargs="*", help="names of rows")
+    parser.add_argument("--fast", action="store_true", help="compiled dynamics, see ball_nav_fast.py; needs cc")
     parser.add_argument("--sweep", type=Path, default=SWEEP)
     parser.add_argument("--out", type=Path, default=RECORDS)
     given = parser.parse_args()
@@ -102,7 +102,8 @@ def main() -> None:
     planners = {
         name: planner for name, planner in rows(chosen(given.sweep)).items() if not given.only or name in given.only
     }
-    asked = {"rollouts_allowed": given.rollouts, "problems": given.problems, "seed": TEST_SEED}
+    dynamics = "compiled" if given.fast else "package"
+    asked = {"dynamics": dynamics, "rollouts_allowed": given.rollouts, "problems": given.problems, "seed": TEST_SEED}
     columns = [(map, steps) for map in given.maps for steps in given.horizons]
     for map, steps in columns:
         model = BallNav(map, pace=REACH / steps)
@@ -111,7 +112,7 @@ def main() -> None:
             if any(head.items() <= run.items() for run in known):
                 continue
             head |= {"version": grasp_planner.__version__, "torch": torch.__version__, "machine": platform.machine()}
-            run = head | measured(model, planner, steps, given.problems, given.rollouts)
+            run = head | measured(model, planner, steps, given.problems, given.rollouts, given.fast)
             with given.out.open("a") as file:
                 file.write(json.dumps(run) + "\n")
             known.append(run)

@@ -23,6 +23,7 @@ from grasp_planner.ball_nav.world import (
     success,
     walls_of,
 )
+from grasp_planner.models import analytic
 from grasp_planner.models.ball_nav import BallNav
 
 FASTEST = 0.9 * RADIUS / 2**0.5
@@ -249,8 +250,13 @@ def test_it_is_a_world_model(map):
     assert report.ok, str(report)
 
 
+def test_it_stands_among_the_problems_with_known_answers():
+    assert analytic.BallNav is BallNav and "BallNav" in analytic.__all__
+
+
 def test_it_is_opened_by_name():
     model = load_world_model("ball-nav")
+    assert model == BallNav()
     assert (model.context, model.frameskip, model.low.shape) == (1, 5, (10,))
     with pytest.raises(GraspPlannerError, match="did you mean 'ball-nav'"):
         load_world_model("ball-nva")

@@ -1,4 +1,10 @@
-"""Problems with known answers: linear dynamics with quadratic costs, whose optimum is computed in two ways."""
+"""Problems with known answers, to try planners on.
+
+- ``LinearQuadratic``, ``double_integrator``: linear dynamics with quadratic costs; the optimum is computed in two
+  ways.
+- ``BallNav``: a ball among walls, whose dynamics are known and whose shortest way is computed by
+  ``grasp_planner.ball_nav.paths``; it lives in ``models.ball_nav`` and has its name here too.
+"""
 
 from __future__ import annotations
 
