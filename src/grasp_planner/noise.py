@@ -30,18 +30,19 @@ def _signed(value: int) -> int:
 _GOLDEN, _MIX_1, _MIX_2 = (
     _signed(constant) for constant in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 )
+_FOLD = 0xD1342543DE82EF95
 
 
 def _shifted(bits: Tensor, by: int) -> Tensor:
     """Logical right shift: torch's is arithmetic, so the copied sign bits are masked away."""
-    return (bits >> by) & ((1 << (64 - by)) - 1)
+    return (bits >> by).bitwise_and_((1 << (64 - by)) - 1)
 
 
-def _mixed(bits: Tensor) -> Tensor:
-    """The finaliser of SplitMix64; int64 multiplication wraps modulo 2^64, as it must here."""
-    bits = (bits ^ _shifted(bits, 30)) * _MIX_1
-    bits = (bits ^ _shifted(bits, 27)) * _MIX_2
-    return bits ^ _shifted(bits, 31)
+def _mixed_(bits: Tensor) -> Tensor:
+    """The finaliser of SplitMix64, in place; int64 multiplication wraps modulo 2^64, as it must here."""
+    bits.bitwise_xor_(_shifted(bits, 30)).mul_(_MIX_1)
+    bits.bitwise_xor_(_shifted(bits, 27)).mul_(_MIX_2)
+    return bits.bitwise_xor_(_shifted(bits, 31))
 
 
 @dataclass(frozen=True)
@@ -80,15 +81,18 @@ class Noise:
             raise GraspPlannerError(
                 f"seeds: needed one integer for all problems or {problems} (one a problem), got {len(chosen)}"
             )
-        return cls(_mixed(torch.tensor(chosen, dtype=torch.int64, device=device)))
+        return cls(_mixed_(torch.tensor(chosen, dtype=torch.int64, device=device)))
 
     def fold(self, number: int) -> Noise:
         """Streams of their own for, say, step ``number``: independent of these and of those for other numbers."""
-        return Noise(_mixed((self.seeds ^ _signed((number + 1) * 0xD1342543DE82EF95)) + _GOLDEN))
+        return Noise(_mixed_((self.seeds ^ _signed((number + 1) * _FOLD)).add_(_GOLDEN)))
 
     def repeat(self, candidates: int) -> Noise:
         """Streams ``(b * candidates,)``: the j-th candidate of a problem gets the same one in any batch."""
-        return Noise(torch.stack([self.fold(j).seeds for j in range(candidates)], dim=1).flatten())
+        if candidates == 1:
+            return self.fold(0)
+        numbers = torch.arange(1, candidates + 1, device=self.seeds.device).mul_(_signed(_FOLD))  # as in `fold`
+        return Noise(_mixed_((self.seeds[:, None] ^ numbers).add_(_GOLDEN)).flatten())
 
     def uniform(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """Uniform numbers ``(b, *shape)`` in the open interval (0, 1)."""
@@ -96,9 +100,9 @@ class Noise:
 
     def _uniform(self, count: int) -> Tensor:
         counter = torch.arange(1, count + 1, dtype=torch.int64, device=self.seeds.device)
-        bits = _mixed(self.seeds[:, None] + counter * _GOLDEN)
+        bits = _mixed_(self.seeds[:, None] + counter.mul_(_GOLDEN))
         # 52 bits and a half: never 0 and never 1, so that a logarithm of it is finite.
-        return (_shifted(bits, 12).double() + 0.5) * 2.0**-52
+        return _shifted(bits, 12).double().add_(0.5).mul_(2.0**-52)
 
     def normal(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """Standard normal numbers ``(b, *shape)``; the same numbers, rounded, whatever the dtype."""
@@ -106,6 +110,6 @@ class Noise:
         half = (count + 1) // 2
         uniform = self._uniform(2 * half)
         radius = uniform[:, :half].log().mul_(-2.0).sqrt_()
-        angle = uniform[:, half:] * (2.0 * math.pi)
-        normal = torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)
+        angle = uniform[:, half:].mul_(2.0 * math.pi)
+        normal = torch.cat([angle.cos().mul_(radius), angle.sin().mul_(radius)], dim=1)
         return normal[:, :count].reshape(len(self.seeds), *shape).to(dtype)

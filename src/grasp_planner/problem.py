@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from grasp_planner.errors import GraspPlannerError
-from grasp_planner.objectives import GoalDistance, Objective, costs_of
+from grasp_planner.objectives import GoalDistance, Objective, costs_of, only_the_end_counts
 
 
 @runtime_checkable
@@ -187,6 +187,8 @@ class Problem:
     ) -> tuple[Float[Tensor, "b_t h s"], Float[Tensor, "b_t h a"]]:
         """What the model is called with to step from every given state: histories cut from the past and ``states``."""
         rows = states.shape[0] * states.shape[1]
+        if self.context == 1:
+            return states.reshape(rows, 1, -1), actions.reshape(rows, 1, -1)
         past = torch.cat([self.states[:, :-1], states], dim=1)
         taken = torch.cat([self.past_actions, actions], dim=1)
         windows = past.unfold(1, self.context, 1).movedim(-1, 2).reshape(rows, self.context, -1)
@@ -196,10 +198,12 @@ class Problem:
     def cost(self, states: Float[Tensor, "b t s"], actions: Float[Tensor, "b t a"]) -> Float[Tensor, " b"]:
         """The objective of ``states`` (s_1 .. s_T) reached by ``actions``, per problem."""
         goal = self.goal / self.unit
-        before = torch.cat([self.start[:, None], states[:, :-1]], dim=1) / self.unit[:, None]
         last = states[:, -1] / self.unit
-        stages = costs_of("stage", self.objective.stage(before, actions, goal[:, None]), before).sum(1)
-        return stages + costs_of("terminal", self.objective.terminal(last, goal), last)
+        terminal = costs_of("terminal", self.objective.terminal(last, goal), last)
+        if only_the_end_counts(self.objective):
+            return terminal
+        before = torch.cat([self.start[:, None], states[:, :-1]], dim=1) / self.unit[:, None]
+        return costs_of("stage", self.objective.stage(before, actions, goal[:, None]), before).sum(1) + terminal
 
     def clamp(self, actions: Float[Tensor, "*batch a"]) -> Float[Tensor, "*batch a"]:
         """The nearest actions within the bounds."""

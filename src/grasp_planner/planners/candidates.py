@@ -40,6 +40,8 @@ def best_candidate(many: Scored, count: int) -> tuple[Scored, Int[Tensor, " b"]]
 def leading(actions: Float[Tensor, "b_n t a"], leader: Int[Tensor, " b"]) -> Float[Tensor, "b t a"]:
     """Each problem's leader; where its actions are not finite, the first candidate whose actions are."""
     many = actions.unflatten(0, (leader.shape[0], -1))
+    if many.shape[1] == 1:
+        return actions
     sound = torch.isfinite(many).flatten(2).all(2)
     place = torch.where(sound.gather(1, leader[:, None])[:, 0], leader, sound.long().argmax(1))
     return many[torch.arange(many.shape[0], device=many.device), place]

@@ -154,23 +154,24 @@ class GRASP:
 
     def step(self, problem: Problem, state: GRASPState, noise: Noise) -> GRASPState:
         """One lifted step; after every ``sync_every`` of them, a sync."""
-        many, streams = problem.repeat(self.particles), noise.repeat(self.particles)
+        many = problem.repeat(self.particles)
         left = 1.0 - (state.step % self.sync_every) / self.sync_every
         gamma = self.goal_weight * (left if self.goal_schedule == "linear" else 1.0)
         sigma = self.state_noise * (left if self.noise_schedule == "linear" else 1.0)
         unit = many.unit[:, None]
 
-        def loss(actions: Tensor, scaled_states: Tensor) -> tuple[Tensor, None]:
-            return lifted_loss(many, scaled_states * unit, actions, gamma, self.stop_gradient), None
+        def loss(actions: Tensor, states: Tensor) -> tuple[Tensor, None]:
+            return lifted_loss(many, states, actions, gamma, self.stop_gradient), None
 
-        scaled = state.states / unit
-        (to_actions, to_states), _ = with_gradients(loss, state.actions, scaled)
+        (to_actions, to_states), _ = with_gradients(loss, state.actions, state.states)
+        scaled, to_scaled = state.states / unit, to_states * unit
         # A state's gradient is twice its defect. On a fresh rollout that is rounding error alone, which Adam would
         # blow up to full steps if its epsilon did not say what counts as zero.
         nil = torch.finfo(scaled.dtype).eps ** 0.5
-        scaled, state_moments = descend(self.optimiser, self.state_lr, scaled, to_states, state.state_moments, nil)
+        scaled, state_moments = descend(self.optimiser, self.state_lr, scaled, to_scaled, state.state_moments, nil)
         if sigma > 0:
-            scaled = scaled + sigma * streams.normal(tuple(scaled.shape[1:]), scaled.dtype)
+            drawn = noise.repeat(self.particles).normal(tuple(scaled.shape[1:]), scaled.dtype)
+            scaled = torch.add(scaled, drawn, alpha=sigma)
         actions, action_moments = descend(
             self.optimiser, self.action_lr, state.actions, to_actions, state.action_moments
         )

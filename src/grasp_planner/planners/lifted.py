@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from grasp_planner.noise import Noise
-from grasp_planner.objectives import costs_of
+from grasp_planner.objectives import costs_of, only_the_end_counts
 from grasp_planner.problem import Problem
 
 
@@ -40,9 +40,11 @@ def lifted_loss(
     goal = (problem.goal / problem.unit)[:, None]
     defects = (predicted[:, :-1] - states / problem.unit[:, None]).square().sum((1, 2))
     distances = costs_of("terminal", problem.objective.terminal(predicted, goal), predicted)
+    loss = defects + distances[:, -1] + goal_weight * distances.sum(1)
+    if only_the_end_counts(problem.objective):
+        return loss
     came_from = torch.cat([(problem.start / problem.unit)[:, None], predicted[:, :-1]], dim=1)
-    stages = costs_of("stage", problem.objective.stage(came_from, actions, goal), predicted).sum(1)
-    return defects + distances[:, -1] + goal_weight * distances.sum(1) + stages
+    return loss + costs_of("stage", problem.objective.stage(came_from, actions, goal), predicted).sum(1)
 
 
 def gap_deviation(
