@@ -64,4 +64,4 @@ def test_two_processes_share_each_step(tmp_path):
     single = train(CART, cart(), tmp_path / "single", progress=False)
     both = torch.load(tmp_path / "out" / "training_state.pt", weights_only=True)
     alone = torch.load(single.folder / "training_state.pt", weights_only=True)
-    assert any(not torch.equal(both["model"][k], alone["model"][k]) for k in both["model"]), "rank 1 drew nothing"
+    assert any(not torch.equal(both["learner"][k], alone["learner"][k]) for k in both["learner"]), "rank 1 drew nothing"

@@ -71,7 +71,7 @@ def test_the_average_is_saved_and_differs_from_the_last_weights(tmp_path):
     assert isinstance(saved, StateModel)
     for name, tensor in saved.state_dict().items():
         assert torch.equal(tensor, state["average"][name])
-    assert any(not torch.equal(state["average"][k], state["model"][k]) for k in state["model"])
+    assert any(not torch.equal(state["average"][k], state["learner"][f"model.{k}"]) for k in state["average"])
 
 
 def test_statistics_come_from_the_training_data(tmp_path):

@@ -13,7 +13,7 @@ from grasp_planner.agent import environment_actions, idle_block
 from grasp_planner.bench.execution import Outcome, execute
 from grasp_planner.bench.tasks import Episode, Task, digest
 from grasp_planner.errors import GraspPlannerError
-from grasp_planner.models.base import StateDecoder, WorldModel, goal_objective
+from grasp_planner.models.base import SeesPictures, StateDecoder, WorldModel, goal_objective
 from grasp_planner.objectives import Objective
 from grasp_planner.planner import Callback, Planner, plan
 from grasp_planner.planners import PLANNERS
@@ -151,13 +151,15 @@ def evaluate(
         budget: for the whole batch; the simulator runs off the clock.
         episodes: of this task, see ``tasks.episodes``.
         objective: ``None``: the distance to the goal as the model weighs it.
-        pixels: size of the pictures that the model reads; ``None``: it reads none.
+        pixels: size of the pictures to draw for the model; ``None``: what it says itself, or none.
         seed: added to the episodes' own seeds for the planner's noise.
         callback: of ``plan``; see ``recording.Recorder``.
 
     Raises:
         GraspPlannerError: the horizon is not a whole number of model steps, or task and model do not fit together.
     """
+    if pixels is None and isinstance(model, SeesPictures):
+        pixels = model.pixels
     env = task.make(pixels=pixels)
     observations = [observe(env, episode) for episode in episodes]
     problem = problem_of(model, observations, task.horizon, objective)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import MISSING, fields, make_dataclass
+from dataclasses import MISSING, fields, is_dataclass, make_dataclass
 from dataclasses import field as new_field
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
@@ -44,10 +44,12 @@ def command_class(
     entries: list[Any] = []
     for one in fields(cls):
         shown = one.name.upper() if one.name in positional else None
-        hint = Annotated[hints[one.name], tyro.conf.arg(help=explained.get(one.name, ""), metavar=shown)]
+        default = defaults.get(one.name, one.default)
+        # Where settings of several kinds may stand, those that do stand there have flags.
+        kind = type(default) if is_dataclass(default) else hints[one.name]
+        hint = Annotated[kind, tyro.conf.arg(help=explained.get(one.name, ""), metavar=shown)]
         if one.name in positional:
             hint = tyro.conf.Positional[hint]
-        default = defaults.get(one.name, one.default)
         entries.append((one.name, hint) if default is MISSING else (one.name, hint, new_field(default=default)))
     made = make_dataclass(cls.__name__, [*entries, *more], frozen=True)
     made.__doc__ = cls.__doc__

@@ -82,6 +82,14 @@ class StateDecoder(Protocol):
 
 
 @runtime_checkable
+class SeesPictures(Protocol):
+    """The optional part of a world model that reads ``observations["pixels"]``."""
+
+    pixels: int
+    """Side of the pictures that it reads, in px."""
+
+
+@runtime_checkable
 class GoalWeights(Protocol):
     """The optional part of a world model that knows which of its coordinates a goal asks for."""
 
@@ -158,6 +166,12 @@ def _load_state(folder: Path, device: str | torch.device) -> WorldModel:
     return StateModel.from_pretrained(folder, device=device)
 
 
+def _load_latent(folder: Path, device: str | torch.device) -> WorldModel:
+    from grasp_planner.models.latent import LatentModel
+
+    return LatentModel.from_pretrained(folder, device=device)
+
+
 def _ball_nav(device: str | torch.device) -> WorldModel:
     from grasp_planner.models.ball_nav import BallNav
 
@@ -168,7 +182,7 @@ def _ball_nav(device: str | torch.device) -> WorldModel:
 ANALYTIC: dict[str, Callable[[str | torch.device], WorldModel]] = {"ball-nav": _ball_nav}
 """Models that are known rather than learned: a name, and what makes one on a device."""
 
-KINDS: dict[str, Callable[[Path, str | torch.device], WorldModel]] = {"state": _load_state}
+KINDS: dict[str, Callable[[Path, str | torch.device], WorldModel]] = {"state": _load_state, "latent": _load_latent}
 """What ``config.json`` calls a kind of model, and what opens it."""
 
 

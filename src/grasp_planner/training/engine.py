@@ -87,7 +87,8 @@ class FabricEngine:
         if devices < 1 or nodes < 1:
             raise GraspPlannerError(f"needed devices >= 1 and nodes >= 1, got {devices} and {nodes}")
         half = "bf16-mixed" if precision == "bfloat16" else "32-true"
-        strategy = "ddp" if devices * nodes > 1 else "auto"
+        # A phase with a frozen encoder leaves part of the weights without a gradient.
+        strategy = "ddp_find_unused_parameters_true" if devices * nodes > 1 else "auto"
         self._fabric = Fabric(
             accelerator=accelerator, devices=devices, num_nodes=nodes, strategy=strategy, precision=half
         )

@@ -61,3 +61,11 @@ class Learner(Protocol):
     def latents(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """Latents (n, s) of observations, and their scale (s,): what the loop watches for a collapse."""
         ...
+
+    def freeze(self, model: nn.Module, episodes: Episodes) -> Episodes:
+        """Keep the encoder of ``model`` from here on, and give the episodes with ``"latent"`` in place of pictures.
+
+        Raises:
+            GraspPlannerError: this kind of model has no encoder to train.
+        """
+        ...

@@ -132,7 +132,8 @@ class _Run:
     folder: Path
     engine: Engine
     held_out: Episodes
-    windows: dict[int, Windows]
+    training: Episodes
+    windows: dict[tuple[int, bool], Windows]
     learner: Learner
     wrapped: Any
     average: nn.Module
@@ -150,7 +151,7 @@ class _Run:
         windows = {}
         for phase in recipe.phases:
             cut = learner.cut(phase.unroll)
-            windows[phase.unroll] = Windows(training, cut.history, cut.future, cut.frameskip, cut.keys)
+            windows[phase.unroll, False] = Windows(training, cut.history, cut.future, cut.frameskip, cut.keys)
         learner.prepare(training, recipe.seed)
         average = copy.deepcopy(learner.model)
         summary = {
@@ -166,11 +167,13 @@ class _Run:
         learner.to(engine.device)  # type: ignore[attr-defined]
         average.to(engine.device).requires_grad_(False)
         optimiser = torch.optim.AdamW(
-            learner.model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+            learner.parameters(),  # type: ignore[attr-defined]
+            lr=recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
         )
-        run = cls(recipe, folder, engine, held_out, windows, learner, learner, average, optimiser, summary)
+        run = cls(recipe, folder, engine, held_out, training, windows, learner, learner, average, optimiser, summary)
         if state is not None:
-            learner.model.load_state_dict(state["model"])
+            learner.load_state_dict(state["learner"])  # type: ignore[attr-defined]
             average.load_state_dict(state["average"])
             optimiser.load_state_dict(state["optimiser"])
             run.step, run.seconds = state["step"], state["seconds"]
@@ -184,7 +187,9 @@ class _Run:
         generator = torch.Generator()
         seeds = np.random.SeedSequence([recipe.seed, engine.rank, step])
         generator.manual_seed(int(seeds.generate_state(1, np.uint64)[0] >> np.uint64(1)))
-        windows = self.windows[phase.unroll]
+        if (phase.unroll, phase.frozen) not in self.windows:
+            self._freeze()
+        windows = self.windows[phase.unroll, phase.frozen]
         size = max(1, phase.batch // engine.processes)
         chosen = torch.randint(len(windows), (size,), generator=generator).numpy()
         batch = to_tensors(windows[chosen], engine.device)
@@ -197,13 +202,12 @@ class _Run:
             loss = self.wrapped(batch, generator)
         engine.backward(loss)
         loss = loss.detach()
-        parameters = list(self.learner.model.parameters())
-        norm = nn.utils.clip_grad_norm_(parameters, recipe.clip)
+        norm = nn.utils.clip_grad_norm_(list(self.learner.parameters()), recipe.clip)  # type: ignore[attr-defined]
         self.optimiser.step()
         # A young average forgets quickly, so that it is not held back by the first weights.
         kept = min(recipe.average, (step + 1) / (step + 10))
         with torch.no_grad():
-            for averaged, parameter in zip(self.average.parameters(), parameters, strict=True):
+            for averaged, parameter in zip(self.average.parameters(), self.learner.model.parameters(), strict=True):
                 averaged.lerp_(parameter, 1 - kept)
         self.step += 1
 
@@ -217,6 +221,15 @@ class _Run:
             return {**numbers, "unroll": phase.unroll}
 
         return row
+
+    def _freeze(self) -> None:
+        """From here on windows hold latents, which follow from the averaged weights alone: a resumed run finds them."""
+        latents = self.learner.freeze(self.average, self.training)
+        for phase in self.recipe.phases:
+            if phase.frozen:
+                cut = self.learner.cut(phase.unroll)
+                keys = ("latent", "state")
+                self.windows[phase.unroll, True] = Windows(latents, cut.history, cut.future, cut.frameskip, keys)
 
     def errors(self) -> dict[str, dict[str, dict[str, float]]]:
         return open_loop_errors(
@@ -248,7 +261,7 @@ class _Run:
             "recipe": self.recipe.as_dict(),
             "step": self.step,
             "seconds": self.seconds,
-            "model": self.learner.model.state_dict(),
+            "learner": self.learner.state_dict(),  # type: ignore[attr-defined]
             "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
         }

@@ -9,7 +9,10 @@ from typing import Any
 import torch
 
 from grasp_planner.errors import GraspPlannerError, unknown_name
+from grasp_planner.models.latent_config import LatentModelConfig
 from grasp_planner.models.state import StateModelConfig
+from grasp_planner.training.latent_learner import LatentLearner
+from grasp_planner.training.latent_losses import LatentLoss
 from grasp_planner.training.state_learner import StateLearner
 
 
@@ -21,11 +24,14 @@ class Phase:
         share: its share of all steps; the shares of a recipe add up to 1.
         unroll: environment steps that the model predicts in a row, fed its own predictions, before the loss.
         batch: windows in a batch.
+        frozen: the encoder of a pixel model stays as it is (its running average); all pictures are encoded once, so
+            that the predictor then learns at the pace of a state-based model. Frozen phases come last.
     """
 
     share: float
     unroll: int
     batch: int
+    frozen: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1 or self.unroll < 1 or self.batch < 1:
@@ -50,10 +56,11 @@ class Recipe:
         validation: share of the episodes that is held out.
         horizons: environment steps after which the open-loop error is measured.
         seed: of the weights, the split, and the order of the data.
+        latent_loss: for models that see pictures, what else is learned; other models ignore it.
         precision: ``"float32"``, or ``"bfloat16"`` for mixed precision (pays on GPUs with large models).
     """
 
-    model: StateModelConfig
+    model: StateModelConfig | LatentModelConfig
     steps: int
     phases: tuple[Phase, ...]
     learning_rate: float = 2e-3
@@ -66,6 +73,7 @@ class Recipe:
     validation: float = 0.05
     horizons: tuple[int, ...] = (5, 25, 50)
     seed: int = 0
+    latent_loss: LatentLoss = LatentLoss()
     precision: str = "float32"
 
     def __post_init__(self) -> None:
@@ -77,13 +85,19 @@ class Recipe:
             )
         if self.precision not in ("float32", "bfloat16"):
             raise GraspPlannerError(f"precision must be 'float32' or 'bfloat16', got {self.precision!r}")
-        stride = self.model.frameskip // self.model.substeps
+        states = isinstance(self.model, StateModelConfig)
+        stride = self.model.frameskip // self.model.substeps if states else self.model.frameskip
         if bad := [phase.unroll for phase in self.phases if phase.unroll % stride]:
             raise GraspPlannerError(
                 f"unrolls must be multiples of {stride}, the environment steps in one step of the network, got {bad}"
             )
         if bad := [h for h in self.horizons if h < 1 or h % self.model.frameskip]:
             raise GraspPlannerError(f"horizons must be multiples of frameskip {self.model.frameskip}, got {bad}")
+        frozen = [phase.frozen for phase in self.phases]
+        if frozen != sorted(frozen) or frozen[0] or (states and any(frozen)):
+            raise GraspPlannerError("frozen phases are for pixel models, and come after phases that train the encoder")
+        if not states and self.symmetry is not None:
+            raise GraspPlannerError(f"symmetry is for state-based models, got {self.symmetry!r} with a pixel model")
 
     def phase(self, step: int) -> Phase:
         """The phase that a step belongs to."""
@@ -140,11 +154,52 @@ RECIPES: dict[str, Recipe] = {
         steps=10_000,
         phases=(Phase(0.5, 1, 1024), Phase(0.5, 5, 512)),
     ),
+    "wall-pixels": Recipe(
+        model=LatentModelConfig(state_size=2, action_size=2, latent=16, channels=24),
+        steps=2_000,
+        phases=(Phase(0.5, 15, 48), Phase(0.5, 25, 256, frozen=True)),
+        tolerance=0.1,
+        average=0.995,
+    ),
+    "pointmaze-pixels": Recipe(
+        model=LatentModelConfig(
+            state_size=4, action_size=2, proprio_size=4, latent=8, channels=16, proprio_weights=(1.0, 1.0, 0.0, 0.0)
+        ),
+        steps=2_000,
+        phases=(Phase(0.5, 15, 48), Phase(0.5, 25, 256, frozen=True)),
+        tolerance=0.1,
+        average=0.995,
+    ),
+    "pusht-pixels": Recipe(
+        model=LatentModelConfig(
+            state_size=7,
+            action_size=2,
+            proprio_size=4,
+            latent=8,
+            channels=24,
+            isotropic=True,
+            predictor="rigid",
+            substeps=5,
+            width=192,
+            octaves=4,
+            view=(0.0, 512.0),
+            proprio_weights=(1.0, 1.0, 0.0, 0.0),
+            angles=(4,),
+        ),
+        steps=4_000,
+        phases=(Phase(0.3, 15, 32), Phase(0.7, 25, 256, frozen=True)),
+        tolerance=0.1,
+        average=0.995,
+        horizons=(5, 25, 50, 80),
+        latent_loss=LatentLoss(decorrelation=2.0, measures="push_t"),
+    ),
 }
 
 
-def build_learner(recipe: Recipe) -> StateLearner:
+def build_learner(recipe: Recipe) -> StateLearner | LatentLearner:
     """The model of a recipe, freshly initialised from its seed, with its loss; the global random state stays."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
+        if isinstance(recipe.model, LatentModelConfig):
+            return LatentLearner(recipe.model, recipe.latent_loss, recipe.tolerance)
         return StateLearner(recipe.model, recipe.symmetry, recipe.tolerance)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -11,12 +12,12 @@ from torch import Tensor, nn
 from grasp_planner.data import Episodes, Windows
 from grasp_planner.errors import GraspPlannerError, unknown_name
 from grasp_planner.models.state import StateModel, StateModelConfig
+from grasp_planner.training.fitting import action_units, check_finite
 from grasp_planner.training.learner import Batch, Cut
 from grasp_planner.training.losses import path_loss
 from grasp_planner.training.symmetry import SYMMETRIES
 
 FITTED_WINDOWS = 100_000
-COVERED = 0.999  # share of the data's actions, per coordinate, that lie within the bounds of a model
 
 
 class StateLearner(nn.Module):
@@ -59,23 +60,16 @@ class StateLearner(nn.Module):
                 f"the model needs states of size {config.state_size} and actions of size {config.action_size}, "
                 f"the data have {state_size} and {episodes.action_dim}"
             )
-        for key in ("state", "actions"):
-            if not all(bool(np.isfinite(chunk).all()) for chunk in episodes.chunks(key)):
-                raise GraspPlannerError(f"the data must be finite, found NaN or infinity in {key!r}")
+        check_finite(episodes, ("state", "actions"))
         windows = Windows(episodes, history=1, future=self.stride, frameskip=1, keys=("state",))
         count = min(FITTED_WINDOWS, len(windows))
         drawn = windows[np.random.default_rng(seed).choice(len(windows), count, replace=False)]
         actions = torch.as_tensor(drawn["actions"], dtype=torch.float64)
-        every = actions.flatten(0, 1)
-        low, high = every.quantile(1 - COVERED, dim=0), every.quantile(COVERED, dim=0)
-        mean, std = every.mean(0), every.std(0).clamp(min=1e-6)
-        if self.symmetry is not None:
-            high = every.abs().flatten().quantile(COVERED).expand_as(high)
-            low, mean, std = -high, torch.zeros_like(mean), every.square().mean().sqrt().expand_as(std)
+        mean, std, low, high = action_units(actions.flatten(0, 1), symmetric=self.symmetry is not None)
         model.action_mean.copy_(mean)
         model.action_std.copy_(std)
-        model.low.copy_(((low - mean) / std).repeat(config.frameskip))
-        model.high.copy_(((high - mean) / std).repeat(config.frameskip))
+        model.low.copy_(low.repeat(config.frameskip))
+        model.high.copy_(high.repeat(config.frameskip))
         normalised = ((actions - model.action_mean) / model.action_std).flatten(1)
         ends = torch.as_tensor(drawn["state"][:, [0, -1]], dtype=torch.float64)
         model.dynamics.fit(ends, normalised)
@@ -107,6 +101,14 @@ class StateLearner(nn.Module):
         """Latents of the first observations, and their scale."""
         assert isinstance(model, StateModel)
         return model.encode({"state": batch["state"][:, :1]})[:, 0], model.scale
+
+    def freeze(self, model: nn.Module, episodes: Episodes) -> NoReturn:
+        """There is nothing to freeze.
+
+        Raises:
+            GraspPlannerError: always; a recipe does not ask for it.
+        """
+        raise GraspPlannerError("a state-based model has no encoder to freeze")
 
 
 def push_t_errors(predicted: Tensor, target: Tensor) -> dict[str, Tensor]:

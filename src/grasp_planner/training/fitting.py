@@ -1,0 +1,43 @@
+"""What is computed from training data in closed form: action statistics and bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from grasp_planner.data import Episodes
+from grasp_planner.errors import GraspPlannerError
+
+COVERED = 0.999  # share of the data's actions, per coordinate, that lie within the bounds of a model
+
+
+def check_finite(episodes: Episodes, keys: Sequence[str]) -> None:
+    """Raise unless all numbers of these keys are finite.
+
+    Raises:
+        GraspPlannerError: some are not.
+    """
+    for key in keys:
+        if not all(bool(np.isfinite(chunk).all()) for chunk in episodes.chunks(key)):
+            raise GraspPlannerError(f"the data must be finite, found NaN or infinity in {key!r}")
+
+
+def action_units(
+    actions: Float[Tensor, "n e"], *, symmetric: bool = False
+) -> tuple[Float[Tensor, " e"], Float[Tensor, " e"], Float[Tensor, " e"], Float[Tensor, " e"]]:
+    """Mean, standard deviation, and lower and upper bounds in those units, of environment actions.
+
+    Args:
+        actions: single environment actions.
+        symmetric: count their mirror images, too: mean 0, one deviation, bounds +-.
+    """
+    low, high = actions.quantile(1 - COVERED, dim=0), actions.quantile(COVERED, dim=0)
+    mean, std = actions.mean(0), actions.std(0).clamp(min=1e-6)
+    if symmetric:
+        high = actions.abs().flatten().quantile(COVERED).expand_as(high)
+        low, mean, std = -high, torch.zeros_like(mean), actions.square().mean().sqrt().expand_as(std)
+    return mean, std, (low - mean) / std, (high - mean) / std

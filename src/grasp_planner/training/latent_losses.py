@@ -1,0 +1,112 @@
+"""What keeps a learned latent from collapsing, and what makes its distances mean something."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from grasp_planner.errors import GraspPlannerError, unknown_name
+
+SMALL = 1e-4
+MEASURES = ("position", "push_t")
+PROJECTIONS, KNOTS, LAST_KNOT = 256, 17, 3.0
+
+
+@dataclass(frozen=True)
+class LatentLoss:
+    """How a model that sees pictures is trained; the prediction of the next latents counts 1.
+
+    Args:
+        variance: weight of the hinge on the standard deviation of each visual coordinate.
+        spread: standard deviation, in units of the model's scale, below which that hinge pulls.
+        decorrelation: weight of the squared correlations of visual coordinates with each other and with proprioception.
+        sigreg: weight of SIGReg, which makes visual latents look like a standard normal distribution.
+        inverse: weight of a small network's error in telling the mean action from two successive latents.
+        straightening: weight of the cosine between successive steps of a path, less one.
+        reconstruction: weight of the decoder's error as a loss of the encoder; 0: the decoder is trained apart.
+        measures: what errors are reported: ``"position"`` (the state's first two numbers) or ``"push_t"``.
+    """
+
+    variance: float = 1.0
+    spread: float = 1.0
+    decorrelation: float = 0.1
+    sigreg: float = 0.0
+    inverse: float = 0.1
+    straightening: float = 0.0
+    reconstruction: float = 0.0
+    measures: str = "position"
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if one.name != "measures" and not 0 <= value < math.inf:
+                raise GraspPlannerError(f"LatentLoss.{one.name} must be a finite number >= 0, got {value!r}")
+        if self.measures not in MEASURES:
+            raise unknown_name("measures", self.measures, MEASURES)
+
+
+def variance_hinge(latents: Float[Tensor, "n s"], spread: float) -> Float[Tensor, ""]:
+    """How far the standard deviations of coordinates fall short of ``spread``, on average.
+
+    >>> import torch
+    >>> round(float(variance_hinge(torch.zeros(10, 3), spread=0.9)), 2)
+    0.89
+    """
+    return (spread - (latents.var(0) + SMALL).sqrt()).clamp(min=0).mean()
+
+
+def decorrelation(visual: Float[Tensor, "n s"], proprio: Float[Tensor, "n q"]) -> Float[Tensor, ""]:
+    """Squared correlations of visual coordinates with all others, summed for each, on average.
+
+    Correlations rather than covariances, so that nothing is gained by shrinking; those within proprioception do not
+    count. Without this term nothing stops every keypoint from sitting on the same thing.
+
+    >>> import torch
+    >>> x = torch.randn(1000, 1, generator=torch.Generator().manual_seed(0))
+    >>> round(float(decorrelation(torch.cat([x, x], dim=1), torch.zeros(1000, 0))), 2)
+    1.0
+    """
+    both = torch.cat([visual, proprio], dim=-1)
+    centred = both - both.mean(0)
+    centred = centred / (centred.square().mean(0) + SMALL).sqrt()
+    correlations = centred[:, : visual.shape[1]].mT @ centred / len(both)
+    squares = correlations.square()
+    return (squares.sum() - squares.diagonal().sum()) / visual.shape[1]
+
+
+def sigreg(latents: Float[Tensor, "n s"], generator: torch.Generator) -> Float[Tensor, ""]:
+    """How far random one-dimensional views of the latents are from a standard normal distribution.
+
+    For directions u on the sphere, the squared difference of the characteristic functions of <u, z> and of a
+    standard normal variable (Epps and Pulley), at 17 places up to 3, weighted by exp(-t^2 / 2).
+
+    Source: SIGReg of LeJEPA as LeWorldModel uses it (1024 views there; times the batch size).
+    """
+    directions = torch.randn(latents.shape[1], PROJECTIONS, generator=generator).to(latents)
+    views = latents @ (directions / directions.norm(dim=0, keepdim=True))
+    knots = torch.linspace(0, LAST_KNOT, KNOTS, device=latents.device, dtype=latents.dtype)
+    normal = torch.exp(-0.5 * knots**2)
+    phases = views[..., None] * knots
+    gap = (phases.cos().mean(0) - normal).square() + phases.sin().mean(0).square()
+    return torch.trapezoid(gap * normal, knots, dim=-1).mean() * len(latents)
+
+
+def bend(path: Float[Tensor, "n t s"]) -> Float[Tensor, ""]:
+    """One less the cosine between successive steps of a path, on average: 0 for straight paths.
+
+    Source: temporal straightening, as a regulariser of latent world models (Henaff et al. for its use in vision).
+
+    >>> import torch
+    >>> round(float(bend(torch.tensor([[[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]]]))), 3)
+    0.0
+    """
+    steps = path[:, 1:] - path[:, :-1]
+    if steps.shape[1] < 2:
+        return path.new_zeros(())
+    sizes = (steps.square().sum(-1) + SMALL**2).sqrt()
+    cosines = (steps[:, 1:] * steps[:, :-1]).sum(-1) / (sizes[:, 1:] * sizes[:, :-1])
+    return (1 - cosines).mean()
