@@ -49,3 +49,27 @@ def _one_state_of_the_world():
     assert torch.get_default_dtype() == torch.float32, "a test or the library changed the default dtype"
     assert torch.is_grad_enabled(), "a test or the library switched gradients off"
     assert torch.get_num_threads() == threads, "a test or the library changed the number of threads"
+
+
+@pytest.fixture
+def figure(request):
+    """Count something for the summary that the run ends with: ``figure(name, amount)``; text is shown as it is."""
+
+    def note(name: str, amount: int | str = 1) -> None:
+        request.node.user_properties.append(("figure", [name, amount]))
+
+    return note
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What the tests counted, added up over all of them (and over all processes)."""
+    total: dict[str, int | str] = {}
+    for report in terminalreporter.getreports("passed"):
+        for kind, entry in getattr(report, "user_properties", ()):
+            if kind == "figure" and report.when == "call":
+                name, amount = entry
+                total[name] = amount if isinstance(amount, str) else int(total.get(name, 0)) + amount
+    if total:
+        terminalreporter.write_sep("-", "figures of this run")
+        for name, amount in sorted(total.items()):
+            terminalreporter.write_line(f"{name}: {amount:,}" if isinstance(amount, int) else f"{name}: {amount}")

@@ -18,7 +18,7 @@ MODULES = sorted(ROOT.rglob("*.py"))
 # For each part (a module of the top folder, or a folder) the parts that it may import, wherever in the file the
 # import stands. A part may always import itself and `errors`. What is not to the left of a part is not in its row.
 CORE = {"objectives", "noise", "problem"}
-LOOP = CORE | {"wrappers", "evaluation", "plans", "planner"}
+LOOP = CORE | {"wrappers", "evaluation", "memory", "plans", "planner"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "noise": set(),
@@ -26,6 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "problem": {"objectives"},
     "wrappers": {"problem"},
     "evaluation": {"problem"},
+    "memory": {"evaluation", "wrappers"},
     "plans": {"problem"},
     "planner": LOOP,
     "planners": LOOP,
@@ -34,7 +35,8 @@ ALLOWED: dict[str, set[str]] = {
     "envs": {"ball_nav"},
     "data": {"envs", "ball_nav"},
     "training": CORE | {"models", "data"},
-    "agent": LOOP | {"models"},
+    "history": set(),
+    "agent": LOOP | {"models", "history"},
     "stable_worldmodel": LOOP | {"models"},
     "bench": LOOP | {"planners", "models", "envs", "data", "agent"},
     "figures": {"bench.records", "bench.recording"},

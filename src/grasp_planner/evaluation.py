@@ -31,15 +31,18 @@ class Meter:
         calls: model calls so far.
         rows: rows evaluated so far, over all problems.
         fastest: seconds of the fastest call so far; the first ones of a run are slow for reasons of their own.
+        largest: the most rows that a call has had.
+        model: what answers: ``dynamics``, or the same in pieces where memory does not suffice.
         most_rows: limit on ``rows``; ``None``: no limit.
         deadline: time of ``time.perf_counter`` after which no call is started; ``None``: no limit.
     """
 
     def __init__(self, dynamics: Dynamics) -> None:
-        self.dynamics = dynamics
+        self.dynamics = self.model = dynamics
         self.context = dynamics.context
         self.calls = 0
         self.rows = 0
+        self.largest = 0
         self.fastest = math.inf
         self.most_rows: int | None = None
         self.deadline: float | None = None
@@ -53,7 +56,8 @@ class Meter:
             raise BudgetSpent("transitions")
         self.calls += 1
         self.rows += states.shape[0]
-        next_states = self.dynamics(states, actions)
+        self.largest = max(self.largest, states.shape[0])
+        next_states = self.model(states, actions)
         self.fastest = min(self.fastest, time.perf_counter() - before)
         return next_states
 

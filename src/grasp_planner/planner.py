@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from grasp_planner.errors import GraspPlannerError
 from grasp_planner.evaluation import BudgetSpent, Meter, frozen
+from grasp_planner.memory import within_memory
 from grasp_planner.noise import Noise
 from grasp_planner.plans import (
     Budget,
@@ -122,7 +124,9 @@ def plan(
         callback: called with a :class:`Progress` after the start and after every step.
 
     Raises:
-        GraspPlannerError: arguments do not fit the problem. Whatever the model itself raises passes through.
+        GraspPlannerError: arguments do not fit the problem; or memory does not suffice even for one row of the model
+            at a time (where it does, calls are cut into pieces, and the plan is the same). Whatever else the model
+            raises passes through.
 
     Example:
         >>> import torch
@@ -144,7 +148,7 @@ def plan(
         problem = problem.through(meter)
         run = _Run(problem.detached(), planner, budget, meter, started)
         problem = run.problem
-        run.take(score(problem, first_actions), first_actions)
+        run.take(within_memory(meter, partial(score, problem, first_actions)), first_actions)
         # The limits come into force after the first scoring, so that there is always a plan to return.
         meter.deadline = None if budget.seconds is None else started + budget.seconds
         meter.most_rows = None if budget.transitions is None else budget.transitions * problem.batch
@@ -152,17 +156,20 @@ def plan(
         try:
             run.record(state, callback)
             if state is None and run.running():
-                state = planner.init(problem, first_actions, streams.fold(steps_before))
+                noise = streams.fold(steps_before)
+                state = within_memory(meter, partial(planner.init, problem, first_actions, noise))
                 steps_before += 1
             while run.running():
                 limit = run.limit_reached()
                 if limit is not None:
                     # Before the last call: the best may change, `state` stays what a later call continues from.
                     ended = limit
-                    done = planner.finish(problem, state, streams.fold(-2 - steps_before - run.steps))
+                    noise = streams.fold(-2 - steps_before - run.steps)
+                    done = within_memory(meter, partial(planner.finish, problem, state, noise))
                     run.take(done.scored, planner.actions(done))
                     break
-                state = planner.step(problem, state, streams.fold(steps_before + run.steps))
+                noise = streams.fold(steps_before + run.steps)
+                state = within_memory(meter, partial(planner.step, problem, state, noise))
                 run.steps += 1
                 run.take(state.scored, planner.actions(state))
                 run.record(state, callback)

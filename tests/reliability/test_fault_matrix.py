@@ -1,0 +1,205 @@
+"""The fault matrix: every planner, every fault, everywhere, whenever; outcomes stand in docs/reliability.md."""
+
+from __future__ import annotations
+
+import functools
+import time
+from dataclasses import dataclass
+
+import pytest
+import torch
+from expected import cells, table
+from faults import BATCH, EXTENTS, HORIZON, KINDS, LATER, PARTS, STEPS, VICTIM, WHENS, Broken, Fault, FaultyObjective
+from faults import Model as FaultyModel
+
+import toys
+from grasp_planner import (
+    CEM,
+    GD,
+    GRASP,
+    ICEM,
+    MPPI,
+    PLANNERS,
+    Budget,
+    GraspPlannerError,
+    LatCo,
+    Plan,
+    Planner,
+    Problem,
+    RandomShooting,
+    Status,
+    plan,
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    planner: Planner
+    candidates: int
+    """Plans a problem that it tries at once."""
+    differentiates: bool = True
+
+
+ROWS = {
+    "grasp": Row(GRASP(sync_every=2, sync_steps=1), 1),
+    "grasp, particles": Row(GRASP(sync=CEM(samples=4, elites=2), sync_every=2, sync_steps=1, particles=2), 2),
+    "gd": Row(GD(), 1),
+    "gd, starts": Row(GD(starts=2), 2),
+    "cem": Row(CEM(samples=5, elites=2), 5, differentiates=False),
+    "icem": Row(ICEM(samples=4, elites=2), 5, differentiates=False),
+    "mppi": Row(MPPI(samples=5), 5, differentiates=False),
+    "latco": Row(LatCo(dual_every=2, score_every=2), 1),
+    "random_shooting": Row(RandomShooting(samples=5), 5, differentiates=False),
+}
+SEEDS = [3, 4]
+SECONDS = 5.0
+"""Of a budget that one slow call overruns."""
+OTHERS = [i for i in range(BATCH) if i != VICTIM]
+
+
+def test_every_planner_has_a_row():
+    assert {name.partition(",")[0] for name in ROWS} == set(PLANNERS)
+
+
+def test_the_table_is_whole():
+    """Every fault, everywhere, whenever: encoding alone knows no candidates yet."""
+    whole = {(p, k, e, w) for p in PARTS for k in KINDS for e in EXTENTS for w in WHENS}
+    assert set(table()) == {cell for cell in whole if cell[0] != "encode" or cell[2] != "one candidate"}
+
+
+def faulty(fault: Fault) -> Problem:
+    return toys.problem(BATCH, HORIZON, FaultyModel(fault), objective=FaultyObjective(fault))  # type: ignore[arg-type]
+
+
+def planned(row: Row, fault: Fault, budget: Budget) -> Plan:
+    def watch(progress):
+        fault.step = progress.step
+
+    return plan(faulty(fault), row.planner, budget, seeds=SEEDS, callback=watch)
+
+
+@functools.cache
+def sound(name: str) -> Plan:
+    return planned(ROWS[name], Fault("NaN", "forward", "whole batch", "once", 1, gone=True), Budget(steps=STEPS))
+
+
+def equal(found: Plan, expected: Plan, places: list[int]) -> None:
+    for part in ("actions", "states", "cost", "status"):
+        assert torch.equal(getattr(found, part)[places], getattr(expected, part)[places]), part
+
+
+def usable(found: Plan) -> None:
+    """Finite and within bounds, plan and what the next one would start from."""
+    for actions in (found.actions, found.warm_start.actions, *(one.actions for one in found.trace.snapshots)):
+        assert torch.isfinite(actions).all() and (actions.abs() <= 1).all()
+
+
+def same(name: str, fault: Fault) -> None:
+    """The plan is what it is without the fault, to the bit."""
+    equal(planned(ROWS[name], fault, Budget(steps=STEPS)), sound(name), list(range(BATCH)))
+
+
+def rounded(name: str, fault: Fault) -> None:
+    """The plan is what it is without the fault, but for rounding."""
+    found, expected = planned(ROWS[name], fault, Budget(steps=STEPS)), sound(name)
+    assert torch.equal(found.status, expected.status)
+    tolerance = 1e-9 if fault.kind == "out of memory" else 1e-5
+    torch.testing.assert_close(found.actions, expected.actions, rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(found.cost, expected.cost, rtol=tolerance, atol=tolerance)
+
+
+def marked(name: str, fault: Fault) -> None:
+    """Struck problems are NONFINITE with the best plan from before; the others are as without the fault."""
+    found = planned(ROWS[name], fault, Budget(steps=STEPS))
+    struck = list(range(BATCH)) if fault.extent == "whole batch" else [VICTIM]
+    assert (found.status[struck] == Status.NONFINITE).all()
+    equal(found, sound(name), [i for i in range(BATCH) if i not in struck])
+    usable(found)
+    if fault.when == "at once" and fault.part != "gradient":
+        assert not found.actions[struck].any() and not torch.isfinite(found.cost[struck]).any(), "the plan at the start"
+    else:
+        assert (found.cost[struck] <= sound(name).trace.cost[0][struck]).all()
+
+
+def passed_over(name: str, fault: Fault) -> None:
+    """The struck candidate is never chosen, and its problem goes on; a planner with one candidate: as ``marked``."""
+    if ROWS[name].candidates == 1:
+        marked(name, fault)
+        return
+    found = planned(ROWS[name], fault, Budget(steps=STEPS))
+    assert fault.struck
+    assert (found.status == Status.BUDGET).all()
+    equal(found, sound(name), OTHERS)
+    usable(found)
+    fault.gone = True
+    problem = faulty(fault)
+    states = problem.rollout(found.actions)
+    torch.testing.assert_close(found.states, states)
+    torch.testing.assert_close(found.cost, problem.cost(states, found.actions))
+    assert (found.cost <= sound(name).trace.cost[0]).all()
+
+
+def raised(name: str, fault: Fault) -> None:
+    """What was raised reaches the caller as it is."""
+    with pytest.raises(Broken):
+        planned(ROWS[name], fault, Budget(steps=STEPS))
+
+
+def torch_raises(name: str, fault: Fault) -> None:
+    """Autograd finds the fault itself, and its own error reaches the caller."""
+    with pytest.raises(RuntimeError, match="invalid gradient"):
+        planned(ROWS[name], fault, Budget(steps=STEPS))
+
+
+def refused(name: str, fault: Fault) -> None:
+    """A ``GraspPlannerError`` says what was needed and what was got."""
+    with pytest.raises(GraspPlannerError, match=r"must return \(.*got \("):
+        planned(ROWS[name], fault, Budget(steps=STEPS))
+
+
+def no_room(name: str, fault: Fault) -> None:
+    """A ``GraspPlannerError`` says that not even one row fits, and what would."""
+    with pytest.raises(GraspPlannerError, match=r"out of memory.*one row.*fewer"):
+        planned(ROWS[name], fault, Budget(steps=STEPS))
+
+
+def deadline(name: str, fault: Fault) -> None:
+    """With seconds: no model call starts after they are over, and the best plan so far comes back. Else: as without."""
+    found = planned(ROWS[name], fault, Budget(steps=STEPS + 1, seconds=SECONDS))
+    # The first plan is always scored, and a gradient is never stopped half-way.
+    whole = fault.part == "gradient" or (fault.part == "forward" and fault.when == "at once")
+    assert 1 <= fault.struck <= (HORIZON if whole else 1), "and the first slow call was the last one"
+    assert (found.status == Status.DEADLINE).all()
+    assert found.steps - (0 if fault.when == "at once" else LATER) in (0, 1), "the step that was slow may be whole"
+    usable(found)
+    assert (found.cost <= sound(name).trace.cost[0]).all()
+    fault.struck = fault.step = 0
+    equal(planned(ROWS[name], fault, Budget(steps=STEPS)), sound(name), list(range(BATCH)))
+
+
+OUTCOMES = {
+    "same": same,
+    "rounded": rounded,
+    "marked": marked,
+    "passed over": passed_over,
+    "raised": raised,
+    "torch raises": torch_raises,
+    "refused": refused,
+    "no room": no_room,
+    "deadline": deadline,
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize(("part", "kind", "extent"), cells("forward", "gradient", "objective"))
+def test_cell(name: str, part: str, kind: str, extent: str, monkeypatch, figure):
+    row = ROWS[name]
+    for when in WHENS:
+        fault = Fault(kind, part, extent, when, row.candidates)
+        monkeypatch.setattr(time, "perf_counter", lambda clock=fault.clock: clock.now)
+        # A planner that only samples never asks for a gradient.
+        outcome = table()[part, kind, extent, when] if part != "gradient" or row.differentiates else "same"
+        OUTCOMES[outcome](name, fault)
+        figure("cells of the fault matrix")
+    fault.gone = True
+    same(name, fault)  # when the fault is gone, the same planner in the same model works again
