@@ -54,25 +54,28 @@ def measured(model: BallNav, planner: Planner, steps: int, problems: int, rollou
     through = problem.through(FastBallNav(model)) if fast else problem
     found = plan(through, planner, Budget(transitions=rollouts * horizon), seeds=list(range(problems)))
     # When the best plan first covered the goal in the model: the cost is the squared distance in units of the scale.
-    there = found.trace.cost.numpy() < (RADIUS / float(model.scale[0])) ** 2
-    first = np.where(there[-1], there.argmax(0), -1)
+    # What only the last scoring found has taken everything.
+    enough = (RADIUS / float(model.scale[0])) ** 2
+    there, solved = found.trace.cost.numpy() < enough, found.cost.numpy() < enough
+    spent = [*found.trace.transitions, found.transitions]
+    first = np.where(there.any(0), there.argmax(0), -1)
     return {
         "seconds": round(found.seconds, 2),
         "rollouts": round(found.transitions / horizon, 1),
         "success": [int(reached) for reached in executed(problem, found, model)],
-        "success_in_model": [int(reached) for reached in there[-1]],
+        "success_in_model": [int(reached) for reached in solved],
         "distance_m": [round(float(cost) ** 0.5 * float(model.scale[0]), 3) for cost in found.cost],
-        "rollouts_to_success": [round(found.trace.transitions[k] / horizon, 1) if k >= 0 else None for k in first],
+        "rollouts_to_success": [round(spent[k] / horizon, 1) if yes else None for k, yes in zip(first, solved)],
     }
 
 
 def cell(run: dict[str, Any]) -> str:
-    """Success in percent, its 95% interval, and the rollouts after which the median success was found."""
+    """Success in percent, its 95% interval, the rollouts of the median success; seconds if they are the package's."""
     share = Share(sum(run["success"]), len(run["success"]))
     text = f"**{100 * share.value:.0f}** ({100 * share.low:.0f}-{100 * share.high:.0f})"
-    both = zip(run["rollouts_to_success"], run["success"])
-    took = [rollouts for rollouts, success in both if success and rollouts is not None]
-    return f"{text}; {median(took):.0f}" if took else text
+    took = [rollouts for rollouts in run["rollouts_to_success"] if rollouts is not None]
+    text += f"; {median(took):.0f}" if took else ""
+    return text if run["dynamics"] == "compiled" else f"{text}; {run['seconds']:.0f} s"
 
 
 def markdown(runs: list[dict[str, Any]], columns: list[tuple[str, int]]) -> str:

@@ -179,7 +179,7 @@ def test_wrong_actions_are_refused():
 
 def test_a_task_without_problems_says_so(monkeypatch):
     monkeypatch.setattr("grasp_planner.bench.tasks.MOST_DRAWS", 3)
-    monkeypatch.setattr(push_t, "success", lambda state, goal, block_only=False: np.array(True))
+    monkeypatch.setattr(push_t, "success", lambda state, goal, **which: np.array(True))
     with pytest.raises(GraspPlannerError, match="longer horizon"):
         episodes(Task("push_t/dset/v1", PUSH_T, "dset", 1), count=1)
 

@@ -1,0 +1,90 @@
+"""Draw the pictures of the environments that the docs show, into the folder of this file.
+
+    python docs/pictures/draw.py
+
+For each environment a test episode of a task, carried out: start, three states on the way, and the goal. Needs
+no display and no OpenGL.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from grasp_planner.ball_nav.paths import shortest_path
+from grasp_planner.ball_nav.world import MAPS
+from grasp_planner.bench.execution import execute
+from grasp_planner.bench.tasks import Episode, Task, episodes, task
+from grasp_planner.data.policies.ball_nav import BallNavPolicy
+from grasp_planner.envs.ball_nav import BallNav
+
+FOLDER = Path(__file__).parent
+SIZE, GAP, HEADING = 224, 6, 16  # px
+SHOWN = {  # a task, its horizon, and one of its test episodes in which something happens
+    "wall": ("wall/dset/v1", 50, 3),
+    "point_maze": ("point_maze/dset/v1", 25, 0),
+    "push_t": ("push_t/dset/v1", 50, 3),
+    "ball_nav": ("ball_nav/random_state/v1", 24, 0),
+}
+
+
+def sheet(pictures: list[np.ndarray], headings: list[str]) -> Image.Image:
+    """Pictures (SIZE, SIZE, 3) side by side, a heading above each."""
+    whole = Image.new("RGB", (len(pictures) * (SIZE + GAP) - GAP, SIZE + HEADING), "white")
+    pen = ImageDraw.Draw(whole)
+    for i, (picture, heading) in enumerate(zip(pictures, headings, strict=True)):
+        whole.paste(Image.fromarray(picture), (i * (SIZE + GAP), HEADING))
+        pen.text((i * (SIZE + GAP) + 2, 1), heading, fill=(60, 60, 60))
+    return whole
+
+
+def known_actions(chosen: Task, episode: Episode) -> np.ndarray:
+    """(horizon, 2) that lead to the goal: the episode's own; for BallNav the scripted policy's, at full speed."""
+    if episode.actions is not None:
+        return episode.actions
+    env, policy, actions = chosen.make(), BallNavPolicy(goal=episode.goal), []
+    state = env.reset(options={"state": episode.start, "goal": episode.goal})[0]["state"]
+    policy.reset(np.random.default_rng(0), state)
+    for _ in range(chosen.horizon):
+        actions.append(policy.act(state))
+        state = env.step(actions[-1])[0]["state"]
+    return np.array(actions)
+
+
+def journey(name: str, horizon: int, index: int) -> Image.Image:
+    """Start, three states on the way, goal."""
+    chosen = task(name, horizon)
+    episode, env = episodes(chosen, count=index + 1)[index], chosen.make()
+    states = execute(chosen, episode, known_actions(chosen, episode)).states
+    steps = [round(i * horizon / 4) for i in range(4)]
+    pictures = [env.picture(states[step], SIZE) for step in steps] + [env.picture(episode.goal, SIZE)]
+    return sheet(pictures, ["start", *(f"step {step}" for step in steps[1:]), f"goal, step {horizon}"])
+
+
+def ball_nav_maps() -> Image.Image:
+    """The maps of BallNav, from the same start to the same goal, with the shortest way."""
+    start, goal = np.array([1.7, 5.5]), np.array([8.3, 4.5])
+    pictures = []
+    for map in MAPS:
+        env = BallNav(render_mode="rgb_array", map=map)
+        env.reset(options={"state": start, "goal": goal})
+        picture = Image.fromarray(np.asarray(env.render()))
+        way = [(x * SIZE / 10, SIZE - y * SIZE / 10) for x, y in shortest_path(map, start, goal)]
+        ImageDraw.Draw(picture).line(way, fill=(40, 90, 200), width=2)
+        pictures.append(np.asarray(picture))
+    return sheet(pictures, list(MAPS))
+
+
+def draw(folder: Path = FOLDER) -> list[Path]:
+    """Write them all."""
+    drawn = {name: journey(*which) for name, which in SHOWN.items()} | {"ball_nav_maps": ball_nav_maps()}
+    for name, picture in drawn.items():
+        picture.quantize(256, dither=Image.Dither.NONE).save(folder / f"{name}.png", optimize=True)
+    return [folder / f"{name}.png" for name in drawn]
+
+
+if __name__ == "__main__":
+    for path in draw():
+        print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
