@@ -19,6 +19,7 @@ COMMANDS = {
     "collect": "collect a data set in an environment with its scripted policy",
     "train": "train a world model on a data set",
     "data": "what a data set holds: `grasp data info`, `grasp data preview`",
+    "bench": "run a suite of comparisons: tune every planner alike, then measure",
     "check": "check whether a model keeps the promises that planners rely on",
 }
 

@@ -141,7 +141,11 @@ def _run(task: Task, episode: Episode, act: Callable[[np.ndarray], np.ndarray], 
     states = [observation["state"]]
     for _ in range(steps):
         states.append(env.step(act(states[-1]))[0]["state"])
-    path = np.array(states)
+    return outcome_of(task, episode, np.array(states))
+
+
+def outcome_of(task: Task, episode: Episode, path: np.ndarray) -> Outcome:
+    """What a path (t+1, s) of states from the episode's start came to."""
     reached = np.flatnonzero(task.success(path[1:], episode.goal))
     return Outcome(
         success_end=bool(task.success(path[-1], episode.goal)),

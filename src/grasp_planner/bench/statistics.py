@@ -1,8 +1,9 @@
-"""Shares and their confidence intervals."""
+"""Shares and their confidence intervals, and two planners on the same episodes."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -77,3 +78,54 @@ class Share:
     def _half_width(self) -> float:
         spread = self.value * (1 - self.value) / self.trials + self._z2 / (4 * self.trials)
         return math.sqrt(self._z2 * self.trials * spread) / (1 + self._z2)
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Two planners on the same episodes: McNemar's exact test.
+
+    Of the episodes that exactly one of them solved, each is as likely to be solved by either if neither is better:
+    with n = first_only + second_only and m the smaller of the two, p = min(1, 2 sum_{k<=m} C(n, k) / 2^n).
+
+    Args:
+        both: episodes that both solved.
+        first_only: those that only the first solved.
+        second_only: those that only the second solved.
+        neither: those that neither solved.
+
+    Source: Q. McNemar, Note on the sampling error of the difference between correlated proportions or percentages,
+    Psychometrika 12 (1947); the exact form of the test.
+
+    >>> pair = Paired.of([True, True, True, False], [True, False, False, False])
+    >>> pair.first_only, pair.second_only, pair.p_value
+    (2, 0, 0.5)
+    """
+
+    both: int
+    first_only: int
+    second_only: int
+    neither: int
+
+    @classmethod
+    def of(cls, first: Sequence[bool], second: Sequence[bool]) -> Paired:
+        """The four counts of two lists of successes, episode by episode.
+
+        Raises:
+            GraspPlannerError: the lists are of different lengths, or empty.
+        """
+        if len(first) != len(second) or not len(first):
+            raise GraspPlannerError(f"pairs need as many of the one as of the other: {len(first)}, {len(second)}")
+        pairs = [(bool(a), bool(b)) for a, b in zip(first, second, strict=True)]
+        counts = [pairs.count(kind) for kind in ((True, True), (True, False), (False, True), (False, False))]
+        return cls(*counts)
+
+    @property
+    def difference(self) -> float:
+        """Success of the first less that of the second."""
+        return (self.first_only - self.second_only) / (self.both + self.first_only + self.second_only + self.neither)
+
+    @property
+    def p_value(self) -> float:
+        """Two-sided."""
+        n, m = self.first_only + self.second_only, min(self.first_only, self.second_only)
+        return min(1.0, 2 * sum(math.comb(n, k) for k in range(m + 1)) / 2**n)

@@ -166,8 +166,8 @@ class Episode:
     dropped: int
 
 
-def episodes(task: Task, split: str = "test", count: int = 50) -> list[Episode]:
-    """The first `count` episodes of a task: the same whenever and wherever they are drawn.
+def episodes(task: Task, split: str = "test", count: int = 50, first: int = 0) -> list[Episode]:
+    """`count` episodes of a task from number `first` on: the same whenever and wherever they are drawn.
 
     Episode i of a split comes from PCG64 seeded with ``SeedSequence([sha256(name), split, i, draw])``, so
     it does not depend on `count`. The horizon is not part of the seed: the stretches of a longer horizon
@@ -179,9 +179,10 @@ def episodes(task: Task, split: str = "test", count: int = 50) -> list[Episode]:
         task: of `TASKS`, or `task`.
         split: ``"test"`` for results, ``"validation"`` for tuning.
         count: of episodes.
+        first: number of the first of them.
 
     Raises:
-        GraspPlannerError: an unknown split or a count that is not positive.
+        GraspPlannerError: an unknown split, a count that is not positive, or a first one below 0.
 
     >>> first = episodes(task("wall/dset/v1", horizon=10), count=2)[0]
     >>> first.start.shape, first.goal.shape, first.actions.shape
@@ -191,8 +192,10 @@ def episodes(task: Task, split: str = "test", count: int = 50) -> list[Episode]:
         raise unknown_name("split", split, SPLITS)
     if count < 1:
         raise GraspPlannerError(f"a list of episodes holds at least one, got count {count}")
+    if first < 0:
+        raise GraspPlannerError(f"episodes are numbered from 0, got first {first}")
     env = task.make()
-    return [_episode(task, split, index, env) for index in range(count)]
+    return [_episode(task, split, index, env) for index in range(first, first + count)]
 
 
 def digest(episodes: Iterable[Episode]) -> str:

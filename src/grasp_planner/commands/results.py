@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from grasp_planner.bench.records import versions
 
 if TYPE_CHECKING:
     from grasp_planner.bench.evaluate import Evaluation
@@ -42,11 +43,3 @@ def write_plans(path: Path, evaluation: Evaluation) -> None:
     if evaluation.imagined is not None:
         arrays["imagined_states"] = evaluation.imagined
     np.savez_compressed(path, allow_pickle=False, **arrays)
-
-
-def versions() -> dict[str, str]:
-    """What the numbers were made with."""
-    from importlib.metadata import version
-
-    names = ("grasp-planner", "torch", "numpy")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}

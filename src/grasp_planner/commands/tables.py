@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from grasp_planner.bench.evaluate import Evaluation
+    from grasp_planner.bench.tables import Table as Texts
 
 WIDTH = 100  # of tables that do not go to a terminal
 
@@ -65,3 +66,16 @@ def results_table(evaluations: Sequence[Evaluation]) -> Table:
             f"{evaluation.plan.transitions:,}",
         )
     return table
+
+
+def print_table(console: Console, texts: Texts) -> None:
+    """A table of records, with how to read it."""
+    from rich.table import Table
+
+    table = Table(title=texts.title, title_justify="left")
+    for i, column in enumerate(texts.columns):
+        table.add_column(column, justify="right" if i else "left")
+    for row in texts.rows:
+        table.add_row(*row)
+    console.print(table)
+    console.print(texts.note, style="dim")

@@ -1,0 +1,101 @@
+"""Closed loop: plan, take some steps, look, plan again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from grasp_planner.agent import Agent
+from grasp_planner.bench.evaluate import observe
+from grasp_planner.bench.execution import Outcome, outcome_of
+from grasp_planner.bench.tasks import Episode, Task
+from grasp_planner.errors import GraspPlannerError
+from grasp_planner.models.base import WorldModel
+from grasp_planner.planner import Planner
+from grasp_planner.plans import Budget, Plan
+
+
+@dataclass(frozen=True, eq=False)
+class Drive:
+    """What came of driving some episodes.
+
+    Attributes:
+        outcomes: one an episode.
+        plans: all that were made, in order; each is for all episodes.
+        planned_at: environment steps before each of them.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    plans: tuple[Plan, ...]
+    planned_at: tuple[int, ...]
+
+    def seconds_until(self, step: int) -> float:
+        """Seconds of planning for the first ``step`` environment steps."""
+        return sum(plan.seconds for plan, at in zip(self.plans, self.planned_at, strict=True) if at < step)
+
+
+def drive(
+    task: Task,
+    model: WorldModel,
+    planner: Planner,
+    budget: Budget,
+    episodes: Sequence[Episode],
+    *,
+    execute: int = 1,
+    duration: int = 2,
+    pixels: int | None = None,
+    seed: int = 0,
+) -> Drive:
+    """Drive episodes side by side, planning ``task.horizon`` steps ahead each time.
+
+    Args:
+        task: of the episodes; its horizon is that of every plan.
+        model: where it is planned.
+        planner: one of ``PLANNERS``.
+        budget: of every plan.
+        episodes: of the task.
+        execute: model steps of a plan that are taken before the next.
+        duration: environment steps of an episode, in units of the horizon.
+        pixels: side of the pictures that the model reads; ``None``: it reads none.
+        seed: added to the episodes' own.
+
+    Raises:
+        GraspPlannerError: the horizon is not a whole number of model steps, or a setting does not fit the others.
+    """
+    if task.horizon % model.frameskip:
+        raise GraspPlannerError(
+            f"the horizon must be a multiple of {model.frameskip} environment steps (one model step), "
+            f"got {task.horizon}"
+        )
+    envs = [task.make(pixels=pixels) for _ in episodes]
+    observations, goals = zip(*map(observe, envs, episodes), strict=True)
+    agent = Agent(
+        model,
+        planner,
+        budget,
+        execute,
+        horizon=task.horizon // model.frameskip,
+        seed=[episode.seed + seed for episode in episodes],
+        batch=len(episodes),
+    )
+    goal = {name: np.stack([one[name] for one in goals]) for name in goals[0]}
+    paths = [[seen["state"]] for seen in observations]
+    plans: list[Plan] = []
+    planned_at: list[int] = []
+    for step in range(0, duration * task.horizon, model.frameskip):
+        seen = {name: np.stack([one[name] for one in observations]) for name in observations[0]}
+        blocks = agent.act(seen, goal).astype(np.float64)
+        if agent.plan is not None and (not plans or agent.plan is not plans[-1]):
+            plans.append(agent.plan)
+            planned_at.append(step)
+        latest = []
+        for env, path, block in zip(envs, paths, blocks, strict=True):
+            for action in block:
+                observation = env.step(action)[0]
+                path.append(observation["state"])
+            latest.append(observation)
+        observations = tuple(latest)
+    outcomes = tuple(outcome_of(task, one, np.array(path)) for one, path in zip(episodes, paths, strict=True))
+    return Drive(outcomes, tuple(plans), tuple(planned_at))
