@@ -36,10 +36,11 @@ ALLOWED: dict[str, set[str]] = {
     "data": {"envs", "ball_nav"},
     "training": CORE | {"models", "data"},
     "history": set(),
-    "agent": LOOP | {"models", "history"},
+    "in_hand": {"plans"},
+    "agent": LOOP | {"models", "history", "in_hand"},
     "stable_worldmodel": LOOP | {"models"},
     "bench": LOOP | {"planners", "models", "envs", "data", "agent"},
-    "figures": {"bench.records", "bench.recording"},
+    "figures": {"bench.records", "bench.recording", "bench.tables", "bench.curves"},
     "commands": LOOP | {"planners", "models", "envs", "data", "training", "agent", "bench", "figures"},
     "cli": {"commands"},
     # The package itself hands out names, each from where it lives, when they are first asked for.

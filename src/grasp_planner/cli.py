@@ -20,6 +20,7 @@ COMMANDS = {
     "train": "train a world model on a data set",
     "data": "what a data set holds: `grasp data info`, `grasp data preview`",
     "bench": "run a suite of comparisons: tune every planner alike, then measure",
+    "report": "tables, charts and episodes of a suite's records, as a page that needs no network",
     "check": "check whether a model keeps the promises that planners rely on",
 }
 

@@ -86,6 +86,7 @@ def horizon_charts(records: Sequence[Record]) -> list[Chart]:
 
 def time_charts(records: Sequence[Record], unit: str) -> list[Chart]:
     """Success of the plan in hand against the seconds, or the model transitions, that were spent on it."""
+    name = "time" if unit == "seconds" else "transitions"
     timed = [record for record in of_kind(records, "timed") if record[CLOCK]["moments"]]
     made = []
     for where in places(timed):
@@ -95,8 +96,8 @@ def time_charts(records: Sequence[Record], unit: str) -> list[Chart]:
         for arm in arms(here):
             plans = [record[CLOCK]["moments"] for record in here if record["arm"] == arm]
             curves.append(Curve.of(arm, [(at, _in_hand(plans, unit, at)) for at in grid]))
-        title = f"Success of the plan in hand: {_title(where)}"
-        x_title = "seconds of planning, one problem on one core" if unit == "seconds" else "model transitions spent"
+        title = f"Success against {name}: {_title(where)}"
+        x_title = "seconds of planning, one problem at a time" if unit == "seconds" else "model transitions spent"
         made.append(Chart(f"{unit}-{_slug(where[0], where[2])}-{where[1]}", title, x_title, tuple(curves), True))
     return made
 
@@ -127,12 +128,16 @@ def nice_ticks(low: float, high: float, logarithmic: bool) -> list[float]:
     """Round numbers to write on an axis.
 
     >>> nice_ticks(0, 1, False), nice_ticks(0.2, 30, True)
-    ([0.0, 0.2, 0.4, 0.6, 0.8, 1.0], [1.0, 10.0])
+    ([0.0, 0.2, 0.4, 0.6, 0.8, 1.0], [0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0])
     """
     if logarithmic:
-        decades = range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)
-        ticks = [10.0**k for k in decades]
-        return ticks if len(ticks) > 1 else [low, high]
+        decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        for factors in ((1,), (1, 3), (1, 2, 5)):
+            ticks = [float(f"{k * 10.0**n:.3g}") for n in decades for k in factors]
+            ticks = [tick for tick in ticks if low * (1 - 1e-9) <= tick <= high * (1 + 1e-9)]
+            if len(ticks) > 3:
+                break
+        return ticks or [low, high]
     step = 10 ** math.floor(math.log10((high - low) / 2))
     step *= next(k for k in (1, 2, 5, 10) if (high - low) / (k * step) <= 6)
     first = math.ceil(low / step - 1e-9)
