@@ -24,7 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "noise": set(),
     "objectives": set(),
     "problem": {"objectives"},
-    "wrappers": {"problem"},
+    "wrappers": {"problem", "evaluation"},
     "evaluation": {"problem"},
     "memory": {"evaluation", "wrappers"},
     "plans": {"problem"},

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from grasp_planner.plans import Budget, Plan, Status, WarmStart
     from grasp_planner.problem import Dynamics, Markov, Problem
     from grasp_planner.wrappers.chunked import Chunked
+    from grasp_planner.wrappers.compiled import Compiled
 
 __version__ = "0.1.0"
 
@@ -29,6 +30,7 @@ __all__ = [
     "Agent",
     "Budget",
     "Chunked",
+    "Compiled",
     "Dynamics",
     "GoalDistance",
     "GraspPlannerError",
@@ -60,6 +62,7 @@ _HOMES = {
     "Agent": "agent",
     "Budget": "plans",
     "Chunked": "wrappers.chunked",
+    "Compiled": "wrappers.compiled",
     "Dynamics": "problem",
     "GoalDistance": "objectives",
     "GraspPlannerError": "errors",

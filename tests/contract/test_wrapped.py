@@ -1,13 +1,15 @@
-"""Wrapped models keep every promise: whatever the planner, a model in pieces gives the plan of the model itself."""
+"""Wrapped models keep every promise: in pieces or compiled, a model gives each planner the plan of the model itself."""
 
 from __future__ import annotations
+
+import functools
 
 import pytest
 import torch
 from contract_rows import Row, every_row
 
 import toys
-from grasp_planner import Budget, Chunked, Status, plan
+from grasp_planner import Budget, Chunked, Compiled, Status, plan
 
 STEPS = Budget(steps=5)
 
@@ -69,3 +71,25 @@ def test_in_pieces_a_fault_stays_in_its_own_problem(row: Row):
     found = plan(faulty, row.planner, STEPS)
     assert found.status.tolist()[2] == Status.NONFINITE and (found.status[[0, 1, 3]] == Status.BUDGET).all()
     assert torch.isfinite(found.actions).all()
+
+
+@functools.cache
+def compiled() -> Compiled:
+    made = Compiled(toys.Nonlinear())
+    made.warm_up(toys.fixed(4, 1, 3, seed=1), toys.fixed(4, 1, 2, seed=2))
+    assert made.failure is None
+    return made
+
+
+@every_row
+def test_compiled_as_it_is_alone_and_in_a_batch_and_in_pieces(row: Row):
+    model, seeds = compiled(), [1, 2, 3, 4, 5]
+    whole = toys.problem(5, 4)
+    expected = plan(whole, row.planner, STEPS, seeds=seeds)
+    with torch.compiler.set_stance("fail_on_recompile"):
+        agree(plan(whole.through(model), row.planner, STEPS, seeds=seeds), expected)
+        agree(plan(whole.through(Chunked(model, rows=3)), row.planner, STEPS, seeds=seeds), expected)
+        again = plan(whole.through(model), row.planner, STEPS, seeds=seeds)
+        assert toys.same(again, plan(whole.through(model), row.planner, STEPS, seeds=seeds))
+        alone = plan(toys.rows(whole.through(model), [3]), row.planner, STEPS, seeds=[4])
+    torch.testing.assert_close(alone.actions, expected.actions[[3]], rtol=1e-9, atol=1e-9)

@@ -9,6 +9,7 @@ from torch import Tensor
 from grasp_planner.errors import GraspPlannerError
 from grasp_planner.objectives import GoalDistance
 from grasp_planner.problem import Problem
+from grasp_planner.wrappers.compiled import differentiable_again
 
 # Normal equations are dense: this many variables take 32 MB a problem in float64, and a second or so to solve.
 MOST_VARIABLES = 2048
@@ -125,9 +126,10 @@ def _linearised(problem: Problem, states: Tensor, actions: Tensor) -> tuple[Tens
     for v in range(latent):
         pick = torch.zeros_like(predicted)
         pick[:, v] = 1.0
-        by_state, by_action = torch.autograd.grad(
-            predicted, (windows, blocks), pick, retain_graph=v + 1 < latent, materialize_grads=True
-        )
+        with differentiable_again():
+            by_state, by_action = torch.autograd.grad(
+                predicted, (windows, blocks), pick, retain_graph=v + 1 < latent, materialize_grads=True
+            )
         by_state = by_state.reshape(batch, horizon, context, latent) * (unit / unit[:, v : v + 1])[:, None, None]
         by_action = by_action.reshape(batch, horizon, context, -1) / unit[:, v, None, None, None]
         for t in range(horizon):
