@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from grasp_planner.errors import GraspPlannerError
+from grasp_planner.evaluation import frozen
+from grasp_planner.history import Frame, History
+from grasp_planner.in_hand import InHand, Source
+from grasp_planner.memory import is_out_of_memory
 from grasp_planner.models.base import ActionUnits, WorldModel, goal_objective
 from grasp_planner.objectives import Objective
 from grasp_planner.planner import Planner, plan
-from grasp_planner.plans import Budget, Plan
+from grasp_planner.plans import Budget, Plan, Status
 from grasp_planner.problem import Problem
 
 Observation = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the last call of ``Agent.act`` did, and what was wrong; one entry an environment.
+
+    Attributes:
+        source: where the actions came from.
+        reason: what was wrong with the observation, the goal or the plan; ``""``: nothing.
+        age: model steps since the plan in use was made.
+    """
+
+    source: tuple[Source, ...] = ()
+    reason: tuple[str, ...] = ()
+    age: tuple[int, ...] = ()
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing was wrong anywhere."""
+        return not any(self.reason)
 
 
 class Agent:
@@ -26,6 +51,13 @@ class Agent:
     ``act`` is called once a model step, that is every ``model.frameskip`` environment steps, and returns the block of
     environment actions to take until the next call. Every ``execute`` calls it plans anew, starting from the rest of
     the last plan; in between it goes on with the plan it has.
+
+    Once it has planned, it always has an answer. Where a plan is due and cannot be made (no observation, one that is
+    not finite or of another shape, no plan of finite cost, no memory), the environment concerned goes on with what is
+    left of its last good plan, does nothing when that is at its end, and is planned for again in the next call;
+    ``report`` says so. The rest of a plan no longer starts the next one when the goal has changed, when it is at its
+    end, and after a plan that failed. An error that is no ``GraspPlannerError`` is not the agent's to hide: it reaches
+    the caller, and the next call goes on as if there had been no such call.
 
     Args:
         model: a :class:`~grasp_planner.models.base.WorldModel`.
@@ -39,11 +71,11 @@ class Agent:
             environments, whose observations have it in front.
 
     Attributes:
-        plan: the last :class:`Plan`, ``None`` before the first call: status, cost and trace are there to be looked at.
+        plan: the last :class:`Plan`, for the environments that it was made for; ``None`` before the first.
+        report: what the last call of ``act`` did.
 
     Raises:
-        GraspPlannerError: settings that do not fit together; in ``act``, observations of another number of
-            environments, or that encode to something that is not finite.
+        GraspPlannerError: settings that do not fit together; in ``act``, what was wrong, where there was no plan yet.
 
     Example:
         >>> import gymnasium, grasp_planner.envs
@@ -53,6 +85,8 @@ class Agent:
         >>> agent = Agent(load_world_model("pusht-state"), GD(), Budget(steps=5), execute=2, horizon=5)
         >>> for action in agent.act(observation, {"state": info["goal"]}):
         ...     observation, *_ = environment.step(action)
+        >>> agent.act(None).shape, agent.report.source  # no observation, and none needed yet
+        ((5, 2), (<Source.CONTINUED: 1>,))
     """
 
     def __init__(
@@ -82,65 +116,140 @@ class Agent:
 
     def reset(self) -> None:
         """Forget the history, the goal and the last plan: a new episode begins."""
+        count = len(self.seeds)
         self.plan: Plan | None = None
-        self._taken = 0  # model steps taken of the current plan
-        self._replans = 0
-        self._goal: dict[str, Tensor] | None = None
-        self._frames: deque[dict[str, Tensor]] = deque(maxlen=self.model.context)
-        self._blocks: deque[Tensor] = deque(maxlen=max(1, self.model.context - 1))
+        self.report = Report()
+        self._replans = [0] * count
+        self._goal: Frame | None = None
+        self._wanted: Tensor | None = None  # (b, s), the goal as a latent
+        self._history = History(self.model.context, self.model.context + self.horizon)
+        self._in_hand = InHand(count, self.horizon, self.model.low)
+        self._expected: Tensor | None = None  # (b, s), where the last blocks are to have led
 
-    def act(self, observation: Observation, goal: Observation) -> numpy.ndarray:
+    def act(self, observation: Observation | None, goal: Observation | None = None, *, late: int = 0) -> numpy.ndarray:
         """The environment actions until the next call: ``(frameskip, e)``, with a batch ``(b, frameskip, e)``.
 
         Args:
-            observation: arrays of one moment, the keys that ``model.encode`` reads.
-            goal: the same for the goal. When it changes, the old plan is dropped and a new one is made at once.
+            observation: arrays of one moment, the keys that ``model.encode`` reads; ``None``: there is none this time.
+            goal: the same for the goal; ``None``: as before. Where it changes, the old plan is dropped and a new one is
+                made at once. One that cannot be encoded is ignored.
+            late: model steps since the observation was made. The state now is then predicted from there, with what was
+                done since.
         """
-        self._frames.append(self._batched(observation, "observation"))
-        wanted = self._batched(goal, "goal")
-        if not _same(wanted, self._goal):
-            self._goal, self.plan = wanted, None
-        if self.plan is None or self._taken >= self.execute:
-            self.plan = self._replanned(wanted)
-        block = self.plan.actions[:, self._taken]
-        self._taken += 1
-        self._blocks.append(block)
+        self._history.begin(self._expected)
+        try:
+            reason = [""] * len(self.seeds)
+            if goal is not None:
+                self._change_goal(goal, reason)
+            seen = self._see(observation, late, reason)
+            due = (self._in_hand.taken >= self.execute) | ~self._in_hand.alive
+            planned = torch.zeros_like(due)
+            if due.any() and self._wanted is None:
+                _note(reason, due, "there is no goal yet: act(observation, goal)")
+            elif due.any() and seen:
+                planned = self._replanned(due, late, reason)
+            if self._in_hand.states is None:  # there never was a good one
+                raise GraspPlannerError(next(filter(None, reason)))
+        except BaseException:
+            self._history.undo()
+            raise
+        alive = self._in_hand.alive
+        source = torch.where(due, int(Source.FALLBACK), int(Source.CONTINUED))
+        source[planned] = int(Source.PLANNED)
+        source[~alive] = int(Source.IDLE)
+        self.report = Report(tuple(map(Source, source.tolist())), tuple(reason), tuple(self._in_hand.taken.tolist()))
+        block, self._expected = self._in_hand.next(idle_block(self.model))
+        self._history.end(block)
         actions = environment_actions(self.model, block).numpy(force=True)
         return actions if self.batch is not None else actions[0]
 
-    def _replanned(self, goal: dict[str, Tensor]) -> Plan:
-        warm_start = None if self.plan is None else self.plan.warm_start.shifted(self._taken)
-        problem = Problem(
-            self.model,
-            states=self._history(),
-            past_actions=self._past_actions(),
-            goal=self._encoded([goal], "goal")[:, -1],
-            horizon=self.horizon,
-            low=self.model.low,
-            high=self.model.high,
-            objective=self.objective,
-            scale=self.model.scale,
-        )
-        seeds = [seed + self._replans for seed in self.seeds]
-        self._taken = 0
-        self._replans += 1
-        return plan(problem, self.planner, self.budget, seeds=seeds, warm_start=warm_start)
+    def _change_goal(self, goal: Observation, reason: list[str]) -> None:
+        """Encode a goal that is new; the environments that it is new for have no plan any more."""
+        everyone = torch.ones(len(reason), dtype=torch.bool)
+        try:
+            frame = self._batched(goal, "goal")
+            changed = everyone if self._goal is None else _differing(frame, self._goal)
+            if not changed.any():
+                return
+            wanted = self._encoded([frame], "goal")[:, -1]
+        except GraspPlannerError as error:
+            _note(reason, everyone, str(error))
+            return
+        usable = torch.isfinite(wanted).all(1).cpu()
+        _note(reason, changed & ~usable, "goal encodes to NaN or infinity")
+        if self._wanted is None or self._goal is None:
+            self._wanted, self._goal = torch.full_like(wanted, torch.nan), frame
+        rows = (changed & usable).to(wanted.device)
+        self._wanted = torch.where(rows[:, None], wanted, self._wanted)
+        self._goal = {
+            key: torch.where(rows.to(new.device).reshape(-1, *[1] * (new.ndim - 1)), new, self._goal[key])
+            for key, new in frame.items()
+        }
+        self._in_hand.drop(changed & usable)
 
-    def _history(self) -> Tensor:
-        """``(b, h, s)``: the last h moments; the first one repeated where there were fewer."""
-        missing = self.model.context - len(self._frames)
-        return self._encoded([self._frames[0]] * missing + list(self._frames), "observation")
+    def _see(self, observation: Observation | None, late: int, reason: list[str]) -> bool:
+        """Remember what is seen, if it is of use."""
+        everyone = torch.ones(len(reason), dtype=torch.bool)
+        if observation is None:
+            _note(reason, everyone, "there is no observation")
+            return False
+        try:
+            self._history.see(self._batched(observation, "observation"), late)
+        except GraspPlannerError as error:
+            _note(reason, everyone, str(error))
+            return False
+        return True
 
-    def _past_actions(self) -> Tensor:
-        """``(b, h-1, a)``: the blocks between those moments; before the first one nothing was done."""
-        count = self.model.context - 1
-        idle = idle_block(self.model).expand(self.batch or 1, -1)
-        known = list(self._blocks)[len(self._blocks) - min(count, len(self._blocks)) :]
-        blocks = [idle] * (count - len(known)) + known
-        return torch.stack(blocks, dim=1) if blocks else idle.new_zeros(len(idle), 0, idle.shape[1])
+    def _replanned(self, due: Bool[Tensor, " b"], late: int, reason: list[str]) -> Bool[Tensor, " b"]:
+        """Plan for the environments that are due and can be planned for; which those were."""
+        nobody, idle, h = torch.zeros_like(due), idle_block(self.model).expand(len(due), -1), self.model.context
+        assert self._wanted is not None
+        try:
+            states, seen = self._history.states(lambda frames: self._encoded(frames, "observation"), late)
+            _note(reason, due & ~seen.all(1).cpu(), "observation encodes to NaN or infinity, or was missing")
+            ready = due.to(seen.device) & seen[:, -1] & torch.isfinite(self._wanted).all(1)
+            if not ready.any():
+                return nobody
+            places = ready.nonzero().flatten()
+            problem = Problem(
+                self.model,
+                states=states[places],
+                past_actions=self._history.blocks(h - 1, late, idle)[places],
+                goal=self._wanted[places],
+                horizon=self.horizon,
+                low=self.model.low,
+                high=self.model.high,
+                objective=self.objective,
+                scale=self.model.scale,
+            )
+            if late:
+                problem = _later(problem, self._history.blocks(late, 0, idle)[places])
+            seeds = [self.seeds[i] + self._replans[i] for i in places.tolist()]
+            found = plan(problem, self.planner, self.budget, seeds=seeds, warm_start=self._in_hand.rest(places))
+        except GraspPlannerError as error:
+            _note(reason, due, str(error))
+            return nobody
+        good = torch.isfinite(found.cost)
+        self.plan, planned = found, nobody.clone()
+        planned[places[good].cpu()] = True
+        for i in places.tolist():
+            self._replans[i] += 1
+        failed = nobody.clone()
+        failed[places[~good].cpu()] = True
+        _note(reason, failed, f"no plan of finite cost was found ({Status.NONFINITE.name})")
+        self._in_hand.reusable &= ~failed
+        self._in_hand.take(places[good], found.actions[good], found.states[good])
+        return planned
 
-    def _batched(self, observation: Observation, name: str) -> dict[str, Tensor]:
-        arrays = {key: torch.as_tensor(value) for key, value in observation.items()}
+    def _batched(self, observation: Observation, name: str) -> Frame:
+        if not isinstance(observation, Mapping) or not observation:
+            raise GraspPlannerError(f"{name} must be a mapping of arrays, got {type(observation).__name__}")
+        arrays: Frame = {}
+        for key, value in observation.items():
+            try:
+                arrays[key] = torch.as_tensor(value).clone()  # an environment may write to its own again
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise GraspPlannerError(f"{name}[{key!r}] must be an array of numbers: {error}") from error
         if self.batch is None:
             return {key: value[None] for key, value in arrays.items()}
         for key, value in arrays.items():
@@ -150,19 +259,67 @@ class Agent:
                 )
         return arrays
 
-    def _encoded(self, moments: list[dict[str, Tensor]], name: str) -> Tensor:
+    def _encoded(self, moments: list[Frame], name: str) -> Tensor:
+        """``(b, h, s)``, not necessarily finite.
+
+        Raises:
+            GraspPlannerError: the model gives something else, or has no memory for it.
+        """
         stacked = {key: torch.stack([moment[key] for moment in moments], dim=1) for key in moments[-1]}
-        with torch.no_grad():
-            latents = self.model.encode(stacked)
-        if not bool(torch.isfinite(latents).all()):
-            raise GraspPlannerError(f"{name} must encode to finite latents, got NaN or infinity")
+        try:
+            with torch.no_grad():
+                latents = self.model.encode(stacked)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            raise GraspPlannerError(
+                f"out of memory while encoding the {name} of {len(self.seeds)} environments: drive fewer at a time"
+            ) from error
+        scale = self.model.scale
+        expected = (len(self.seeds), len(moments), len(scale))
+        if not isinstance(latents, Tensor) or latents.shape != expected or latents.dtype != scale.dtype:
+            got = f"{tuple(latents.shape)} {latents.dtype}" if isinstance(latents, Tensor) else type(latents).__name__
+            raise GraspPlannerError(f"model.encode({name}) must return {expected} {scale.dtype}, got {got}")
         return latents
 
 
-def _same(first: dict[str, Tensor], second: dict[str, Tensor] | None) -> bool:
-    if second is None or first.keys() != second.keys():
-        return False
-    return all(map(torch.equal, first.values(), second.values()))
+def _note(reason: list[str], rows: Bool[Tensor, " b"], text: str) -> None:
+    """Say what is wrong, of these environments, where nothing is said yet."""
+    for i in rows.nonzero().flatten().tolist():
+        reason[i] = reason[i] or text
+
+
+def _differing(first: Frame, second: Frame) -> Bool[Tensor, " b"]:
+    """Which environments' frames differ.
+
+    Raises:
+        GraspPlannerError: they cannot be compared.
+    """
+    if first.keys() != second.keys() or any(first[key].shape != second[key].shape for key in first):
+        shapes, before = ({key: tuple(value.shape) for key, value in frame.items()} for frame in (first, second))
+        raise GraspPlannerError(
+            f"goal must be {before} like the first one, got {shapes}: call reset() for another kind"
+        )
+    return ~torch.stack([(first[key] == second[key]).flatten(1).all(1).cpu() for key in first]).all(0)
+
+
+def _later(problem: Problem, blocks: Tensor) -> Problem:
+    """The same problems some steps later, after the actions (b, k, a), as the model predicts it."""
+    h = problem.context
+    with torch.no_grad(), frozen(problem.dynamics):
+        states = torch.cat([problem.states, problem.rollout(blocks)], dim=1)[:, -h:]
+    taken = torch.cat([problem.past_actions, blocks], dim=1)
+    return Problem(
+        problem.dynamics,
+        states=states,
+        past_actions=taken[:, taken.shape[1] - h + 1 :],
+        goal=problem.goal,
+        horizon=problem.horizon,
+        low=problem.low,
+        high=problem.high,
+        objective=problem.objective,
+        scale=problem.scale,
+    )
 
 
 def environment_actions(model: WorldModel, actions: Tensor) -> Tensor:

@@ -34,40 +34,36 @@ class History:
     """
 
     def __init__(self, context: int, longest: int) -> None:
-        self.context = context
+        self.context, self.longest = context, longest
         self._moments: deque[_Moment] = deque(maxlen=longest)
         self._like: Frame | None = None
 
-    def checked(self, frame: Frame) -> Frame:
-        """``frame``, if it is like those before it.
-
-        Raises:
-            GraspPlannerError: other keys or shapes.
-        """
-        if self._like is not None:
-            if missing := sorted(set(self._like) - set(frame)):
-                raise GraspPlannerError(f"observation lacks {', '.join(missing)}, which the first one had")
-            for key, first in self._like.items():
-                if frame[key].shape != first.shape:
-                    raise GraspPlannerError(
-                        f"observation[{key!r}] must be {tuple(first.shape)} like the first one, "
-                        f"got {tuple(frame[key].shape)}"
-                    )
-        return frame
-
-    def begin(self, frame: Frame | None, expected: Tensor | None, late: int) -> None:
-        """A new moment; what was seen belongs ``late`` moments before it.
-
-        Raises:
-            GraspPlannerError: that is longer ago than is remembered.
-        """
+    def begin(self, expected: Tensor | None) -> None:
+        """A new moment, in which the plan had foreseen this state."""
         self._moments.append(_Moment(None, expected))
-        if frame is None:
-            return
-        if late >= len(self._moments) or late > self._moments.maxlen - self.context:  # type: ignore[operator]
-            raise GraspPlannerError(f"observation late by {late} model steps, which is longer ago than is remembered")
-        self._moments[-1 - late].frame = frame
-        self._like = {key: frame[key] for key in self._like} if self._like else frame
+
+    def undo(self) -> None:
+        """The newest moment has not been."""
+        self._moments.pop()
+
+    def see(self, frame: Frame, late: int) -> None:
+        """What was seen ``late`` moments ago.
+
+        Raises:
+            GraspPlannerError: other keys or shapes than before, or longer ago than is remembered.
+        """
+        for key, first in (self._like or {}).items():
+            if key not in frame:
+                raise GraspPlannerError(f"observation lacks {key!r}, which the first one had")
+            if frame[key].shape != first.shape:
+                raise GraspPlannerError(
+                    f"observation[{key!r}] must be {tuple(first.shape)} like the first, got {tuple(frame[key].shape)}"
+                )
+        most = min(len(self._moments) - 1, self.longest - self.context)
+        if isinstance(late, bool) or not isinstance(late, int) or not 0 <= late <= most:
+            raise GraspPlannerError(f"late must be a whole number from 0 to {most} model steps, got {late!r}")
+        self._like = {key: frame[key] for key in self._like or frame}
+        self._moments[-1 - late].frame = self._like
 
     def end(self, block: Float[Tensor, "b a"]) -> None:
         """What is done from the newest moment on."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from driven import ENVIRONMENTS, World, agent
 from expected import cells, table
 from faults import BATCH, EXTENTS, HORIZON, KINDS, LATER, PARTS, STEPS, VICTIM, WHENS, Broken, Fault, FaultyObjective
 from faults import Model as FaultyModel
@@ -30,6 +31,7 @@ from grasp_planner import (
     Status,
     plan,
 )
+from grasp_planner.in_hand import Source
 
 
 @dataclass(frozen=True)
@@ -203,3 +205,96 @@ def test_cell(name: str, part: str, kind: str, extent: str, monkeypatch, figure)
         figure("cells of the fault matrix")
     fault.gone = True
     same(name, fault)  # when the fault is gone, the same planner in the same model works again
+
+
+CALLS = 4
+
+
+def driven(fault: Fault) -> tuple[list[torch.Tensor], list, list]:
+    """Actions, sources and reasons of some calls of ``act``, in one of which or more the fault is."""
+    one = agent(fault)
+    world, actions, sources, reasons = World(one), [], [], []
+    for call in range(CALLS):
+        fault.step = call
+        actions.append(torch.from_numpy(one.act(world.observation(), world.goal)))
+        sources.append(one.report.source)
+        reasons.append(one.report.reason)
+        world.step(actions[-1].numpy())
+    # When the fault is gone, the same agent works again.
+    fault.gone = True
+    one.act(world.observation(), world.goal)
+    assert one.report.sound and set(one.report.source) == {Source.PLANNED}
+    return actions, sources, reasons
+
+
+@functools.cache
+def driven_well() -> list[torch.Tensor]:
+    return driven(Fault("NaN", "encode", "whole batch", "once", 1, gone=True))[0]
+
+
+def gone_on(fault: Fault, source: Source) -> None:
+    """Struck environments act from ``source`` while the fault lasts, and say why; the others are as without it."""
+    actions, sources, reasons = driven(fault)
+    # One tensor holds the whole answer: it is all of the right kind or none of it.
+    whole = fault.extent == "whole batch" or fault.kind in ("wrong shape", "wrong dtype", "out of memory")
+    struck = range(ENVIRONMENTS) if whole else [VICTIM]
+    first = 0 if fault.when == "at once" else LATER
+    last = first if fault.when == "once" else CALLS - 1
+    if not whole:
+        others = [i for i in range(ENVIRONMENTS) if i != VICTIM]
+        for ours, theirs in zip(actions, driven_well(), strict=True):
+            assert torch.equal(ours[others], theirs[others])
+    for call in range(CALLS):
+        for i in range(ENVIRONMENTS):
+            here = i in struck and first <= call <= last
+            assert sources[call][i] == (source if here else Source.PLANNED), (call, i)
+            assert bool(reasons[call][i]) == here, (call, i)
+    assert all(torch.isfinite(one).all() and (one.abs() <= 1).all() for one in actions)
+    if source == Source.IDLE:
+        assert not torch.stack(actions)[:, VICTIM].any()
+
+
+def refused_by_the_agent(fault: Fault) -> None:
+    """With no plan to go on with: a ``GraspPlannerError`` says what is wrong."""
+    with pytest.raises(GraspPlannerError, match=r"NaN or infinity|model\.encode\(.*must return|out of memory while"):
+        driven(fault)
+
+
+def raised_by_the_encoder(fault: Fault) -> None:
+    """What was raised reaches the caller, and the next call goes on as if there had been no such call."""
+    one = agent(fault)
+    world = World(one)
+    fault.step = 0
+    if fault.when != "at once":
+        world.step(one.act(world.observation(), world.goal))
+    fault.step = LATER
+    with pytest.raises(Broken):
+        one.act(world.observation(), world.goal)
+    fault.gone = True
+    first = 0 if fault.when == "at once" else LATER
+    found = torch.from_numpy(one.act(world.observation(), world.goal))
+    assert torch.equal(found, driven_well()[first])
+
+
+def same_actions(fault: Fault) -> None:
+    """As without the fault, to the bit."""
+    for ours, theirs in zip(driven(fault)[0], driven_well(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+ENCODED = {
+    "held": functools.partial(gone_on, source=Source.FALLBACK),
+    "idle": functools.partial(gone_on, source=Source.IDLE),
+    "filled in": functools.partial(gone_on, source=Source.PLANNED),
+    "refused": refused_by_the_agent,
+    "raised": raised_by_the_encoder,
+    "same": same_actions,
+}
+
+
+@pytest.mark.parametrize(("part", "kind", "extent"), cells("encode"))
+def test_cell_of_the_encoder(part: str, kind: str, extent: str, figure):
+    """The planner does not see what an agent encodes, so one stands for all."""
+    for when in WHENS:
+        ENCODED[table()[part, kind, extent, when]](Fault(kind, part, extent, when, 1))
+        figure("cells of the fault matrix")

@@ -1,0 +1,229 @@
+"""The closed loop when something is missing, late, wrong or changed: as the documentation of ``Agent`` says."""
+
+from __future__ import annotations
+
+import re
+
+import numpy
+import pytest
+import torch
+from driven import ENVIRONMENTS, Encoder, World, agent
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import grasp_planner.agent
+from grasp_planner import GD, Budget, GraspPlannerError
+from grasp_planner.in_hand import Source
+
+P, C, F, IDLE = Source.PLANNED, Source.CONTINUED, Source.FALLBACK, Source.IDLE
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """The problems and warm starts that the agent plans with."""
+    seen, inner = [], grasp_planner.agent.plan
+
+    def watched(problem, planner, budget, **rest):
+        seen.append((problem, rest["warm_start"]))
+        return inner(problem, planner, budget, **rest)
+
+    monkeypatch.setattr(grasp_planner.agent, "plan", watched)
+    return seen
+
+
+def test_without_observations_it_follows_its_plan_to_the_end_and_then_does_nothing():
+    one = agent(batch=None, execute=2)
+    world = World(one)
+    first = one.act({"state": world.state[0]}, {"state": world.goal["state"][0]})
+    sources, taken = [], [first]
+    for _ in range(6):
+        taken.append(one.act(None))
+        sources.append(one.report.source[0])
+    assert sources == [C, F, F, IDLE, IDLE, IDLE]
+    assert one.report.reason == ("there is no observation",) and not one.report.sound
+    torch.testing.assert_close(torch.from_numpy(numpy.stack(taken[:4])), one.plan.actions[0, :, None])
+    assert not numpy.stack(taken[4:]).any()
+    one.act({"state": world.state[0]})
+    assert one.report.source == (P,) and one.report.age == (0,) and "was missing" in one.report.reason[0]
+    one.act({"state": world.state[0]})
+    one.act({"state": world.state[0]})
+    assert one.report.source == (P,) and one.report.sound
+
+
+def test_a_late_observation_is_brought_up_to_date_by_what_was_done_since(asked):
+    """The model is exact here, so planning starts from the very states that the world is in."""
+    one = agent(batch=None)
+    world = World(one)
+    history = [world.state]
+    for late in (0, 0, None, 1, 0, None, None, 2):
+        observation = None if late is None else {"state": history[-1 - late][0]}
+        block = one.act(observation, {"state": world.goal["state"][0]}, late=late or 0)
+        assert one.report.source == ((F if late is None else P),)
+        if late is not None:
+            window = numpy.stack([history[max(0, len(history) - 2)][0], history[-1][0]])
+            torch.testing.assert_close(asked[-1][0].states[0], torch.from_numpy(window), rtol=1e-12, atol=1e-12)
+        world.step(block[None])
+        history.append(world.state)
+
+
+@pytest.mark.parametrize("late", [-1, 1, 9, 0.5, True])
+def test_an_observation_from_before_the_beginning_is_refused(late):
+    one = agent()
+    world = World(one)
+    with pytest.raises(GraspPlannerError, match="late must be a whole number from 0 to 0"):
+        one.act(world.observation(), world.goal, late=late)
+
+
+def test_a_gap_in_the_history_is_filled_with_what_the_plan_had_foreseen(asked):
+    one = agent()
+    world = World(one)
+    for seen in (True, True, False, True):
+        world.step(one.act(world.observation() if seen else None, world.goal))
+    window = asked[-1][0].states
+    torch.testing.assert_close(window[:, 1], torch.from_numpy(world.before), rtol=0, atol=0)
+    assert torch.isfinite(window[:, 0]).all() and one.report.source == (P,) * ENVIRONMENTS
+    assert "was missing" in one.report.reason[0]
+    world.step(one.act(world.observation(), world.goal))
+    assert one.report.sound
+
+
+BAD = {
+    "another shape": (lambda seen: {"state": seen["state"][:, :2]}, r"must be \(3, 3\) like the first, got \(3, 2\)"),
+    "another axis": (lambda seen: {"state": seen["state"][..., None]}, "like the first"),
+    "one environment fewer": (lambda seen: {"state": seen["state"][:2]}, "must have 3 environments in front"),
+    "a number": (lambda seen: {"state": 1.0}, "must have 3 environments in front"),
+    "another key": (lambda seen: {"position": seen["state"]}, "lacks 'state', which the first one had"),
+    "nothing in it": (lambda seen: {}, "must be a mapping of arrays, got dict"),
+    "no mapping": (lambda seen: seen["state"], "must be a mapping of arrays, got ndarray"),
+    "words": (lambda seen: {"state": numpy.array(["a", "b", "c"])}, "must be an array of numbers"),
+    "objects": (lambda seen: {"state": numpy.array([None] * 3)}, "must be an array of numbers"),
+    "ragged": (lambda seen: {"state": [[1.0], [1.0, 2.0], [1.0]]}, "must be an array of numbers"),
+    "NaN": (lambda seen: {"state": seen["state"] * numpy.nan}, "NaN or infinity"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_an_observation_that_is_no_use(kind):
+    spoil, message = BAD[kind]
+    one, undisturbed = agent(), agent()
+    world = World(one)
+    first = one.act(world.observation(), world.goal)
+    undisturbed.act(world.observation(), world.goal)
+    world.step(first)
+    found = one.act(spoil(world.observation()), world.goal)
+    assert one.report.source == (F,) * ENVIRONMENTS and all(reason for reason in one.report.reason)
+    assert re.search(message, one.report.reason[0]), one.report.reason[0]
+    assert numpy.array_equal(found, undisturbed.act(None)), "what is left of the last good plan"
+    world.step(found)
+    one.act(world.observation(), world.goal)
+    assert one.report.source == (P,) * ENVIRONMENTS
+
+
+def test_where_there_is_nothing_to_go_on_with_the_first_call_says_what_is_wrong():
+    world = World(agent())
+    with pytest.raises(GraspPlannerError, match="no observation"):
+        agent().act(None, world.goal)
+    with pytest.raises(GraspPlannerError, match="no goal yet"):
+        agent().act(world.observation())
+    with pytest.raises(GraspPlannerError, match="NaN or infinity"):
+        agent().act({"state": world.state * numpy.nan}, world.goal)
+    with pytest.raises(GraspPlannerError, match="goal encodes to NaN"):
+        agent().act(world.observation(), {"state": world.state * numpy.inf})
+
+
+def test_a_call_that_failed_has_not_been():
+    one, other = agent(), agent()
+    world = World(one)
+    for _ in range(3):
+        with pytest.raises(GraspPlannerError):
+            one.act({"state": world.state * numpy.nan}, world.goal)
+    assert numpy.array_equal(one.act(world.observation(), world.goal), other.act(world.observation(), world.goal))
+
+
+def test_a_changed_goal_is_planned_for_at_once_and_afresh_where_it_changed(asked):
+    one = agent(execute=4)
+    world = World(one)
+    world.step(one.act(world.observation(), world.goal))
+    moved = world.goal["state"].copy()
+    moved[1] += 1.0
+    one.act(world.observation(), {"state": moved})
+    assert one.report.source == (C, P, C) and one.report.sound
+    problem, warm_start = asked[-1]
+    assert warm_start is None and problem.batch == 1
+    torch.testing.assert_close(problem.goal, torch.from_numpy(moved[1:2]))
+    one.act(world.observation(), {"state": moved.copy()})
+    assert one.report.source == (C, C, C) and len(asked) == 2, "the same goal in another array"
+
+
+def test_a_goal_that_is_no_use_is_ignored_and_said():
+    one = agent()
+    world = World(one)
+    for goal in (world.goal, {"state": world.state * numpy.nan}, {"other": world.state}, {"state": world.state[:, :1]}):
+        world.step(one.act(world.observation(), goal))
+        assert one.report.source == (P,) * ENVIRONMENTS
+        assert one.report.sound == (goal is world.goal)
+    assert torch.equal(one._wanted, torch.from_numpy(world.goal["state"]))
+
+
+def test_after_a_plan_that_failed_the_next_one_starts_afresh(asked):
+    """The model answers NaN for one environment in one plan: it goes on with the rest of the last one, once."""
+
+    class Failing(Encoder):
+        broken = False
+
+        def __call__(self, states, actions):
+            out = super().__call__(states, actions)
+            each = states.shape[0] // ENVIRONMENTS
+            bad = (torch.arange(len(out)) // each == 1)[:, None] & self.broken
+            return torch.where(bad, torch.nan, out)
+
+    one = agent()
+    one.model = Failing()
+    world = World(one)
+    world.step(one.act(world.observation(), world.goal))
+    rest = one.plan.actions[1, 1]
+    one.model.broken = True
+    found = one.act(world.observation(), world.goal)
+    assert one.report.source == (P, F, P) and "no plan of finite cost" in one.report.reason[1]
+    torch.testing.assert_close(torch.from_numpy(found[1, 0]), rest)
+    one.model.broken = False
+    world.step(found)
+    one.act(world.observation(), world.goal)
+    assert one.report.source == (P, P, P) and one.report.sound
+    warm = asked[-1][1].actions
+    assert not warm[1].any() and warm[0].any() and warm[2].any()
+
+
+def test_an_environment_may_write_to_its_observation_again(asked):
+    one, buffer = agent(), None
+    world = World(one)
+    buffer = world.state.copy()
+    one.act({"state": buffer}, world.goal)
+    buffer += 100.0
+    world.step(one.act(world.observation(), world.goal))
+    assert asked[-1][0].states.abs().max() < 50
+
+
+@settings(max_examples=5)
+@given(data=st.data())
+def test_what_happens_to_one_environment_is_nothing_to_the_others(data, figure):
+    """Each environment alone acts as it does in the batch, whatever happens to its observations and goals."""
+    figure("random cases")
+    execute = data.draw(st.integers(1, 3))
+    batch = agent(execute=execute, planner=GD(), seed=[5, 6, 7], budget=Budget(steps=1))
+    alone = [
+        agent(execute=execute, planner=GD(), seed=5 + i, batch=None, budget=Budget(steps=1))
+        for i in range(ENVIRONMENTS)
+    ]
+    world = World(batch)
+    for call in range(4):
+        state, goal = world.state.copy(), world.goal["state"].copy()
+        if call:
+            state[data.draw(st.lists(st.integers(0, 2), max_size=2), label="NaN")] = numpy.nan
+            goal[data.draw(st.lists(st.integers(0, 2), max_size=1), label="moved")] += 0.5 * call
+        found = batch.act({"state": state}, {"state": goal})
+        for i, one in enumerate(alone):
+            mine = one.act({"state": state[i]}, {"state": goal[i]})
+            assert one.report.source[0] == batch.report.source[i] and one.report.reason[0] == batch.report.reason[i]
+            numpy.testing.assert_allclose(mine, found[i], rtol=1e-9, atol=1e-9)
+        world.step(found)
