@@ -11,6 +11,7 @@ from grasp_planner.models.latent_config import LatentModelConfig
 
 FINEST = 32  # side of the maps on which keypoints are looked for
 GROUPS = 8
+SMALL = 1e-3
 
 
 def build_encoder(config: LatentModelConfig) -> nn.Module:
@@ -57,9 +58,10 @@ class Keypoints(nn.Module):
 
         m_k = fine_k(f) + enlarged(coarse_k(g(f))),   w_k = softmax over places of beta_k m_k,   p_k = sum w_k (x, y)
 
-    f are features at a quarter of the picture's area, g looks at a wider neighbourhood on a coarser grid. Coordinates
-    are in halves of the picture's side, (-1, -1) the top left corner. Distances between latents are distances in the
-    picture, however far apart.
+    f are features at a quarter of the picture's area, g looks at a wider neighbourhood on a coarser grid, and maps are
+    standardised over places before the softmax, so that from the first step a keypoint is drawn to what stands out.
+    Coordinates are in halves of the picture's side, (-1, -1) the top left corner. Distances between latents are
+    distances in the picture, however far apart.
 
     Args:
         pixels: side of a picture.
@@ -83,7 +85,7 @@ class Keypoints(nn.Module):
         wider = [Filters(channels, channels, 4, 2, isotropic), Filters(channels, channels, 3, 1, isotropic)]
         self.wider = nn.Sequential(wider[0], nn.SiLU(), wider[1], nn.SiLU())
         self.fine, self.coarse = nn.Conv2d(channels, points, 1), nn.Conv2d(channels, points, 1)
-        self.sharpness = nn.Parameter(torch.full((points,), 3.0))
+        self.sharpness = nn.Parameter(torch.full((points,), 2.0))
         line = (torch.arange(side) + 0.5) / side * 2 - 1
         grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), dim=-1)
         self.register_buffer("places", grid.flatten(0, 1), persistent=False)
@@ -93,7 +95,9 @@ class Keypoints(nn.Module):
         features = self.features(pictures)
         fine, coarse = self.fine(features), self.coarse(self.wider(features))
         maps = fine + functional.interpolate(coarse, size=fine.shape[-2:], mode="bilinear")
-        weights = (maps.flatten(2) * self.sharpness[:, None]).softmax(dim=-1)
+        maps = maps.flatten(2)
+        maps = (maps - maps.mean(-1, keepdim=True)) / (maps.std(-1, keepdim=True) + SMALL)
+        weights = (maps * self.sharpness[:, None]).softmax(dim=-1)
         return (weights @ self.places).flatten(1)
 
 

@@ -31,7 +31,7 @@ class LatentLoss:
         measures: what errors are reported: ``"position"`` (the state's first two numbers) or ``"push_t"``.
     """
 
-    variance: float = 1.0
+    variance: float = 5.0
     spread: float = 1.0
     decorrelation: float = 0.1
     sigreg: float = 0.0
