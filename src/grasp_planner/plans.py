@@ -118,6 +118,8 @@ class Snapshot(NamedTuple):
 class Trace:
     """What happened while planning, one row a step; row 0 is the start.
 
+    Finishing is no step: a plan that was found only then is in the last snapshot.
+
     ``snapshots`` are taken at every improvement in the first steps and then ever more rarely, each about 5% of
     the steps so far after the one before, plus the last.
     """
