@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -54,7 +54,11 @@ def engine(name: str, workers: int | None = None, address: str | None = None) ->
     elif name == "serial" or count == 1:
         yield Serial()
     else:
-        yield Processes(count)
+        processes = Processes(count)
+        try:
+            yield processes
+        finally:
+            processes.close()
 
 
 class Serial:
@@ -70,22 +74,22 @@ class Processes:
     """Several processes on this machine, one thread each. When one is killed, its job is done again by another.
 
     Args:
-        count: of processes.
+        count: of processes. They are started when there is work and kept until ``close``.
     """
 
     def __init__(self, count: int) -> None:
         self.count = count
+        self._pool: ProcessPoolExecutor | None = None
 
     def results(self, do: Callable[[Work], Result], jobs: Sequence[Work]) -> Iterator[tuple[Work, Result]]:
         """Every job with its result, as they are done."""
-        left = list(enumerate(jobs))
+        left = dict(enumerate(jobs))
         losses = 0
         while left:
             before = len(left)
             try:
                 for number, result in self._round(do, left):
-                    yield jobs[number], result
-                    left = [one for one in left if one[0] != number]
+                    yield left.pop(number), result
             except BrokenProcessPool as error:
                 losses = losses + 1 if len(left) == before else 0
                 if losses >= RETRIES:
@@ -94,37 +98,43 @@ class Processes:
                         "is there enough memory? Fewer --workers need less"
                     ) from error
 
-    def _round(self, do: Callable[[Work], Result], jobs: Sequence[tuple[int, Work]]) -> Iterator[tuple[int, Result]]:
-        import multiprocessing
+    def close(self) -> None:
+        """End the processes now: what they are still at is not wanted any more."""
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        processes = list((getattr(pool, "_processes", None) or {}).values())
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.terminate()
+        pool.shutdown(wait=True)
 
-        waiting = list(jobs)[::-1]
-        # Spawned, not forked: a fork of a process that has threads, as torch's may, can hang.
-        pool = ProcessPoolExecutor(
-            min(self.count, len(waiting)),
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_leave_with_parent,
-        )
+    def _round(self, do: Callable[[Work], Result], jobs: Mapping[int, Work]) -> Iterator[tuple[int, Result]]:
+        """As many jobs as can be done before a worker is lost, if one is."""
+        pool, waiting = self._started(), list(jobs.items())[::-1]
+        running: dict[Future[Result], int] = {}
         try:
-            running: dict[Future[Result], int] = {}
             while waiting or running:
-                # No more than can be done at once, and one to be ready: a Ctrl-C then has little to wait for.
+                # No more than can be done at once, and one each to be ready: a stop then has little to wait for.
                 while waiting and len(running) < 2 * self.count:
                     number, job = waiting.pop()
                     running[pool.submit(do, job)] = number
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
-                    yield running.pop(future), future.result()
-        finally:
-            _stop(pool)
+                    result = future.result()
+                    yield running.pop(future), result
+        except BaseException:
+            self.close()
+            raise
 
+    def _started(self) -> ProcessPoolExecutor:
+        import multiprocessing
 
-def _stop(pool: ProcessPoolExecutor) -> None:
-    """End a pool now: what its processes are still at is not wanted any more."""
-    processes = list((getattr(pool, "_processes", None) or {}).values())
-    pool.shutdown(wait=False, cancel_futures=True)
-    for process in processes:
-        process.terminate()
-    pool.shutdown(wait=True)
+        if self._pool is None:
+            # Spawned, not forked: a fork of a process that has threads, as torch's may, can hang.
+            spawn = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self.count, mp_context=spawn, initializer=_leave_with_parent)
+        return self._pool
 
 
 def _leave_with_parent() -> None:

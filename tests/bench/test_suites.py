@@ -1,0 +1,133 @@
+"""Suites and spaces are data: read strictly, drawn the same everywhere, and fair."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from grasp_planner import GD, GRASP, PLANNERS, GraspPlannerError
+from grasp_planner.bench.evaluate import described
+from grasp_planner.bench.jobs import model_digest
+from grasp_planner.bench.spaces import changed, drawn, planner_of, spaces
+from grasp_planner.bench.suite import Arm, Tuning, load_suite, suites
+from grasp_planner.bench.tasks import TASKS, episodes, task
+
+NAMES = {"push-t-long", "short", "ablation", "anytime", "closed-loop", "smoke"}
+PICTURED = NAMES - {"smoke"}
+
+
+def test_the_suites_that_were_promised_are_there() -> None:
+    assert set(suites()) >= NAMES
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_every_suite_names_what_exists_and_treats_planners_alike(name: str) -> None:
+    suite = load_suite(name)
+    assert all(cell.task in TASKS and cell.horizon % 5 == 0 and cell.pixels is None for cell in suite.cells)
+    assert suite.mode == ("closed-loop" if name == "closed-loop" else "open-loop")
+    for arm in suite.arms:
+        assert not arm.space or arm.space in spaces()
+        tuned = next(one for one in suite.arms if one.name == (arm.like or arm.name))
+        planner = planner_of(changed(drawn(tuned.space, 0, tuned.change), arm.change))
+        assert type(planner) in PLANNERS.values()
+    # One number of trials, episodes and rollouts in the whole suite: nobody is tuned more than the others.
+    assert isinstance(suite.tuning, Tuning) and isinstance(suite.rollouts, int)
+
+
+@pytest.mark.parametrize("name", sorted(PICTURED))
+def test_suites_have_a_twin_for_models_that_read_pictures(name: str) -> None:
+    suite = load_suite(name, "pixels")
+    assert suite.name == f"{name}-pixels"
+    assert all(cell.model.endswith("-pixels") and cell.pixels == 64 for cell in suite.cells)
+    assert [cell.horizon for cell in suite.cells] == [cell.horizon for cell in load_suite(name).cells]
+
+
+def test_the_long_suite_is_the_papers_table() -> None:
+    suite = load_suite("push-t-long")
+    assert [cell.horizon for cell in suite.cells] == [40, 50, 60, 70, 80]
+    assert suite.episodes == 500 and [arm.name for arm in suite.arms] == ["CEM", "GD", "LatCo", "GRASP"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"episodes = 5": "episodez = 5"}, "episodez.*episodes"),
+        ({"schema = 1": "schema = 9"}, "schema = 1"),
+        ({"chunk = 2": "chunk = 0"}, "chunk .*at least 1"),
+        ({"trials = [3, 2]": "trials = [2, 3]"}, "falling"),
+        ({'mode = "open-loop"': 'mode = "open"'}, "open-loop"),
+        ({'like = "GRASP"': 'like = "GRAPS"'}, "GRASP"),
+        ({'title = "Wall, in no time"': ""}, "title"),
+        ({"schema = 1": "schema = "}, "not TOML"),
+    ],
+)
+def test_a_suite_that_says_something_else_is_refused(
+    suite_file: Path, tmp_path: Path, change: dict[str, str], message: str
+) -> None:
+    text = suite_file.read_text()
+    for old, new in change.items():
+        assert old in text
+        text = text.replace(old, new, 1)
+    path = tmp_path / "changed.toml"
+    path.write_text(text)
+    with pytest.raises(GraspPlannerError, match=message):
+        load_suite(path)
+
+
+def test_unknown_names_are_answered_with_the_nearest() -> None:
+    with pytest.raises(GraspPlannerError, match="push-t-long"):
+        load_suite("push-t-lon")
+    with pytest.raises(GraspPlannerError, match="grasp"):
+        drawn("grsp", 0)
+    with pytest.raises(GraspPlannerError, match="state_lr"):
+        planner_of({"name": "grasp", "state_rl": 0.1})
+    with pytest.raises(GraspPlannerError, match="needs the model 'wall-nowhere'.*pusht-state"):
+        model_digest("wall-nowhere")
+
+
+def test_cells_can_be_left_out_only_by_name() -> None:
+    suite = load_suite("short")
+    only = suite.only(("pusht-state",))
+    assert {cell.model for cell in only.cells} == {"pusht-state"} and suite.only(()) == suite
+    with pytest.raises(GraspPlannerError, match="pusht-state"):
+        suite.only(("pusht-stat",))
+
+
+@pytest.mark.parametrize("space", sorted(spaces()))
+def test_every_draw_is_a_planner_and_no_two_are_the_same(space: str) -> None:
+    draws = [drawn(space, trial) for trial in range(30)]
+    assert draws == [drawn(space, trial) for trial in range(30)]
+    planners = [planner_of(settings) for settings in draws]
+    assert len(set(planners)) == 30 and {type(planner) for planner in planners} == {PLANNERS[space]}
+
+
+def test_settings_and_planners_are_two_forms_of_one_thing() -> None:
+    planner = GRASP(sync=GD(rate=0.3, starts=2), particles=4)
+    assert planner_of({"name": "grasp", **described(planner)}) == planner
+    assert planner_of(changed({"name": "grasp"}, {"sync": "none"})) == GRASP(sync=None)
+    assert planner_of(changed(drawn("grasp", 0), {"sync": "none"})).sync is None  # type: ignore[attr-defined]
+
+
+def test_a_suites_digest_stands_for_all_of_it(suite_file: Path) -> None:
+    suite = load_suite(suite_file)
+    others = [replace(suite, rollouts=13), replace(suite, arms=suite.arms[:2]), replace(suite, cells=suite.cells[:1])]
+    assert len({suite.digest(), *(other.digest() for other in others)}) == 4
+    assert load_suite(suite_file).digest() == suite.digest()
+
+
+def test_an_arm_has_one_source_of_settings() -> None:
+    for wrong in ({}, {"space": "gd", "like": "GD"}):
+        with pytest.raises(GraspPlannerError, match="needs a space"):
+            Arm("X", **wrong)
+
+
+def test_episodes_can_be_drawn_from_the_middle() -> None:
+    wall = task("wall/dset/v1", horizon=10)
+    whole, part = episodes(wall, count=4), episodes(wall, count=2, first=2)
+    assert [one.index for one in part] == [2, 3]
+    for one, other in zip(part, whole[2:], strict=True):
+        assert one.seed == other.seed and (one.start == other.start).all() and (one.goal == other.goal).all()
+    with pytest.raises(GraspPlannerError, match="first -1"):
+        episodes(wall, count=1, first=-1)
