@@ -39,6 +39,7 @@ ROWS = [
             sync_every=3,
             sync_steps=2,
             particles=2,
+            start_std=0.2,
             gap_std=1.0,
             initial_noise=0.1,
             reset_states=True,

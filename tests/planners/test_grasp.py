@@ -498,6 +498,19 @@ def test_without_noise_all_particles_are_one():
     torch.testing.assert_close(chains[:, 1], chains[:, 0]), torch.testing.assert_close(chains[:, 2], chains[:, 0])
 
 
+def test_particles_begin_near_the_given_actions_and_the_first_at_them():
+    problem, given = toys.problem(2, 4, bound=0.3), toys.fixed(2, 4, 2, seed=4).clamp(-0.3, 0.3)
+    begun = GRASP(particles=200, start_std=0.1).init(problem, given, Noise.of(seeds=0, problems=2)).actions
+    chains = begun.unflatten(0, (2, 200))
+    assert torch.equal(chains[:, 0], given) and (chains.abs() <= 0.3).all()
+    inside = given.abs() < 0.05  # where bounds cut nothing off
+    assert inside.any()
+    deviation = chains[:, 1:].std(1)[inside]
+    assert (0.08 < deviation).all() and (deviation < 0.12).all()
+    same = GRASP(particles=3).init(problem, given, Noise.of(seeds=0, problems=2)).actions
+    assert torch.equal(same, given.repeat_interleave(3, dim=0))
+
+
 def test_the_plan_is_the_best_of_all_particles():
     problem = toys.problem(3, 5)
     planner = GRASP(particles=4, state_noise=0.5, sync_every=4, sync_steps=1)

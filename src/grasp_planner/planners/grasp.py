@@ -12,7 +12,7 @@ from torch import Tensor
 from grasp_planner.errors import GraspPlannerError
 from grasp_planner.noise import Noise
 from grasp_planner.planner import Planner, is_planner
-from grasp_planner.planners.candidates import best_candidate, leading
+from grasp_planner.planners.candidates import best_candidate, leading, spread
 from grasp_planner.planners.cem import CEM
 from grasp_planner.planners.checks import at_least, flag, one_of, whole
 from grasp_planner.planners.descent import Moments, Optimiser, descend, with_gradients
@@ -68,6 +68,7 @@ class GRASP:
         gap_std: with CEM, ICEM or MPPI as sync: their deviation at each step of time is this times the gap between
             virtual and rolled-out states there; 0 leaves them their own.
         particles: chains a problem, each with noise of its own; the best rollout among them is the plan.
+        start_std: deviation, around the given actions, of those that particles after the first begin with.
         tolerance: stop a problem whose best cost is at or below this.
 
     Raises:
@@ -98,6 +99,7 @@ class GRASP:
     reset_moments: bool = True
     gap_std: float = 0.0
     particles: int = 1
+    start_std: float = 0.0
     tolerance: float = 0.0
 
     def __post_init__(self) -> None:
@@ -110,6 +112,7 @@ class GRASP:
             "goal_weight",
             "initial_noise",
             "gap_std",
+            "start_std",
             "tolerance",
         )
         whole(self, 1, "sync_every", "sync_steps", "particles")
@@ -145,10 +148,10 @@ class GRASP:
         return self.sync_steps + max(1, self.sync.serial_rollouts_to_finish) + (1 if self.gap_std > 0 else 0)
 
     def init(self, problem: Problem, actions: Tensor, noise: Noise) -> GRASPState:
-        """States on the straight line from start to goal, plus noise; the actions as given."""
+        """States on the straight line from start to goal, plus noise; the actions as given, or near them."""
         many = problem.repeat(self.particles)
         states = straight_line(many, self.initial_noise, noise.repeat(self.particles))
-        actions = actions.repeat_interleave(self.particles, dim=0)
+        actions = spread(problem, actions, self.particles, self.start_std, noise.fold(0)).flatten(0, 1)
         leader = torch.zeros(problem.batch, dtype=torch.long, device=actions.device)
         return GRASPState(states, actions, Moments.zeros(states), Moments.zeros(actions), 0, leader, None)
 

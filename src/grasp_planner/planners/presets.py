@@ -71,9 +71,10 @@ PRESETS: dict[str, Planner] = {
         sync=GD(rate=0.2),
         sync_every=25,
         sync_steps=40,
-        particles=8,
+        particles=16,
+        start_std=1.0,
     ),
-    "cem/push-t": CEM(),
+    "cem/push-t": CEM(samples=300, elites=9, std=2.0, min_std=0.03, momentum=0.3),
     "gd/push-t": GD(rate=0.2, starts=32, start_std=2.0, action_noise=0.05),
 }
 
