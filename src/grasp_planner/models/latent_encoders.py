@@ -12,6 +12,7 @@ from grasp_planner.models.latent_config import LatentModelConfig
 FINEST = 32  # side of the maps on which keypoints are looked for
 GROUPS = 8
 SMALL = 1e-3
+ALIKE = 0.3  # how far the maps of keypoints are from each other at first, in shares of their size
 
 
 def build_encoder(config: LatentModelConfig) -> nn.Module:
@@ -85,6 +86,9 @@ class Keypoints(nn.Module):
         wider = [Filters(channels, channels, 4, 2, isotropic), Filters(channels, channels, 3, 1, isotropic)]
         self.wider = nn.Sequential(wider[0], nn.SiLU(), wider[1], nn.SiLU())
         self.fine, self.coarse = nn.Conv2d(channels, points, 1), nn.Conv2d(channels, points, 1)
+        for layer in (self.fine, self.coarse):  # all begin on nearly the same thing, and the loss drives them apart
+            with torch.no_grad():
+                layer.weight[1:] = layer.weight[:1] + ALIKE * layer.weight[1:]
         self.sharpness = nn.Parameter(torch.full((points,), 2.0))
         line = (torch.arange(side) + 0.5) / side * 2 - 1
         grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), dim=-1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 
 from grasp_planner.errors import GraspPlannerError
 from grasp_planner.models.files import write_atomically
+from grasp_planner.untrusted import check_archive
 
 STATE_FILE = "training_state.pt"
 
@@ -29,9 +30,13 @@ def load_state(folder: Path, recipe: dict[str, Any]) -> dict[str, Any]:
     if not path.is_file():
         raise GraspPlannerError(f"nothing to resume: there is no {STATE_FILE} in {folder}; train without resume")
     try:
+        with zipfile.ZipFile(path) as archive:
+            check_archive(archive)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+    except Exception as error:  # a broken file can make torch raise almost anything
         raise GraspPlannerError(f"{path} cannot be read ({error}): delete it and train again") from error
+    if not isinstance(state, dict) or not isinstance(state.get("recipe"), dict):
+        raise GraspPlannerError(f"{path} is no state of a training: delete it and train again")
     if state["recipe"] != recipe:
         changed = sorted(key for key in recipe if state["recipe"].get(key) != recipe[key])
         raise GraspPlannerError(

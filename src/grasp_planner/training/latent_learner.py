@@ -98,9 +98,7 @@ class LatentLearner(nn.Module):
             return loss
         size = model.config.latent
         visual, proprio = (latents / model.scale).split((size, latents.shape[-1] - size), dim=-1)
-        rows = visual.flatten(0, 1)
-        loss = loss + weights.variance * variance_hinge(rows, weights.spread)
-        loss = loss + weights.decorrelation * decorrelation(rows, proprio.flatten(0, 1))
+        loss = loss + self._apart(visual.flatten(0, 1), proprio.flatten(0, 1))
         if weights.sigreg:
             apart = torch.stack([sigreg(frame, generator) for frame in visual.unbind(1)])
             loss = loss + weights.sigreg * apart.mean()
@@ -157,6 +155,17 @@ class LatentLearner(nn.Module):
             raise GraspPlannerError(
                 f"the model needs actions of size {config.action_size}, the data have {episodes.action_dim}"
             )
+
+    def _apart(self, visual: Tensor, proprio: Tensor) -> Tensor:
+        """What keeps visual coordinates (n, s) from shrinking and from saying the same."""
+        spread, weights = visual, self.loss
+        if weights.relative:
+            first = visual[:, :2]
+            visual = visual[:, 2:] - first.repeat(1, visual.shape[1] // 2 - 1)
+            proprio = torch.cat([first, proprio[:, :2] - first], dim=-1)
+            spread = torch.cat([visual, proprio], dim=-1)
+        hinge = variance_hinge(spread, weights.spread)
+        return weights.variance * hinge + weights.decorrelation * decorrelation(visual, proprio)
 
     def _actions(self, actions: Tensor, model: LatentModel | None = None) -> Tensor:
         model = self.model if model is None else model

@@ -23,7 +23,9 @@ class LatentLoss:
     Args:
         variance: weight of the hinge on the standard deviation of each visual coordinate.
         spread: standard deviation, in units of the model's scale, below which that hinge pulls.
-        decorrelation: weight of the squared correlations of visual coordinates with each other and with proprioception.
+        decorrelation: weight of the squared covariances of visual coordinates with each other and with proprioception.
+        relative: both of these terms see the first keypoint, and the others and the body that proprioception places as
+            they lie from it: for keypoints on one body, whose places are correlated, also with what pushes it.
         sigreg: weight of SIGReg, which makes visual latents look like a standard normal distribution.
         inverse: weight of a small network's error in telling the mean action from two successive latents.
         straightening: weight of the cosine between successive steps of a path, less one.
@@ -34,6 +36,7 @@ class LatentLoss:
     variance: float = 5.0
     spread: float = 1.0
     decorrelation: float = 0.1
+    relative: bool = False
     sigreg: float = 0.0
     inverse: float = 0.1
     straightening: float = 0.0
@@ -43,7 +46,7 @@ class LatentLoss:
     def __post_init__(self) -> None:
         for one in fields(self):
             value = getattr(self, one.name)
-            if one.name != "measures" and not 0 <= value < math.inf:
+            if one.name not in ("relative", "measures") and not 0 <= value < math.inf:
                 raise GraspPlannerError(f"LatentLoss.{one.name} must be a finite number >= 0, got {value!r}")
         if self.measures not in MEASURES:
             raise unknown_name("measures", self.measures, MEASURES)
@@ -59,22 +62,22 @@ def variance_hinge(latents: Float[Tensor, "n s"], spread: float) -> Float[Tensor
     return (spread - (latents.var(0) + SMALL).sqrt()).clamp(min=0).mean()
 
 
-def decorrelation(visual: Float[Tensor, "n s"], proprio: Float[Tensor, "n q"]) -> Float[Tensor, ""]:
-    """Squared correlations of visual coordinates with all others, summed for each, on average.
+def decorrelation(visual: Float[Tensor, "n s"], others: Float[Tensor, "n q"] | None = None) -> Float[Tensor, ""]:
+    """Squared covariances of visual coordinates with each other and with others, summed for each, on average.
 
-    Correlations rather than covariances, so that nothing is gained by shrinking; those within proprioception do not
-    count. Without this term nothing stops every keypoint from sitting on the same thing.
+    Without this term nothing stops every keypoint from sitting on the same thing. Covariances rather than correlations:
+    a keypoint that lies still must first come to the thing before anything about it can be told apart.
 
     >>> import torch
     >>> x = torch.randn(1000, 1, generator=torch.Generator().manual_seed(0))
-    >>> round(float(decorrelation(torch.cat([x, x], dim=1), torch.zeros(1000, 0))), 2)
+    >>> round(float(decorrelation(torch.cat([x / x.std(), x / x.std()], dim=1))), 2)
     1.0
+
+    Source: VICReg (arXiv 2105.04906), with the covariances with other parts of the latent besides.
     """
-    both = torch.cat([visual, proprio], dim=-1)
+    both = visual if others is None else torch.cat([visual, others], dim=-1)
     centred = both - both.mean(0)
-    centred = centred / (centred.square().mean(0) + SMALL).sqrt()
-    correlations = centred[:, : visual.shape[1]].mT @ centred / len(both)
-    squares = correlations.square()
+    squares = (centred[:, : visual.shape[1]].mT @ centred / (len(both) - 1)).square()
     return (squares.sum() - squares.diagonal().sum()) / visual.shape[1]
 
 

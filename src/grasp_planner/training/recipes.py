@@ -96,6 +96,10 @@ class Recipe:
         frozen = [phase.frozen for phase in self.phases]
         if frozen != sorted(frozen) or frozen[0] or (states and any(frozen)):
             raise GraspPlannerError("frozen phases are for pixel models, and come after phases that train the encoder")
+        if self.latent_loss.relative and not (
+            isinstance(self.model, LatentModelConfig) and self.model.view is not None and self.model.latent > 2
+        ):
+            raise GraspPlannerError("latent_loss.relative needs at least two keypoints, and a view for proprioception")
         if not states and self.symmetry is not None:
             raise GraspPlannerError(f"symmetry is for state-based models, got {self.symmetry!r} with a pixel model")
 
@@ -175,7 +179,7 @@ RECIPES: dict[str, Recipe] = {
             state_size=7,
             action_size=2,
             proprio_size=4,
-            latent=8,
+            latent=4,
             channels=24,
             isotropic=True,
             predictor="rigid",
@@ -191,7 +195,7 @@ RECIPES: dict[str, Recipe] = {
         tolerance=0.1,
         average=0.995,
         horizons=(5, 25, 50, 80),
-        latent_loss=LatentLoss(decorrelation=2.0, measures="push_t"),
+        latent_loss=LatentLoss(decorrelation=2.0, relative=True, inverse=0.0, measures="push_t"),
     ),
 }
 
