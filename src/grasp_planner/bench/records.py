@@ -118,7 +118,10 @@ def read_records(paths: Sequence[Path]) -> list[Record]:
         for file in sorted(path.glob("*.jsonl")) if path.is_dir() else [path]:
             if not file.is_file():
                 raise GraspPlannerError(f"needed a file of records or a folder of them, got {file}, which is not there")
-            text = file.read_text(encoding="utf-8")
+            try:
+                text = file.read_text(encoding="utf-8")
+            except ValueError as error:
+                raise GraspPlannerError(f"{file} is not a file of records: {error}") from error
             for record in _parsed(text[: text.rfind("\n") + 1], file):
                 known = found.setdefault((record.get("suite"), *key(record)), record)
                 if comparable(known) != comparable(record):
@@ -167,7 +170,11 @@ def _parsed(text: str, path: Path) -> Iterator[Record]:
             record = json.loads(line)
             if record["schema"] != SCHEMA:
                 raise GraspPlannerError(f"{path}, line {number}: records of schema {SCHEMA}, got {record['schema']}")
-            key(record)
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+            _, task, _, model, arm, *_ = found = key(record)
+            if any(type(one) is not (str if one in (task, model, arm) else int) for one in found):
+                raise TypeError(f"names are texts and numbers are whole: {found}")
+        except GraspPlannerError:
+            raise
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise GraspPlannerError(f"{path}, line {number} is not a record: {error!r}") from error
         yield record

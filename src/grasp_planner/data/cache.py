@@ -75,15 +75,19 @@ def stored(folder: Path, source: Fingerprint) -> tuple[dict[str, np.ndarray], di
     index = read_json(folder / INDEX)
     if index.get("schema") != SCHEMA or index.get("source") != source:
         return None
+    with reading(folder / INDEX, "index of arrays"):
+        entries = {key: (str(one["file"]), one["shape"], one["dtype"]) for key, one in index["arrays"].items()}
+        notes = dict(index["notes"])
     arrays = {}
-    for key, entry in index["arrays"].items():
-        file = folder / entry["file"]
-        with reading(file, "numpy array"):
-            array = np.load(file, mmap_mode="r", allow_pickle=False)
-        if list(array.shape) != entry["shape"] or str(array.dtype) != entry["dtype"]:
-            raise broken(file, f"holds {array.dtype} {array.shape}, needed {entry['dtype']} {entry['shape']}")
+    for key, (name, shape, dtype) in entries.items():
+        if Path(name).name != name:
+            raise broken(folder / INDEX, f"{name!r} leads out of the folder")
+        with reading(folder / name, "numpy array"):
+            array = np.load(folder / name, mmap_mode="r", allow_pickle=False)
+        if list(array.shape) != shape or str(array.dtype) != dtype:
+            raise broken(folder / name, f"holds {array.dtype} {array.shape}, needed {dtype} {shape}")
         arrays[key] = array.view(np.ndarray)
-    return arrays, index["notes"]
+    return arrays, notes
 
 
 def store(folder: Path, source: Fingerprint, build: Callable[[Writer], Mapping[str, Any]]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import re
 import subprocess
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,15 @@ import numpy as np
 from grasp_planner.data.faults import broken, reading
 from grasp_planner.data.unpacking import Source
 from grasp_planner.errors import missing_extra
+from grasp_planner.untrusted import check_archive, check_pickle
 
 MARKS = ("states.pth", "seq_lengths.pkl", "rel_actions.pth")
 PIXELS = "pixels"
 ACTION_SCALE = 100.0  # Push-T's files hold px, its environment takes units of 100 px
 PLACES = {"door_locations.pth": "door_location", "wall_locations.pth": "wall_location"}
 SUFFIXES = (".pth", ".mp4")
+MOST_PIXELS = 2**24  # of one picture
+SECONDS = 600.0  # for the pictures of one episode
 
 # All that a pickled list of numbers, strings and numpy arrays refers to.
 PICKLED = {
@@ -79,8 +84,10 @@ def unpickled(path: Path) -> Any:
     Raises:
         GraspPlannerError: the file is broken, or holds anything else (which is not run).
     """
-    with reading(path, "pickle of numbers and strings"), path.open("rb") as file:
-        return _Unpickler(file).load()
+    with reading(path, "pickle of numbers and strings"):
+        data = path.read_bytes()
+        check_pickle(data)
+        return _Unpickler(io.BytesIO(data)).load()
 
 
 class _Unpickler(pickle.Unpickler):
@@ -152,6 +159,9 @@ def _tensor(path: Path) -> np.ndarray:
         raise missing_extra("torch", "all", "reading .pth files") from error
 
     with reading(path, "tensor (.pth)"):
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                check_archive(archive)
         content = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(content, torch.Tensor):
         raise broken(path, f"needed a tensor, got a {type(content).__name__}")
@@ -165,7 +175,7 @@ def _pictures(folder: Path, index: int, count: int) -> np.ndarray:
     path = next((name for name in names if name.exists()), None)
     if path is None:
         raise broken(folder, f"there is neither {names[0].name} nor {names[1].name}")
-    frames = _video(path) if path.suffix == ".mp4" else _picture_tensor(path)
+    frames = _video(path, count) if path.suffix == ".mp4" else _picture_tensor(path)
     if len(frames) < count:
         raise broken(path, f"holds {len(frames)} pictures, the episode has {count} states")
     return frames[:count]
@@ -185,18 +195,20 @@ def _picture_tensor(path: Path) -> np.ndarray:
     return frames
 
 
-def _video(path: Path) -> np.ndarray:
-    """All frames of a video, as they are stored: none repeated or dropped to keep the time."""
+def _video(path: Path, most: int) -> np.ndarray:
+    """The first frames of a video, as they are stored: none repeated or dropped to keep the time."""
     try:
         import imageio_ffmpeg
     except ImportError as error:
         raise missing_extra("imageio-ffmpeg", "data", "reading .mp4 files") from error
 
     # PPM frames bring their own size, so nothing has to be guessed from what ffmpeg prints.
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-i", str(path)]
+    # The container is named, since a playlist in a file of that name would make ffmpeg open others.
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-protocol_whitelist", "file,pipe"]
+    command += ["-max_pixels", str(MOST_PIXELS), "-f", "mov", "-i", f"file:{path}", "-frames:v", str(most)]
     command += ["-fps_mode", "passthrough", "-f", "image2pipe", "-c:v", "ppm", "-"]
     with reading(path, "video (.mp4)"):
-        done = subprocess.run(command, capture_output=True, check=False)
+        done = subprocess.run(command, capture_output=True, check=False, timeout=SECONDS)
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip().splitlines()
             raise ValueError(said[-1] if said else f"ffmpeg ended with {done.returncode}")

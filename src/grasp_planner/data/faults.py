@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from grasp_planner.errors import GraspPlannerError
-
-# What h5py, torch, numpy, json and pickle raise on files that are truncated, empty or of another kind.
-FAULTS = (
-    OSError,
-    EOFError,
-    LookupError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    RuntimeError,
-    pickle.UnpicklingError,
-)
+from grasp_planner.untrusted import plain_json, small_text
 
 
 def broken(path: Path, what: str) -> GraspPlannerError:
@@ -50,7 +37,7 @@ def reading(path: Path, kind: str) -> Iterator[None]:
         raise broken(path, f"there is no such {kind} file") from error
     except ImportError:
         raise
-    except FAULTS as error:
+    except Exception as error:  # h5py, torch, numpy, json and pickle raise almost anything on broken files
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         size = path.stat().st_size if path.is_file() else None
         hint = "the file is empty" if size == 0 else reason
@@ -64,7 +51,7 @@ def read_json(path: Path) -> dict[str, Any]:
         GraspPlannerError: the file is missing, broken, or holds something else.
     """
     with reading(path, "JSON"):
-        content = json.loads(path.read_text())
+        content = plain_json(small_text(path))
     if not isinstance(content, dict):
         raise broken(path, f"needed a JSON object, got a {type(content).__name__}")
     return content

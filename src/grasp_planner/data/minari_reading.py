@@ -13,9 +13,11 @@ import numpy as np
 
 from grasp_planner.data.faults import broken, read_json, reading
 from grasp_planner.errors import missing_extra
+from grasp_planner.untrusted import MOST_NESTED
 
 METADATA = "metadata.json"
 MAIN = "main_data.hdf5"
+MOST_UNPACKED, MOST_RATIO = 2**28, 200  # bytes of an array, and times what it takes in the file, before it is refused
 PICTURE_SIDE = 32  # Minari's own bound: smaller uint8 arrays are grids, not pictures
 
 
@@ -38,7 +40,8 @@ class MinariFolder:
     @property
     def own(self) -> Mapping[str, Any]:
         """What `grasp_planner.data.collecting.collect` noted; empty for data sets of others."""
-        return self.metadata.get("grasp_planner", {})
+        own = self.metadata.get("grasp_planner", {})
+        return own if isinstance(own, Mapping) else {}
 
     @property
     def frameskip(self) -> int:
@@ -56,6 +59,11 @@ def open_folder(folder: Path) -> MinariFolder:
     missing = sorted({"total_episodes", "total_steps"} - set(metadata))
     if missing:
         raise broken(folder / METADATA, f"not the metadata of a Minari data set: {', '.join(missing)} missing")
+    counts = {name: metadata[name] for name in ("total_episodes", "total_steps")}
+    counts["frameskip"] = MinariFolder(folder, metadata, (), ()).own.get("frameskip", 1)
+    for name, count in counts.items():
+        if type(count) is not int or count < (name == "frameskip"):
+            raise broken(folder / METADATA, f"{name} must be a count, got {count!r}")
     if metadata["total_episodes"] == 0:
         raise broken(folder, "the data set holds no episodes")
     pictures: tuple[str, ...] = ()
@@ -104,13 +112,16 @@ def each_episode(
             if not isinstance(group, h5py.Group) or not {"observations", "actions"} <= set(group):
                 raise broken(path, f"episode_{index} is missing, or has no observations and actions")
             observations = {}
+            _check_links(group, h5py)
             for key, data in _leaves(group["observations"], "", h5py.Group):
                 if wanted(key):
+                    _check_array(data)
                     encoded = jpeg and key in source.pictures
                     observations[key] = _decoded(data) if encoded else data[()]
             actions = group["actions"]
             if not isinstance(actions, h5py.Dataset):
                 raise broken(path, "the actions are a dictionary or tuple, needed one array")
+            _check_array(actions)
             yield observations, actions[()]
 
 
@@ -122,13 +133,36 @@ def _leaves(node: Any, name: str, group: type) -> Iterator[tuple[str, Any]]:
         yield from _leaves(child, f"{name}/{key}" if name else key, group)
 
 
+def _check_links(group: Any, h5py: Any) -> None:
+    """Refuse links: to other files, or in circles. Data sets have none."""
+    for key in group:
+        if not isinstance(group.get(key, getlink=True), h5py.HardLink):
+            raise ValueError(f"{group.name}/{key} is a link, which is not followed")
+        child = group[key]
+        if isinstance(child, h5py.Group):
+            if child.name.count("/") > MOST_NESTED:
+                raise ValueError(f"groups are nested more than {MOST_NESTED} deep")
+            _check_links(child, h5py)
+
+
+def _check_array(data: Any) -> None:
+    """Refuse an array that takes its numbers from other files, or claims far more than the file holds."""
+    if data.is_virtual or data.external:
+        raise ValueError(f"{data.name} takes its numbers from another file, which is not followed")
+    stored = data.id.get_storage_size()
+    if data.nbytes > MOST_UNPACKED and data.nbytes > MOST_RATIO * stored:
+        raise ValueError(f"{data.name} claims {data.nbytes:,} bytes, and {stored:,} are stored")
+
+
 def _decoded(data: Any) -> np.ndarray:
     try:
         from PIL import Image
     except ImportError as error:
         raise missing_extra("pillow", "envs", "decoding JPEG pictures") from error
 
-    return np.stack([np.asarray(Image.open(io.BytesIO(frame.tobytes())), dtype=np.uint8) for frame in data[()]])
+    return np.stack(
+        [np.asarray(Image.open(io.BytesIO(frame.tobytes()), formats=["JPEG"]), dtype=np.uint8) for frame in data[()]]
+    )
 
 
 def _through_minari(

@@ -9,20 +9,30 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
+from torch.nn.modules.module import (
+    register_module_buffer_registration_hook,
+    register_module_parameter_registration_hook,
+)
 
 from grasp_planner.errors import GraspPlannerError
+from grasp_planner.untrusted import plain_json, small_text
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 SCHEMA = 1
+LARGEST_NUMBER, ROOM = 4096, 2**26
+"""A number in a configuration, and bytes of a model, that need no further justification."""
 
 Config = TypeVar("Config")
+Model = TypeVar("Model", bound=nn.Module)
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -82,9 +92,11 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     path = folder / CONFIG_FILE
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = plain_json(small_text(path))
     except OSError as error:
         raise GraspPlannerError(f"a checkpoint needs {CONFIG_FILE}; {path} cannot be read: {error.strerror}") from error
+    except GraspPlannerError:
+        raise
     except ValueError as error:
         raise GraspPlannerError(f"{path} is not JSON ({error}): copy or train the checkpoint again") from error
     if not isinstance(config, dict):
@@ -117,24 +129,98 @@ def build_config(cls: type[Config], folder: Path) -> Config:
         raise GraspPlannerError(f"{folder / CONFIG_FILE} is not valid: {error}") from error
 
 
+def load_model(cls: Callable[[Config], Model], config_cls: type[Config], folder: Path) -> Model:
+    """The model that ``config.json`` describes, filled from ``model.safetensors``.
+
+    A configuration cannot ask for more than its weights take: its numbers are compared with the sizes in their header,
+    and building ends where it would take several times the memory of the file.
+
+    Raises:
+        GraspPlannerError: a file is missing, truncated, or does not fit the other.
+    """
+    config = build_config(config_cls, folder)
+    shapes = weight_shapes(folder)
+    largest = max([LARGEST_NUMBER, len(shapes), *(size for shape in shapes.values() for size in shape)])
+    misfit = f"{folder / CONFIG_FILE} does not fit {folder / WEIGHTS_FILE}: "
+    for name, value in asdict(config).items():  # type: ignore[call-overload]
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, int) and abs(number) > largest:
+                raise GraspPlannerError(
+                    f"{misfit}{name} is {number}, and no tensor has more than {largest} of anything"
+                )
+    try:
+        with _bounded(ROOM + 4 * (folder / WEIGHTS_FILE).stat().st_size):
+            model = cls(config)
+    except MemoryError as error:
+        raise GraspPlannerError(f"{misfit}the model it describes is several times as large") from error
+    load_weights(model, folder)
+    return model
+
+
+@contextmanager
+def _bounded(left: int) -> Iterator[None]:
+    """Modules built here, by this thread, register at most so many bytes.
+
+    Raises:
+        MemoryError: they want more; what was made for it is hardly touched yet.
+    """
+    here, used = threading.get_ident(), 0
+
+    def count(_module: nn.Module, name: str, tensor: Tensor | None) -> None:
+        nonlocal used
+        if tensor is not None and threading.get_ident() == here:
+            used += tensor.nbytes
+            if used > left:
+                raise MemoryError(f"{name} {tuple(tensor.shape)} is too much")
+
+    hooks = [register_module_parameter_registration_hook(count), register_module_buffer_registration_hook(count)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def weight_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor in ``model.safetensors``, from its header alone.
+
+    Raises:
+        GraspPlannerError: the file is missing or truncated.
+    """
+    from safetensors import safe_open
+
+    with reading_weights(folder) as path, safe_open(path, framework="pt") as file:
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+
+
+@contextmanager
+def reading_weights(folder: Path) -> Iterator[Path]:
+    """The path of the weights; whatever goes wrong while they are read becomes one error that names it."""
+    from safetensors import SafetensorError
+
+    path = folder / WEIGHTS_FILE
+    if not path.is_file():
+        raise GraspPlannerError(f"a checkpoint needs {WEIGHTS_FILE} beside {CONFIG_FILE}; there is none in {folder}")
+    try:
+        yield path
+    except (SafetensorError, OSError, ValueError, RuntimeError, KeyError, AttributeError, TypeError) as error:
+        if isinstance(error, GraspPlannerError):
+            raise
+        raise GraspPlannerError(
+            f"{path} is not a whole safetensors file ({error}): copy or train the checkpoint again"
+        ) from error
+
+
 def load_weights(model: nn.Module, folder: Path) -> None:
     """Fill ``model`` from ``model.safetensors``; every tensor must be there, of the right shape and finite.
 
     Raises:
         GraspPlannerError: the file is missing, truncated, or does not fit the model.
     """
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    path = folder / WEIGHTS_FILE
-    if not path.is_file():
-        raise GraspPlannerError(f"a checkpoint needs {WEIGHTS_FILE} beside {CONFIG_FILE}; there is none in {folder}")
-    try:
+    with reading_weights(folder) as path:
         tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise GraspPlannerError(
-            f"{path} is not a whole safetensors file ({error}): copy or train the checkpoint again"
-        ) from error
     expected = model.state_dict()
     if problem := mismatch(expected, tensors):
         raise GraspPlannerError(f"{path} does not fit {folder / CONFIG_FILE}: {problem}")

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from grasp_planner.errors import GraspPlannerError
-from grasp_planner.models.files import build_config, load_weights, save_model
+from grasp_planner.models.files import load_model, save_model
 from grasp_planner.models.latent_config import KEYPOINT_UNIT, LatentModelConfig
 from grasp_planner.models.latent_encoders import build_encoder
 from grasp_planner.models.latent_predictors import build_predictor
@@ -149,6 +149,5 @@ class LatentModel(nn.Module):
             GraspPlannerError: files are missing, truncated or do not fit together.
         """
         folder = Path(folder)
-        model = cls(build_config(LatentModelConfig, folder))
-        load_weights(model, folder)
+        model = load_model(cls, LatentModelConfig, folder)
         return model.to(device).eval().requires_grad_(False)

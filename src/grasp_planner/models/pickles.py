@@ -7,6 +7,8 @@ name is refused before anything is built.
 
 from __future__ import annotations
 
+import io
+import math
 import pickle
 import zipfile
 from collections import OrderedDict
@@ -19,6 +21,7 @@ import torch
 from torch import Tensor
 
 from grasp_planner.errors import GraspPlannerError
+from grasp_planner.untrusted import check_archive, check_pickle
 
 _DTYPES = {
     "DoubleStorage": torch.float64,
@@ -47,6 +50,8 @@ _STAND_INS = (
     "functools",
     "pathlib",
 )
+MOST_REPEATED = 2**24
+"""Entries of a tensor that has more of them than its storage (an expanded one)."""
 _DATA = {"list": list, "dict": dict, "set": set, "tuple": tuple, "int": int, "float": float, "bool": bool, "str": str}
 
 
@@ -88,6 +93,7 @@ def read_parts(path: Path, names: Sequence[str]) -> dict[str, Part]:
 
 
 def _parts(archive: zipfile.ZipFile, path: Path, names: Sequence[str]) -> dict[str, Part]:
+    check_archive(archive)
     members = archive.namelist()
     pickles = [name for name in members if name.count("/") == 1 and name.endswith("/data.pkl")]
     if len(pickles) != 1:
@@ -97,8 +103,9 @@ def _parts(archive: zipfile.ZipFile, path: Path, names: Sequence[str]) -> dict[s
         raise GraspPlannerError(f"{path} is a TorchScript program; needed a dictionary written by torch.save")
     if f"{folder}byteorder" in members and archive.read(f"{folder}byteorder") != b"little":
         raise GraspPlannerError(f"{path} was written on a big-endian machine, which is not supported")
-    with archive.open(pickles[0]) as file:
-        content = _Reader(file, path).load()
+    data = archive.read(pickles[0])
+    check_pickle(data)
+    content = _Reader(io.BytesIO(data), path).load()
     if not isinstance(content, dict):
         raise GraspPlannerError(f"{path} must hold a dictionary, got {_kind(content)}")
     return {name: _part(content[name], archive, folder, path, name) for name in names if content.get(name) is not None}
@@ -225,6 +232,8 @@ def _stored(entry: _Entry, archive: zipfile.ZipFile, folder: str) -> Tensor:
     last = entry.offset + sum((size - 1) * stride for size, stride in zip(entry.size, entry.stride, strict=True))
     if min((entry.offset, *entry.size, *entry.stride)) < 0 or (0 not in entry.size and last >= storage.count):
         raise pickle.UnpicklingError(f"tensor {entry.size} reaches beyond its storage of {storage.count}")
+    if math.prod(entry.size) > max(storage.count, MOST_REPEATED):
+        raise pickle.UnpicklingError(f"tensor {entry.size} repeats its storage of {storage.count} beyond all reason")
     if 0 in entry.size:
         return torch.zeros(entry.size, dtype=storage.dtype)
     data = bytearray(archive.read(f"{folder}data/{storage.key}"))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from grasp_planner.errors import GraspPlannerError, missing_extra
+from grasp_planner.untrusted import small_text
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -20,11 +21,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except ImportError as error:
         raise missing_extra("pyyaml", "adapters", f"reading {path.name}") from error
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(small_text(path))
     except OSError as error:
         raise GraspPlannerError(f"needed the settings file {path}, which cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise GraspPlannerError(f"{path} is not plain YAML: {str(error).splitlines()[0]}") from error
+    except GraspPlannerError:
+        raise
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that does not exist is a ValueError
+        raise GraspPlannerError(f"{path} is not plain YAML: {(str(error) or 'no reason').splitlines()[0]}") from error
     if not isinstance(content, dict):
         raise GraspPlannerError(f"{path} must hold settings by name, got {type(content).__name__}")
     return content

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from grasp_planner.errors import GraspPlannerError, unknown_name
-from grasp_planner.models.files import build_config, load_weights, save_model
+from grasp_planner.models.files import load_model, save_model
 from grasp_planner.models.state_plain import PlainDynamics
 from grasp_planner.models.state_push_t import PushTDynamics
 
@@ -177,6 +177,5 @@ class StateModel(nn.Module):
             GraspPlannerError: files are missing, truncated or do not fit together.
         """
         folder = Path(folder)
-        model = cls(build_config(StateModelConfig, folder))
-        load_weights(model, folder)
+        model = load_model(cls, StateModelConfig, folder)
         return model.to(device).eval().requires_grad_(False)
