@@ -1,0 +1,253 @@
+"""What a planning step costs against the model's own forward and backward pass. Prints tables, writes JSON.
+
+python benchmarks/step_cost.py                 the tables of docs/speed.md
+python benchmarks/step_cost.py --device cuda   the same on a GPU, with the share of time that is spent in kernels
+python benchmarks/step_cost.py --parts steps --models mlp lewm --seconds 60 --most-rows 100000
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from step_models import CASES
+from step_timing import (
+    LIFTED,
+    bare,
+    bare_rollout,
+    beside_plan,
+    in_turn,
+    kernel_share,
+    loop_over_time,
+    one_step,
+    peak_mib,
+    problem,
+)
+
+from grasp_planner import CEM, GD, GRASP, Budget, Chunked, Compiled, plan
+
+Row = dict[str, Any]
+# Rows of one model call that are timed by default; --most-rows times more.
+MOST_ROWS = {"mlp": 12800, "lewm": 400, "lewm-3": 100, "dino-wm": 10}
+GIB = 2**30
+
+
+def steps(settings: argparse.Namespace) -> Iterator[Row]:
+    """A GRASP step of `plan`, the bare model, the same step as a loop over time, and a step of GD."""
+    for case, model in _models(settings):
+        for batch in case.batches:
+            for horizon in case.horizons:
+                if batch * horizon > (settings.most_rows or MOST_ROWS[case.name]):
+                    continue
+                task = problem(model, case, batch, horizon, settings.device)
+                works = {
+                    "bare": bare(task, model),
+                    "loop": loop_over_time(task, model),
+                    "gd": one_step(task, GD()),
+                }
+                times = beside_plan(task, LIFTED, works, settings.clock, settings.seconds)
+                lifted = one_step(task, LIFTED)
+                row: Row = {"model": case.name, "b": batch, "T": horizon, "rounds": len(times["step"])}
+                row |= {f"{name} ms": times.milliseconds(name) for name in times}
+                row |= {"step / bare": times.ratio("step", "bare"), "loop / step": times.ratio("loop", "step")}
+                row |= {"gd / step": times.ratio("gd", "step")}
+                row |= {f"{name} MiB": peak_mib(work, model) for name, work in ({"step": lifted} | works).items()}
+                if settings.device == "cuda":
+                    row["kernels / wall"] = kernel_share(lifted)
+                yield row
+
+
+def samplers(settings: argparse.Namespace) -> Iterator[Row]:
+    """A CEM step with n samples against plain rollouts of the model on b * n rows."""
+    for case, model in _models(settings):
+        for batch, horizon in ((1, 10), (1, 25), (8, 25)):
+            rows = batch * case.samples * horizon
+            if rows > 60 * (settings.most_rows or MOST_ROWS[case.name]) // 20 and case.name != "mlp":
+                continue
+            task = problem(model, case, batch, horizon, settings.device)
+            works = {"bare": bare_rollout(task, model, case.samples)}
+            planner = CEM(samples=case.samples, elites=max(1, case.samples // 10))
+            times = beside_plan(task, planner, works, settings.clock, settings.seconds)
+            row: Row = {"model": case.name, "b": batch, "T": horizon, "n": case.samples, "rounds": len(times["step"])}
+            row |= {f"{name} ms": times.milliseconds(name) for name in times}
+            row["step / bare"] = times.ratio("step", "bare")
+            row |= {"step MiB": peak_mib(one_step(task, planner), model), "bare MiB": peak_mib(works["bare"], model)}
+            yield row
+
+
+def sync(settings: argparse.Namespace) -> Iterator[Row]:
+    """What of a run of GRASP, as it is by default, goes to the serial steps of its syncs."""
+    default = GRASP()
+    for case, model in _models(settings, without=("dino-wm",)):
+        for horizon in (10, 50):
+            task = problem(model, case, 1, horizon, settings.device)
+            works = {"lifted": one_step(task, LIFTED), "serial": one_step(task, GD())}
+            times = in_turn(works, settings.clock, settings.seconds)
+            lifted, serial = (times.milliseconds(name) for name in works)
+            cycle = default.sync_every * lifted + default.sync_steps * serial
+            yield {
+                "model": case.name,
+                "T": horizon,
+                "lifted ms": lifted,
+                "serial ms": serial,
+                "K": default.sync_every,
+                "J": default.sync_steps,
+                "share of syncs": default.sync_steps * serial / cycle,
+            }
+
+
+def compiled(settings: argparse.Namespace) -> Iterator[Row]:
+    """Steps in a model as it is and in the same model compiled."""
+    for case, model in _models(settings, without=("lewm-3", "dino-wm")):
+        fast = Compiled(model)
+        task = problem(model, case, 1, 50, settings.device)
+        before = time.perf_counter()
+        fast.warm_up(task.states, task.states.new_zeros(1, task.context, task.action_size))
+        seconds = time.perf_counter() - before
+        for batch, horizon in ((1, 50), (8, 50)):
+            if batch * horizon > (settings.most_rows or MOST_ROWS[case.name]):
+                continue
+            task = problem(model, case, batch, horizon, settings.device)
+            works = {
+                f"{kind} {name}": one_step(task.through(dynamics), planner)
+                for name, planner in (("GRASP", LIFTED), ("GD", GD()))
+                for kind, dynamics in (("eager", model), ("compiled", fast))
+            }
+            times = in_turn(works, settings.clock, settings.seconds)
+            row: Row = {"model": case.name, "b": batch, "T": horizon, "compile s": seconds}
+            row |= {f"{name} ms": times.milliseconds(name) for name in times}
+            row |= {f"gain, {name}": times.ratio(f"eager {name}", f"compiled {name}") for name in ("GRASP", "GD")}
+            yield row
+
+
+def memory(settings: argparse.Namespace) -> Iterator[Row]:
+    """A problem of DINO-WM's size, T = 100, in a process of its own whose peak is the operating system's figure."""
+    for name, limit in (("dino-wm", 1.0),):
+        command = [sys.executable, __file__, "--one-plan", name, "--limit", str(limit), "--device", settings.device]
+        done = subprocess.run([*command, "--threads", str(settings.threads)], capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(done.stderr)
+        yield json.loads(done.stdout.splitlines()[-1])
+
+
+def one_plan(settings: argparse.Namespace) -> Row:
+    """A lifted step and a sync at T = 100 with bounded memory, and the most memory that this process ever had."""
+    case = CASES[settings.one_plan]
+    model = case.model().to(settings.device)
+    task = problem(model, case, 1, 100, settings.device)
+    bounded = task.through(Chunked(model, memory=int(settings.limit * GIB)))
+    started = time.perf_counter()
+    found = plan(bounded, GRASP(sync_every=1, sync_steps=1), Budget(steps=1))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return {
+        "model": case.name,
+        "T": task.horizon,
+        "limit GiB": settings.limit,
+        "peak of the process GiB": peak,
+        "seconds": time.perf_counter() - started,
+        "transitions": found.transitions,
+    }
+
+
+PARTS = {"steps": steps, "samplers": samplers, "sync": sync, "compiled": compiled, "memory": memory}
+
+
+def _models(settings: argparse.Namespace, without: tuple[str, ...] = ()) -> Iterator[tuple[Any, Any]]:
+    for name in settings.models:
+        if name not in without:
+            yield CASES[name], CASES[name].model().to(settings.device)
+
+
+def growth(rows: list[Row]) -> Iterator[Row]:
+    """From T = 10 to T = 100 with one problem: how much a step of GRASP grows, and one of GD."""
+    for name in dict.fromkeys(row["model"] for row in rows):
+        ends = [row for t in (10, 100) for row in rows if (row["model"], row["b"], row["T"]) == (name, 1, t)]
+        if len(ends) == 2:
+            short, long = ends
+            yield {"model": name} | {
+                f"{label}, T 10 to 100": long[key] / short[key]
+                for label, key in (("GRASP", "step ms"), ("bare", "bare ms"), ("loop", "loop ms"), ("GD", "gd ms"))
+            }
+
+
+def machine(settings: argparse.Namespace) -> Row:
+    """Where the figures come from."""
+    cpuinfo = Path("/proc/cpuinfo")
+    names = (
+        [x.split(":")[1].strip() for x in cpuinfo.read_text().splitlines() if x.startswith("model name")]
+        if cpuinfo.exists()
+        else [platform.processor()]
+    )
+    return {
+        "processor": names[0] if names else platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": settings.threads,
+        "clock": "processor time of the process" if settings.own_time else "wall-clock",
+        "device": torch.cuda.get_device_name() if settings.device == "cuda" else "cpu",
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "load before": round(os.getloadavg()[0], 1),
+    }
+
+
+def _cell(value: object) -> str:
+    return str(value) if not isinstance(value, float) else f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def main() -> None:
+    """Measure part after part, one printed row a measurement."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=list(PARTS))
+    parser.add_argument("--models", nargs="+", default=list(CASES), choices=list(CASES))
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--seconds", type=float, default=6.0, help="for each row, beyond the fewest rounds")
+    parser.add_argument("--most-rows", type=int, default=None, help="the largest b * t; default: by model")
+    parser.add_argument("--out", type=Path, default=Path("out/step_cost.json"))
+    parser.add_argument("--one-plan", default=None, help=argparse.SUPPRESS)
+    parser.add_argument("--limit", type=float, default=1.0, help=argparse.SUPPRESS)
+    parser.add_argument("--own-time", action="store_true", help="processor time, where others use the machine too")
+    settings = parser.parse_args()
+    settings.clock = "processor" if settings.own_time else settings.device
+    torch.set_num_threads(settings.threads)
+    if settings.one_plan:
+        print(json.dumps(one_plan(settings)))
+        return
+    found: dict[str, Any] = {"machine": machine(settings)}
+    started = time.perf_counter()
+    print(", ".join(f"{key} {value}" for key, value in found["machine"].items()))
+    for name in settings.parts:
+        print(f"\n{PARTS[name].__doc__}\n")
+        found[name] = _printed(PARTS[name](settings))
+        if name == "steps":
+            print()
+            found["growth"] = _printed(growth(found[name]))
+    found["machine"] |= {"load after": round(os.getloadavg()[0], 1), "seconds": time.perf_counter() - started}
+    settings.out.parent.mkdir(parents=True, exist_ok=True)
+    settings.out.write_text(json.dumps(found, indent=1))
+    print(f"\n{found['machine']['seconds']:.0f} s, load {found['machine']['load after']} at the end; {settings.out}")
+
+
+def _printed(rows: Iterator[Row]) -> list[Row]:
+    """The rows, each printed as soon as it is there."""
+    seen: list[Row] = []
+    for row in rows:
+        if not seen:
+            print("| " + " | ".join(row) + " |\n|" + "---|" * len(row))
+        print("| " + " | ".join(map(_cell, row.values())) + " |", flush=True)
+        seen.append(row)
+    return seen
+
+
+if __name__ == "__main__":
+    main()
