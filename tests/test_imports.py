@@ -39,6 +39,7 @@ ALLOWED: dict[str, set[str]] = {
     "history": set(),
     "in_hand": {"plans"},
     "agent": LOOP | {"models", "history", "in_hand"},
+    "saving": LOOP | {"planners", "models", "untrusted"},
     "stable_worldmodel": LOOP | {"models"},
     "bench": LOOP | {"planners", "models", "envs", "data", "agent", "ball_nav"},
     "figures": {

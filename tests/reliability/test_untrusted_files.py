@@ -20,6 +20,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from damage import changed
 from grasp_planner import GraspPlannerError, load_world_model
 from grasp_planner.bench.records import SCHEMA, read_records
 from grasp_planner.bench.suite import load_suite, suites
@@ -110,25 +111,6 @@ READERS: dict[str, tuple[Callable[[Path], None], str, Callable[[Path], object]]]
     "records": (records, "records.jsonl", lambda folder: read_records([folder / "records.jsonl"])),
     "suite": (suite, "mine.toml", lambda folder: load_suite(folder / "mine.toml")),
 }
-
-
-def changed(data: bytes, draw: random.Random) -> bytes:
-    """The same file, damaged."""
-    place = draw.randrange(max(1, len(data)))
-    kind = draw.choice(["cut", "flip", "flips", "zeros", "noise", "longer", "gone", "twice", "number"])
-    if kind == "cut":
-        return data[:place]
-    if kind in ("flip", "flips"):
-        found = bytearray(data)
-        for _ in range(1 if kind == "flip" else 20):
-            found[draw.randrange(len(found))] ^= 1 << draw.randrange(8)
-        return bytes(found)
-    if kind == "number":  # a length or an offset that is out of all bounds
-        return data[:place] + struct.pack("<q", draw.choice([-1, 2**31, 2**40, 2**62])) + data[place + 8 :]
-    size = draw.randrange(1, 64)
-    middle = {"zeros": bytes(size), "noise": draw.randbytes(size), "longer": draw.randbytes(size), "gone": b""}
-    rest = place if kind in ("longer", "twice") else place + size
-    return data[:place] + middle.get(kind, data[place : place + size]) + data[rest:]
 
 
 def refused_or_read(reader: Callable[[Path], object], folder: Path) -> bool:

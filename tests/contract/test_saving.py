@@ -1,0 +1,127 @@
+"""State that lasts: saved, loaded and continued is the same as never interrupted, and what is damaged is refused."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from contract_rows import Row, every_row
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+import toys
+from damage import changed
+from grasp_planner import CEM, GD, GRASP, Budget, GraspPlannerError, WarmStart, plan
+from grasp_planner.plans import Plan
+from grasp_planner.saving import load_plan, load_state, save_plan, save_state
+
+
+def equal(first: Any, second: Any, name: str = "plan") -> None:
+    """The same, all the way down."""
+    assert type(first) is type(second), name
+    if isinstance(first, torch.Tensor):
+        assert first.dtype == second.dtype and torch.equal(first, second), name
+    elif hasattr(first, "__dataclass_fields__") and not isinstance(first, (CEM, GD, GRASP)):
+        for part in first.__dataclass_fields__:
+            equal(getattr(first, part), getattr(second, part), f"{name}.{part}")
+    elif isinstance(first, tuple):
+        assert len(first) == len(second), name
+        for place, (mine, other) in enumerate(zip(first, second, strict=True)):
+            equal(mine, other, f"{name}.{place}")
+    else:
+        assert first == second, name
+
+
+@every_row
+def test_saved_loaded_and_continued_is_continuous(row: Row, tmp_path):
+    problem = toys.problem(3, 4)
+    through = plan(problem, row.planner, Budget(steps=8), seeds=[1, 2, 3])
+    before = plan(problem, row.planner, Budget(steps=3), seeds=[1, 2, 3])
+    save_state(before.warm_start, tmp_path / "state")
+    save_plan(before, tmp_path / "plan")
+    state, loaded = load_state(tmp_path / "state"), load_plan(tmp_path / "plan")
+    equal(loaded, before)
+    equal(state, before.warm_start)
+    assert state.planner == row.planner
+    for warm_start in (state, loaded.warm_start):
+        after = plan(problem, row.planner, Budget(steps=5), seeds=[1, 2, 3], warm_start=warm_start)
+        assert after.warm_start.steps == through.warm_start.steps
+        equal(row.planner.actions(after.warm_start.state), row.planner.actions(through.warm_start.state))
+        again = plan(problem, row.planner, Budget(steps=5), seeds=[1, 2, 3], warm_start=before.warm_start)
+        assert toys.same(after, again)
+
+
+def made(tmp_path, **rest) -> tuple[Plan, Any]:
+    found = plan(toys.problem(2, 3), GRASP(sync=CEM(samples=4, elites=2), sync_every=2, sync_steps=1), Budget(steps=3))
+    return found, save_plan(found, tmp_path / "a.plan")
+
+
+def rewritten(path, **changes) -> None:
+    """The same file with another header."""
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["grasp_planner"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+    save_file(tensors, path, {"grasp_planner": json.dumps(header | changes)})
+
+
+@pytest.mark.parametrize("version", [0, 2, "1", None, 99])
+def test_an_unknown_version_is_refused_by_name(tmp_path, version):
+    _, path = made(tmp_path)
+    rewritten(path, version=version)
+    with pytest.raises(GraspPlannerError, match=f"is of version {version!r} of this format, .* reads version 1"):
+        load_plan(path)
+
+
+def test_what_is_something_else_is_said(tmp_path):
+    found, path = made(tmp_path)
+    with pytest.raises(GraspPlannerError, match="is no file of save_state"):
+        load_state(path)
+    with pytest.raises(GraspPlannerError, match="there is none at"):
+        load_plan(tmp_path / "b.plan")
+    save_file({"x": torch.ones(1)}, tmp_path / "c.plan")
+    with pytest.raises(GraspPlannerError, match="is no file of save_plan"):
+        load_plan(tmp_path / "c.plan")
+    rewritten(path, content={"tensor": "plan.actions"})
+    with pytest.raises(GraspPlannerError, match="checksum"):
+        load_plan(path)
+    with pytest.raises(GraspPlannerError, match=r"state.state must be a tensor.*got object"):
+        save_state(WarmStart(found.actions, object()), tmp_path / "d")
+    assert not (tmp_path / "d").exists()
+    with pytest.raises(GraspPlannerError, match="cannot be written"):
+        save_plan(found, tmp_path / "nowhere" / "e.plan")
+
+
+class OwnState(NamedTuple):
+    mean: torch.Tensor
+    scored: Any = None
+
+
+@dataclass(frozen=True)
+class Own:
+    rate: float = 0.1
+
+
+def test_types_of_ones_own(tmp_path):
+    mine = WarmStart(torch.ones(1, 2, 2), OwnState(torch.zeros(3)), 4, Own(0.5))
+    path = save_state(mine, tmp_path / "mine")
+    with pytest.raises(GraspPlannerError, match=r"holds a Own(State)?, which is not known here"):
+        load_state(path)
+    equal(load_state(path, known=[Own, OwnState]), mine)
+
+
+def test_a_damaged_file_is_refused(tmp_path, figure):
+    """Every damage is seen, that of a single bit too; but for bytes that mean nothing."""
+    found, path = made(tmp_path)
+    data, draw, refused = path.read_bytes(), random.Random(0), 0
+    for _ in range(100):
+        path.write_bytes(changed(data, draw))
+        figure("files fuzzed")
+        try:
+            equal(load_plan(path), found)
+        except GraspPlannerError:
+            refused += 1
+    assert refused > 80
