@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from grasp_planner.problem import Dynamics, Markov, Problem
     from grasp_planner.wrappers.chunked import Chunked
     from grasp_planner.wrappers.compiled import Compiled
+    from grasp_planner.wrappers.low_precision import LowPrecision
 
 __version__ = "0.1.0"
 
@@ -35,6 +36,7 @@ __all__ = [
     "GoalDistance",
     "GraspPlannerError",
     "LatCo",
+    "LowPrecision",
     "Markov",
     "Objective",
     "Plan",
@@ -67,6 +69,7 @@ _HOMES = {
     "GoalDistance": "objectives",
     "GraspPlannerError": "errors",
     "LatCo": "planners",
+    "LowPrecision": "wrappers.low_precision",
     "Markov": "problem",
     "Objective": "objectives",
     "Plan": "plans",
