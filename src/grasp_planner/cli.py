@@ -21,6 +21,7 @@ COMMANDS = {
     "data": "what a data set holds: `grasp data info`, `grasp data preview`",
     "bench": "run a suite of comparisons: tune every planner alike, then measure",
     "report": "tables, charts and episodes of a suite's records, as a page that needs no network",
+    "diagnose": "pictures of what long horizons do to losses, plans and models",
     "check": "check whether a model keeps the promises that planners rely on",
 }
 

@@ -18,6 +18,7 @@ Result = TypeVar("Result")
 
 ENGINES = ("processes", "serial", "ray")
 RETRIES = 3  # of a job whose worker was lost
+SECONDS_TO_ANSWER = 5.0  # that a cluster is given
 
 
 class Engine(Protocol):
@@ -197,7 +198,10 @@ def _ray(address: str | None, workers: int | None) -> Iterator[Ray]:
     if ray.is_initialized():
         yield Ray(ray, 2 * int(ray.cluster_resources().get("CPU", 1)))
         return
-    options: dict[str, Any] = {"address": address} if address else {"num_cpus": workers, "include_dashboard": False}
+    options: dict[str, Any] = {"num_cpus": workers, "include_dashboard": False}
+    if address is not None:
+        _check_answers(address)
+        options = {"address": address}
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
     except ConnectionError as error:
@@ -206,3 +210,22 @@ def _ray(address: str | None, workers: int | None) -> Iterator[Ray]:
         yield Ray(ray, 2 * int(ray.cluster_resources().get("CPU", 1)))
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Raise unless something listens at ``host:port``; Ray itself would try for minutes.
+
+    Raises:
+        GraspPlannerError: nobody answers.
+    """
+    import socket
+
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return  # "auto" and the like: Ray knows at once whether there is one
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS_TO_ANSWER).close()
+    except OSError as error:
+        raise GraspPlannerError(
+            f"no Ray cluster answers at {address!r} ({error}): `ray start --head` starts one, and says its address"
+        ) from error
