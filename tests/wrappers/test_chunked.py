@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import toys
-from grasp_planner import GD, GRASP, Budget, Chunked, GraspPlannerError, Markov, plan
+from grasp_planner import GD, GRASP, Agent, Budget, Chunked, GraspPlannerError, Markov, plan
 from grasp_planner.wrappers.chunked import peak_bytes
 from grasp_planner.wrappers.live_bytes import LiveBytes
 
@@ -162,3 +162,23 @@ def test_random_numbers_are_left_alone():
     before = torch.get_rng_state()
     plan(problem, GRASP(sync_every=2, sync_steps=2), Budget(steps=3))
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_an_agent_plans_in_the_dynamics_it_is_given():
+    class World:
+        context, frameskip = 1, 1
+        low, high, scale = -torch.ones(2), torch.ones(2), torch.ones(2)
+
+        def __call__(self, states, actions):
+            return states[:, -1] + 0.3 * actions[:, -1]
+
+        def encode(self, observations):
+            return observations["x"]
+
+    counting = Counting(World())
+    acted = []
+    for dynamics in (None, Chunked(counting, rows=3)):
+        agent = Agent(World(), GRASP(sync_every=2, sync_steps=2), Budget(steps=4), horizon=5, dynamics=dynamics)
+        acted.append(agent.act({"x": torch.zeros(2)}, {"x": torch.ones(2)}))
+    assert max(counting.seen) == 3
+    torch.testing.assert_close(*map(torch.as_tensor, acted))

@@ -13,8 +13,10 @@ from grasp_planner.problem import Dynamics
 class LowPrecision:
     """The same model under ``torch.autocast``: half the memory for what gradients need.
 
-    It is also faster where the processor multiplies such numbers, as GPUs and recent servers do. Plans are those of a slightly different model (bfloat16 keeps three digits): costs, and the choice of the best
-    plan, come from its rollouts. Roll the plan out in the model itself before comparing it with others.
+    It is also faster where the processor multiplies such numbers, as GPUs and recent servers do.
+
+    Plans are those of a slightly different model (bfloat16 keeps three digits): costs, and the choice of the best
+    plan, come from its rollouts. Roll a plan out in the model itself before comparing it with others.
 
     Args:
         dynamics: the model, with weights in float32.
