@@ -187,7 +187,7 @@ def tuning_table(records: Sequence[Record]) -> Table:
     """What was chosen on validation episodes."""
     chosen = of_kind(records, "choice")
     rows = []
-    for record in chosen:
+    for record in sorted(chosen, key=lambda one: (place(one), arms(chosen).index(one["arm"]))):
         label = _label(place(record), places(chosen))
         share = f"{100 * record['success']:.0f} %"
         origin = record["tuned_as"] if record["tuned_as"] != record["arm"] else ""

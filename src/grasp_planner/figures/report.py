@@ -116,7 +116,7 @@ def _viewer(section: Section) -> str:
     shown = [record for record in of_kind(section.records, "shown") if record["env"] in SCENES]
     if not shown:
         return ""
-    content = json.dumps(viewer_content(shown), allow_nan=False).replace("</", "<\\/")
+    content = json.dumps(viewer_content(shown), allow_nan=False).replace("<", "\\u003c")
     name = f"shown-{section.name}"
     keys = {"start": "start", "goal": "goal", "rollout in the model": "plan", "simulator": "run"}
     legend = "".join(

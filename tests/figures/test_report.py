@@ -1,0 +1,174 @@
+"""The report: its numbers are those of the records, its page is whole, and it works in a browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from report_records import all_records, episode_records, timed_records
+
+from grasp_planner.bench.curves import charts, time_charts
+from grasp_planner.bench.published import PUBLISHED
+from grasp_planner.bench.statistics import Paired, Share
+from grasp_planner.bench.tables import pairs_table, success_table, tables
+from grasp_planner.figures.report import Section, chart_files, report_markdown, report_page
+
+BROWSER = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), "")
+
+
+def section(records: Sequence[dict] | None = None) -> Section:
+    given = all_records() if records is None else records
+    return Section("made-up", "A <made-up> suite", "For tests", "push-t-long", given)
+
+
+class Seen(HTMLParser):
+    """Text of all cells, addresses of all links, and whether every tag is closed."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.cells: list[str] = []
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
+        if tag == "td":
+            self.cells.append("")
+        if tag not in ("meta", "input", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] == "td":
+            self.cells[-1] += data
+
+
+def test_tables_say_what_the_records_say() -> None:
+    rows = {row[0]: row[1:] for row in success_table(all_records(), PUBLISHED["push-t-long"]).rows}
+    assert rows["GRASP"] == (str(Share(6, 8)), str(Share(6, 8))) and rows["CEM"][0] == str(Share(1, 8))
+    assert rows["GRASP, published"] == ("59.0 %", "43.4 %") and rows["GD, published"] == ("51.0 %", "37.6 %")
+    pair = Paired(3, 3, 0, 2)
+    (row,) = [row for row in pairs_table(all_records()).rows if row[0] == "GRASP - GD"]
+    assert row[1] == f"+37.5 (3:0, p = {pair.p_value:.2g})"
+    by_name = {table.name: {row[0]: row[1:] for row in table.rows} for table in tables(all_records())}
+    assert by_name["seconds"]["GRASP"] == ("0.25 s (4 of 4)",) and by_name["seconds"]["GD"] == ("1 s (3 of 4)",)
+    assert by_name["model"]["GRASP, model"][0] == str(Share(7, 8))
+    assert by_name["distances"]["CEM, position px"] == ("60", "60")
+    assert (
+        by_name["gaps"]["GRASP, virtual - rollout"] == ("0.5", "0.5")
+        and "CEM, virtual - rollout" not in by_name["gaps"]
+    )
+    assert set(by_name) == {"success", "seconds", "pairs", "model", "distances", "gaps", "spending", "tuning"}
+
+
+def test_the_order_of_records_does_not_matter() -> None:
+    assert tables(all_records()) == tables(all_records()[::-1]) and charts(all_records()) == charts(all_records()[::-1])
+
+
+def test_some_records_are_enough() -> None:
+    for some in (episode_records(), timed_records(), all_records()[:1]):
+        assert report_page([section(some)]).endswith("</html>\n")
+
+
+def test_a_curve_over_time_is_the_plan_in_hand() -> None:
+    (chart,) = time_charts(all_records(), "seconds")
+    curves = {curve.name: curve for curve in chart.curves}
+    for name, solved, since in (("GRASP", 1.0, 0.25), ("GD", 0.75, 1.0), ("CEM", 0.25, 1.0)):
+        for at, share in zip(curves[name].x, curves[name].y, strict=True):
+            assert share == (solved if at >= since else 0.0)
+    assert all(c.low[i] <= c.y[i] <= c.high[i] for c in chart.curves for i in range(len(c.x)))
+
+
+def test_the_page_is_whole_and_needs_no_network() -> None:
+    page = report_page([section()])
+    seen = Seen(page)
+    assert not [tag for tag in seen.open if tag not in ("html", "body")] and not seen.addresses
+    assert "A &lt;made-up&gt; suite" in page and str(Share(6, 8)) in seen.cells and "59.0 %" in seen.cells
+    assert not re.search(r"(https?:)?//[a-z]", page.replace("http://www.w3.org/2000/svg", ""))
+    assert "import(" not in page and "@import" not in page and "url(" not in page
+    (content,) = re.findall(r'<script type="application/json" id="shown-made-up">(.*?)</script>', page)
+    groups = json.loads(content)["groups"]
+    assert [plan["arm"] for plan in groups[0]["plans"]] == ["CEM", "GRASP"]
+    assert len(groups[0]["plans"][1]["recording"]["virtual"][0]) == 3
+
+
+def test_data_cannot_end_the_script() -> None:
+    records = all_records()
+    for record in records:
+        record["model"] = "</script><script>alert(1)</script>"
+    assert "<script>alert" not in report_page([section(records)])
+
+
+def test_charts_are_pictures_of_their_own() -> None:
+    made = chart_files([section()])
+    assert len(made) == 3
+    for text in made.values():
+        root = ElementTree.fromstring(text)
+        assert root.tag.endswith("svg") and "prefers-color-scheme: dark" in text
+
+
+def test_markdown_has_the_same_tables_and_names_the_charts() -> None:
+    text = report_markdown([section()])
+    assert f"| GRASP | {Share(6, 8)} | {Share(6, 8)} |" in text
+    for name in chart_files([section()]):
+        assert f"({name})" in text
+    widths = [line.count("|") for line in text.splitlines() if line.startswith("|")]
+    assert widths and min(widths) >= 3
+
+
+def test_mcnemar_against_numbers_worked_by_hand() -> None:
+    # Ten pairs differ, one of them for the second: 2 (1 + 10) / 2^10.
+    assert Paired(5, 9, 1, 5).p_value == pytest.approx(22 / 1024) and Paired(5, 9, 1, 5).difference == 0.4
+    assert Paired(3, 4, 4, 3).p_value == 1.0 and Paired(3, 0, 0, 3).p_value == 1.0
+    assert Paired(0, 1, 9, 0).p_value == Paired(0, 9, 1, 0).p_value
+
+
+DRIVER = """<script>
+const say = (name, value) => { document.documentElement.dataset[name] = value; };
+const viewer = document.querySelector("[data-viewer]"), part = (name) => viewer.querySelector(`[data-part="${name}"]`);
+const inked = (name) => {
+  const canvas = part(name), pen = canvas.getContext("2d");
+  return pen.getImageData(0, 0, canvas.width, canvas.height).data.some((value) => value > 0);
+};
+try {
+  say("before", viewer.dataset.iteration + "/" + viewer.dataset.step + "/" + viewer.dataset.arm);
+  part("iteration").value = 1; part("iteration").dispatchEvent(new Event("input"));
+  part("step").value = 7; part("step").dispatchEvent(new Event("input"));
+  say("after", viewer.dataset.iteration + "/" + viewer.dataset.step + "/" + part("iteration-is").value);
+  [...part("arms").children].find((button) => button.textContent.startsWith("CEM")).click();
+  say("arm", viewer.dataset.arm + "/" + part("outcome").textContent);
+  say("inked", inked("model") + "/" + inked("world"));
+  const paper = () => getComputedStyle(document.body).backgroundColor;
+  const first = paper(); document.getElementById("theme").click(); say("theme", first !== paper());
+  say("wide", document.documentElement.scrollWidth <= innerWidth);
+  part("play").click(); say("play", part("play").textContent);
+  setTimeout(() => say("played", Number(viewer.dataset.step) > 0), 400);
+} catch (error) { say("fault", String(error)); }
+</script>"""
+
+
+@pytest.mark.skipif(not BROWSER, reason="no chromium here")
+@pytest.mark.parametrize("size", ["1200,900", "500,900"])
+def test_it_works_in_a_browser(tmp_path: Path, size: str) -> None:
+    page = tmp_path / "report.html"
+    page.write_text(report_page([section()]).replace("</body>", f"{DRIVER}</body>"), encoding="utf-8")
+    words = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
+    words += [f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={size}", "--virtual-time-budget=3000"]
+    words += ["--host-resolver-rules=MAP * ~NOTFOUND", "--dump-dom", page.as_uri()]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=180)
+    (html,) = re.findall(r"<html[^>]*>", done.stdout)
+    said = dict(re.findall(r'data-(\w+)="([^"]*)"', html))
+    assert "fault" not in said and said["ready"] == "yes", said
+    assert said["before"] == "10/20/GRASP" and said["after"] == "5/7/step 5, cost 2.00"
+    assert said["arm"] == "CEM/CEM: failed, 3 px off, 1 deg off" and said["inked"] == "true/true"
+    assert said["theme"] == said["wide"] == said["played"] == "true" and said["play"] == "Pause"
