@@ -102,7 +102,7 @@ class Noise:
         counter = torch.arange(1, count + 1, dtype=torch.int64, device=self.seeds.device)
         bits = _mixed_(self.seeds[:, None] + counter.mul_(_GOLDEN))
         # 52 bits and a half: never 0 and never 1, so that a logarithm of it is finite.
-        return _shifted(bits, 12).double().add_(0.5).mul_(2.0**-52)
+        return bits.bitwise_right_shift_(12).bitwise_and_((1 << 52) - 1).double().add_(0.5).mul_(2.0**-52)
 
     def normal(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """Standard normal numbers ``(b, *shape)``; the same numbers, rounded, whatever the dtype."""
