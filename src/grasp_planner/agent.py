@@ -20,7 +20,7 @@ from grasp_planner.models.base import ActionUnits, WorldModel, goal_objective
 from grasp_planner.objectives import Objective
 from grasp_planner.planner import Planner, plan
 from grasp_planner.plans import Budget, Plan, Status
-from grasp_planner.problem import Problem
+from grasp_planner.problem import Dynamics, Problem
 
 Observation = Mapping[str, Any]
 
@@ -69,6 +69,8 @@ class Agent:
         seed: for the planner's noise; with ``batch``, one integer or one an environment.
         batch: ``None`` for a single environment, whose observations have no batch axis; otherwise the number of
             environments, whose observations have it in front.
+        dynamics: how the model is run when planning, such as ``Compiled(model)`` or ``Chunked(model, memory=2**30)``;
+            ``None``: as it is.
 
     Attributes:
         plan: the last :class:`Plan`, for the environments that it was made for; ``None`` before the first.
@@ -100,12 +102,14 @@ class Agent:
         objective: Objective | None = None,
         seed: int | Sequence[int] = 0,
         batch: int | None = None,
+        dynamics: Dynamics | None = None,
     ) -> None:
         if not 1 <= execute <= horizon:
             raise GraspPlannerError(f"execute must be between 1 and the horizon ({horizon}), got {execute}")
         if batch is not None and batch < 1:
             raise GraspPlannerError(f"batch must be None (one environment) or >= 1, got {batch}")
         self.model, self.planner, self.budget = model, planner, budget
+        self.dynamics = dynamics
         self.execute, self.horizon, self.batch = execute, horizon, batch
         self.objective = goal_objective(model) if objective is None else objective
         count = batch or 1
@@ -212,7 +216,7 @@ class Agent:
                 return nobody
             places = ready.nonzero().flatten()
             problem = Problem(
-                self.model,
+                self.model if self.dynamics is None else self.dynamics,
                 states=states[places],
                 past_actions=self._history.blocks(h - 1, late, idle)[places],
                 goal=self._wanted[places],
