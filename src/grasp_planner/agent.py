@@ -21,6 +21,7 @@ from grasp_planner.objectives import Objective
 from grasp_planner.planner import Planner, plan
 from grasp_planner.plans import Budget, Plan, Status
 from grasp_planner.problem import Dynamics, Problem
+from grasp_planner.trust import TrustLaw
 
 Observation = Mapping[str, Any]
 
@@ -64,6 +65,8 @@ class Agent:
         planner: one of ``PLANNERS``.
         budget: for each plan.
         execute: k, model steps of a plan that are taken before the next plan; at most ``horizon``.
+        trust: where given, a plan is taken no further than it can be believed (but one step): the next one is made at
+            its trust horizon, where that comes before ``execute``.
         horizon: model steps to plan ahead.
         objective: ``None``: the distance to the goal, weighted by ``model.goal_weights`` where the model has them.
         seed: for the planner's noise; with ``batch``, one integer or one an environment.
@@ -103,6 +106,7 @@ class Agent:
         seed: int | Sequence[int] = 0,
         batch: int | None = None,
         dynamics: Dynamics | None = None,
+        trust: TrustLaw | None = None,
     ) -> None:
         if not 1 <= execute <= horizon:
             raise GraspPlannerError(f"execute must be between 1 and the horizon ({horizon}), got {execute}")
@@ -110,7 +114,7 @@ class Agent:
             raise GraspPlannerError(f"batch must be None (one environment) or >= 1, got {batch}")
         self.model, self.planner, self.budget = model, planner, budget
         self.dynamics = dynamics
-        self.execute, self.horizon, self.batch = execute, horizon, batch
+        self.execute, self.horizon, self.batch, self.trust = execute, horizon, batch, trust
         self.objective = goal_objective(model) if objective is None else objective
         count = batch or 1
         self.seeds = [seed] * count if isinstance(seed, int) else list(seed)
@@ -128,6 +132,7 @@ class Agent:
         self._wanted: Tensor | None = None  # (b, s), the goal as a latent
         self._history = History(self.model.context, self.model.context + self.horizon)
         self._in_hand = InHand(count, self.horizon, self.model.low)
+        self._until = torch.full((count,), self.execute)  # the model step at which each plans anew
         self._expected: Tensor | None = None  # (b, s), where the last blocks are to have led
 
     def act(self, observation: Observation | None, goal: Observation | None = None, *, late: int = 0) -> numpy.ndarray:
@@ -146,7 +151,7 @@ class Agent:
             if goal is not None:
                 self._change_goal(goal, reason)
             seen = self._see(observation, late, reason)
-            due = (self._in_hand.taken >= self.execute) | ~self._in_hand.alive
+            due = (self._in_hand.taken >= self._until) | ~self._in_hand.alive
             planned = torch.zeros_like(due)
             if due.any() and self._wanted is None:
                 _note(reason, due, "there is no goal yet: act(observation, goal)")
@@ -243,6 +248,9 @@ class Agent:
         _note(reason, failed, f"no plan of finite cost was found ({Status.NONFINITE.name})")
         self._in_hand.reusable &= ~failed
         self._in_hand.take(places[good], found.actions[good], found.states[good])
+        if self.trust is not None:
+            until = self.trust.horizon(problem, found.actions).clamp(1, self.execute)
+            self._until[places[good].cpu()] = until[good].cpu()
         return planned
 
     def _batched(self, observation: Observation, name: str) -> Frame:

@@ -1,0 +1,112 @@
+"""What a plan rests on: whether its states are real, whether the model was exploited, and how far to believe it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from grasp_planner.evaluation import frozen
+from grasp_planner.noise import Noise
+from grasp_planner.planners.candidates import leading
+from grasp_planner.planners.grasp import GRASPState
+from grasp_planner.planners.latco import LatCoState
+from grasp_planner.plans import Plan
+from grasp_planner.problem import Problem
+from grasp_planner.trust import Disagreeing, TrustLaw
+
+_PROBES, _STEP = 8, 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Diagnosis:
+    """What there is to know about a plan without carrying it out. All in units of the problem's scale.
+
+    Attributes:
+        gap: (b, t-1) root mean square distance of the virtual states s_1 .. s_{T-1} from the rollout of the actions
+            beside them, when planning ended; ``None`` for planners without virtual states.
+        gain: (b, t) how much a small difference in the state grows in each step of the plan, root mean square over
+            directions. Where it is large the model is steep: a place that an optimiser can exploit.
+        exploited: (b,) share of the steps whose gain is above ``steep``.
+        disagreement: (b, t) of an ensemble along the plan; ``None`` where the model is none.
+        error: (b, t) how far the plan's states may be off, by the law of trust.
+        trust: (b,) steps up to which the plan can be believed.
+    """
+
+    gap: Float[Tensor, "b t_less_1"] | None
+    gain: Float[Tensor, "b t"]
+    exploited: Float[Tensor, " b"]
+    disagreement: Float[Tensor, "b t"] | None
+    error: Float[Tensor, "b t"]
+    trust: Int[Tensor, " b"]
+
+
+def diagnose(problem: Problem, found: Plan, law: TrustLaw | None = None, *, steep: float = 2.0) -> Diagnosis:
+    """Diagnose a plan: a few model calls, none of them in a planner's budget.
+
+    Args:
+        problem: the one that was planned for.
+        found: its plan.
+        law: when to stop believing; ``None``: ``TrustLaw()``, whose numbers are no one's calibration.
+        steep: the gain above which a step counts as exploited.
+
+    Example:
+        >>> from grasp_planner import GRASP, Budget, Markov, plan
+        >>> step = Markov(lambda state, action: 0.5 * state + action)
+        >>> problem = Problem.between(step, torch.zeros(1, 2), torch.ones(1, 2), 5, -torch.ones(2), torch.ones(2))
+        >>> found = diagnose(problem, plan(problem, GRASP(), Budget(steps=10)))
+        >>> found.gain, found.exploited, found.gap.shape, found.trust
+        (tensor([[0.5000, 0.5000, 0.5000, 0.5000, 0.5000]]), tensor([0.]), torch.Size([1, 4]), tensor([5]))
+    """
+    law = TrustLaw() if law is None else law
+    with torch.no_grad(), frozen(problem.dynamics):
+        gain = _gain(problem, found)
+        windows, blocks = problem.windows(_before(problem, found.states), found.actions)
+        unsure = None
+        if isinstance(problem.dynamics, Disagreeing):
+            unsure = problem.dynamics.disagreement(windows, blocks).unflatten(0, (*found.cost.shape, -1))
+        error = law.errors(problem, found.actions)
+        gap = _gap(problem, found)
+    return Diagnosis(
+        gap=gap,
+        gain=gain,
+        exploited=(gain > steep).to(gain).mean(1),
+        disagreement=unsure,
+        error=error,
+        trust=(error <= law.tolerance).long().cumprod(1).sum(1),
+    )
+
+
+def _before(problem: Problem, states: Tensor) -> Tensor:
+    """s_0 .. s_{T-1}, of s_1 .. s_T."""
+    return torch.cat([problem.start[:, None], states[:, :-1]], dim=1)
+
+
+def _gain(problem: Problem, found: Plan) -> Tensor:
+    """Differences of one-step predictions over small random differences of the newest state, by finite differences."""
+    batch, horizon, size = found.states.shape
+    windows, blocks = problem.windows(_before(problem, found.states), found.actions)
+    unit = problem.unit.repeat_interleave(horizon, dim=0)
+    step = _STEP if windows.dtype == torch.float64 else 10 * _STEP  # above what rounding leaves
+    probes = Noise.of(0, 1, windows.device).normal((_PROBES, size), windows.dtype)[0]
+    probes = step * probes / probes.square().mean(1, keepdim=True).sqrt()
+    plain = problem.call(windows, blocks)
+    total = torch.zeros_like(plain[:, 0])
+    for probe in probes:
+        moved = torch.cat([windows[:, :-1], windows[:, -1:] + (probe * unit)[:, None]], dim=1)
+        total += (((problem.call(moved, blocks) - plain) / unit / step).square()).mean(-1)
+    return (total / _PROBES).sqrt().unflatten(0, (batch, horizon))
+
+
+def _gap(problem: Problem, found: Plan) -> Tensor | None:
+    state = found.warm_start.state
+    if isinstance(state, GRASPState):
+        actions, states = leading(state.actions, state.leader), leading(state.states, state.leader)
+    elif isinstance(state, LatCoState):
+        actions, states = state.actions, state.states[:, :-1]
+    else:
+        return None
+    gap = (problem.rollout(actions)[:, :-1] - states) / problem.unit[:, None]
+    return gap.square().mean(-1).sqrt()
