@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -128,17 +128,30 @@ def model_digest(name_or_path: str) -> str:
     """
     if name_or_path in ANALYTIC:
         return hashlib.sha256(f"analytic/{name_or_path}".encode()).hexdigest()[:16]
+    check_models([name_or_path])
     folder = checkpoints().get(name_or_path, Path(name_or_path))
-    if not folder.is_dir():
-        raise GraspPlannerError(
-            f"the suite needs the model {name_or_path!r}, which is not here: train it (`grasp train`), give the folder "
-            f"of one in a suite of your own, or leave its cells out with --models. Here are {', '.join(checkpoints())}"
-        )
     total = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if path.suffix in (".json", ".safetensors", ".pth", ".tar", ".yaml") and path.name != "training.json":
             total.update(path.name.encode() + path.read_bytes())
     return total.hexdigest()[:16]
+
+
+def check_models(names: Iterable[str]) -> None:
+    """Raise unless all models are here.
+
+    Raises:
+        GraspPlannerError: names those that are missing, and those that there are.
+    """
+    packaged = checkpoints()
+    missing = [name for name in dict.fromkeys(names) if name not in {*ANALYTIC, *packaged} and not Path(name).is_dir()]
+    if missing:
+        named = ", ".join(map(repr, missing))
+        raise GraspPlannerError(
+            f"the suite needs the model{'s' if len(missing) > 1 else ''} {named}, not here: train (`grasp train`), name "
+            "the folder of one in a suite of your own, or leave out the cells with --models followed by those to keep. "
+            f"Here are {', '.join([*packaged, *ANALYTIC])}"
+        )
 
 
 def transitions(job: Job, model: WorldModel) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from grasp_planner.bench.engines import Engine, Serial
-from grasp_planner.bench.jobs import Job, Kind, model_digest, run_job
+from grasp_planner.bench.jobs import Job, Kind, check_models, model_digest, run_job
 from grasp_planner.bench.records import SCHEMA, Record, RecordFile, key
 from grasp_planner.bench.spaces import Settings, changed, drawn, planner_of, spaces
 from grasp_planner.bench.suite import Arm, Cell, Suite
@@ -40,6 +40,7 @@ class Run:
 
     def __init__(self, suite: Suite, folder: Path) -> None:
         self.suite, self.folder = suite, folder
+        check_models(cell.model for cell in suite.cells)
         self.hashes = {cell.model: model_digest(cell.model) for cell in suite.cells}
         for arm in suite.arms:
             planner_of(drawn(self._tuned(arm).space, 0, arm.change))  # what cannot be made is said before any work
