@@ -95,16 +95,27 @@ def dot(x, y, side=64):
 
 
 def test_keypoints_move_with_what_they_see():
-    """The softmax sits partly on the dot and partly on the ground, so a keypoint moves by a share of the dot's way."""
-    model = made(dataclasses.replace(PLAIN, latent=16))
-    model.encoder.sharpness.fill_(4.0)
+    """Before a white ground that the model knows there is only the dot to look at, whatever the weights."""
+    model = made(dataclasses.replace(PLAIN, still=True))
+    model.ground.fill_(0.5)
     pictures = np.stack([dot(x, y) for x, y in [(28, 30), (36, 30), (28, 42)]])[:, None]
     points = model.encode({"pixels": pictures})[:, 0].unflatten(-1, (-1, 2))
     right, down = points[1] - points[0], points[2] - points[0]
-    best = int(right[:, 0].argmax())
-    assert float(right[best, 0]) > 0.5 * 8 / 32
-    assert abs(float(right[best, 1])) < 0.1 * float(right[best, 0])
-    assert float(down[best, 1]) / 12 == pytest.approx(float(right[best, 0]) / 8, rel=0.2)
+    torch.testing.assert_close(right, torch.tensor([8 / 32, 0.0]).expand(4, 2), atol=0.01, rtol=0)
+    torch.testing.assert_close(down, torch.tensor([0.0, 12 / 32]).expand(4, 2), atol=0.01, rtol=0)
+    torch.testing.assert_close(points[0], torch.tensor([28 / 32 - 1, 30 / 32 - 1]).expand(4, 2), atol=0.15, rtol=0)
+
+
+def test_a_body_that_proprioception_places_is_painted_over():
+    model = made(dataclasses.replace(RIGID, own_radius=40.0, still=True))
+    model.proprio_mean[:2], model.ground[:] = 256.0, 0.5
+    model.proprio_std.fill_(256.0)
+    both = np.minimum(dot(20, 20), dot(45, 40))[None, None]
+    proprio = np.array([[[45 * 8.0, 40 * 8.0, 0, 0]]])
+    alone = model.encode({"pixels": dot(20, 20)[None, None], "proprio": proprio})
+    torch.testing.assert_close(model.encode({"pixels": both, "proprio": proprio}), alone, atol=1e-3, rtol=0)
+    elsewhere = model.encode({"pixels": both, "proprio": proprio * 0.1})
+    assert float((elsewhere - alone)[..., :6].abs().max()) > 0.1
 
 
 def test_isotropic_keypoints_turn_with_the_picture():
@@ -216,6 +227,8 @@ def test_observations_that_do_not_fit(observations, message):
         ({"proprio_weights": (1.0,)}, "must have 0 numbers"),
         ({"angles": (2,)}, "places in a state of 2"),
         ({"view": (1.0, 0.0)}, "low to high"),
+        ({"own_radius": 1.0}, "own_radius"),
+        ({"still": True, "encoder": "vit"}, "still is a property of keypoints"),
     ],
 )
 def test_configs_that_make_no_sense(change, message):

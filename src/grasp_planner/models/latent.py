@@ -17,6 +17,9 @@ from grasp_planner.models.latent_encoders import build_encoder
 from grasp_planner.models.latent_predictors import build_predictor
 from grasp_planner.models.latent_probe import PictureDecoder, StateProbe
 
+# Of a colour between 0 and 1: up to here a pixel counts as the ground, and from there on in full as something else.
+NO_CHANGE, PLAIN_CHANGE = 0.05, 0.2
+
 
 class LatentModel(nn.Module):
     """A world model whose latent is learned from pictures, with proprioception packed behind it.
@@ -55,6 +58,7 @@ class LatentModel(nn.Module):
     action_std: Tensor
     proprio_mean: Tensor
     proprio_std: Tensor
+    ground: Tensor
 
     def __init__(self, config: LatentModelConfig) -> None:
         super().__init__()
@@ -71,6 +75,7 @@ class LatentModel(nn.Module):
         self.register_buffer("high", torch.ones(block))
         self.register_buffer("proprio_mean", torch.zeros(config.proprio_size))
         self.register_buffer("proprio_std", torch.ones(config.proprio_size))
+        self.register_buffer("ground", torch.zeros(3, config.pixels, config.pixels))
 
     @property
     def scale(self) -> Float[Tensor, " s"]:
@@ -109,16 +114,38 @@ class LatentModel(nn.Module):
                 f"got {pixels.dtype} {tuple(pixels.shape)}"
             )
         pictures = pixels.to(self.low.device).flatten(0, 1).movedim(-1, 1).to(self.low) / 255.0 - 0.5
-        visual = self.encoder(pictures).unflatten(0, pixels.shape[:2])
         if not self.config.proprio_size:
-            return visual
+            return self._visual(pictures).unflatten(0, pixels.shape[:2])
         proprio = torch.as_tensor(observations["proprio"]).to(self.low)
         if proprio.shape != (*pixels.shape[:2], self.config.proprio_size):
             raise GraspPlannerError(
                 f"observations['proprio'] must be (b, h, {self.config.proprio_size}) for these pictures, "
                 f"got {tuple(proprio.shape)}"
             )
-        return torch.cat([visual, (proprio - self.proprio_mean) / self.proprio_std], dim=-1)
+        proprio = (proprio - self.proprio_mean) / self.proprio_std
+        if self.config.own_radius:
+            pictures = self._without_itself(pictures, proprio.flatten(0, 1)[:, :2])
+        visual = self._visual(pictures).unflatten(0, pixels.shape[:2])
+        return torch.cat([visual, proprio], dim=-1)
+
+    def _visual(self, pictures: Tensor) -> Tensor:
+        """Visual latents (n, latent) of pictures (n, 3, side, side)."""
+        if not self.config.still:
+            return self.encoder(pictures)
+        changes = (pictures - self.ground).abs().amax(1, keepdim=True)
+        changes = ((changes - NO_CHANGE) / (PLAIN_CHANGE - NO_CHANGE)).clamp(0, 1)
+        return self.encoder(pictures * changes, changes)  # things alone, whatever they lie on
+
+    def _without_itself(self, pictures: Tensor, places: Tensor) -> Tensor:
+        """Pictures (n, 3, side, side) with the ground where the agent is, at (n, 2) in half pictures."""
+        assert self.config.view is not None
+        low, high = self.config.view
+        radius = self.config.own_radius / (high - low) * self.pixels
+        line = torch.arange(self.pixels, device=places.device) + 0.5
+        x, y = ((places + 1) / 2 * self.pixels).unbind(-1)
+        away = ((line - x[:, None]) ** 2)[:, None] + ((line - y[:, None]) ** 2)[:, :, None]
+        covered = (radius + 0.5 - away.sqrt()).clamp(0, 1)[:, None]
+        return pictures + covered * (self.ground - pictures)
 
     def decode_state(self, latents: Float[Tensor, "*batch s"]) -> Float[Tensor, "*batch state"]:
         """The environment's state vector, in its own units, as the probe reads it."""

@@ -26,6 +26,8 @@ class LatentModelConfig:
         channels: of the encoder's feature maps; of a ``"vit"``, its width.
         isotropic: whether the filters of a keypoint encoder look the same from four sides and in the mirror, so that
             keypoints turn with what they sit on.
+        still: whether the camera is: the ground, the median of the training pictures, is then taken out of a picture,
+            and keypoints look only at what is left.
         predictor: ``"mlp"``, or ``"rigid"``: all keypoints move as one rigid body, pushed by the proprioception's
             first two numbers, its place in the picture.
         context: model steps that a prediction reads.
@@ -37,6 +39,8 @@ class LatentModelConfig:
         octaves: sines and cosines of positions that it sees besides; see ``mlp.Waves``.
         view: what the picture's edges are in units of the state, low and high, alike for both axes; proprioception
             then is in units of the picture like a keypoint. ``None``: it is standardised.
+        own_radius: of the agent's own body, in units of the state: proprioception says where it is, so it is painted
+            over before the encoder looks, and the visual latent has to be about the rest; 0: it is not.
         proprio_weights: how much each number of the proprioception counts towards a goal; a visual coordinate
             counts 1.
         angles: which numbers of the state are angles.
@@ -50,6 +54,7 @@ class LatentModelConfig:
     latent: int = 16
     channels: int = 32
     isotropic: bool = False
+    still: bool = False
     predictor: str = "mlp"
     context: int = 1
     frameskip: int = 5
@@ -58,6 +63,7 @@ class LatentModelConfig:
     depth: int = 3
     octaves: int = 0
     view: tuple[float, float] | None = None
+    own_radius: float = 0.0
     proprio_weights: tuple[float, ...] = ()
     angles: tuple[int, ...] = ()
 
@@ -80,6 +86,8 @@ class LatentModelConfig:
                 f"LatentModelConfig.substeps must be 1, or frameskip ({self.frameskip}) with context 1, "
                 f"got {self.substeps} with context {self.context}"
             )
+        if self.still and self.encoder != "keypoints":
+            raise GraspPlannerError(f"still is a property of keypoints, got it with encoder {self.encoder!r}")
         if self.encoder == "keypoints" and self.latent % 2:
             raise GraspPlannerError(f"keypoints have two coordinates each, so latent must be even, got {self.latent}")
         if self.predictor == "rigid" and (
@@ -98,6 +106,12 @@ class LatentModelConfig:
             )
         if any(not 0 <= one < self.state_size for one in self.angles):
             raise GraspPlannerError(f"angles must be places in a state of {self.state_size}, got {self.angles}")
+        if not 0 <= self.own_radius < float("inf") or (
+            self.own_radius and (self.view is None or self.proprio_size < 2)
+        ):
+            raise GraspPlannerError(
+                f"own_radius is a length >= 0, and needs a view and a place in proprioception, got {self.own_radius}"
+            )
         if self.view is not None and not self.view[0] < self.view[1]:
             raise GraspPlannerError(f"a view goes from low to high, got {self.view}")
 

@@ -12,6 +12,7 @@ from grasp_planner.models.latent_config import LatentModelConfig
 FINEST = 32  # side of the maps on which keypoints are looked for
 GROUPS = 8
 SMALL = 1e-3
+GLIMMER = 1e-7  # of a place that does not differ from the ground: nothing to attend to
 ALIKE = 0.3  # how far the maps of keypoints are from each other at first, in shares of their size
 
 
@@ -94,14 +95,19 @@ class Keypoints(nn.Module):
         grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), dim=-1)
         self.register_buffer("places", grid.flatten(0, 1), persistent=False)
 
-    def forward(self, pictures: Float[Tensor, "n 3 side side"]) -> Float[Tensor, "n latent"]:
-        """X and y of each keypoint."""
+    def forward(
+        self, pictures: Float[Tensor, "n 3 side side"], changes: Float[Tensor, "n 1 side side"] | None = None
+    ) -> Float[Tensor, "n latent"]:
+        """The places; with ``changes``, how much each pixel differs from the ground, only where it does."""
         features = self.features(pictures)
         fine, coarse = self.fine(features), self.coarse(self.wider(features))
         maps = fine + functional.interpolate(coarse, size=fine.shape[-2:], mode="bilinear")
         maps = maps.flatten(2)
         maps = (maps - maps.mean(-1, keepdim=True)) / (maps.std(-1, keepdim=True) + SMALL)
-        weights = (maps * self.sharpness[:, None]).softmax(dim=-1)
+        maps = maps * self.sharpness[:, None]
+        if changes is not None:
+            maps = maps + (functional.adaptive_avg_pool2d(changes, fine.shape[-2:]).flatten(2) + GLIMMER).log()
+        weights = maps.softmax(dim=-1)
         return (weights @ self.places).flatten(1)
 
 

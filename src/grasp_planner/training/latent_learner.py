@@ -13,7 +13,7 @@ from grasp_planner.models.latent import LatentModel
 from grasp_planner.models.latent_config import LatentModelConfig
 from grasp_planner.models.mlp import MLP
 from grasp_planner.training.fitting import action_units, check_finite
-from grasp_planner.training.latent_losses import LatentLoss, bend, decorrelation, sigreg, variance_hinge
+from grasp_planner.training.latent_losses import LatentLoss, bend, decorrelation, sigreg, unexplained, variance_hinge
 from grasp_planner.training.learner import Batch, Cut
 from grasp_planner.training.losses import path_loss
 from grasp_planner.training.state_learner import push_t_errors
@@ -69,6 +69,10 @@ class LatentLearner(nn.Module):
         model.action_std.copy_(std)
         model.low.copy_(low.repeat(config.frameskip))
         model.high.copy_(high.repeat(config.frameskip))
+        windows = Windows(episodes, history=1, future=1, frameskip=config.frameskip, keys=("pixels",))
+        chosen = windows[np.random.default_rng(seed).choice(len(windows), min(ENCODED_AT_ONCE, len(windows)))]
+        ground = torch.from_numpy(np.median(chosen["pixels"][:, 0], axis=0) / 255.0 - 0.5)
+        model.ground.copy_(ground.movedim(-1, 0))
         states = torch.as_tensor(drawn["state"], dtype=torch.float64)
         model.probe.fit(states[:, 0])
         if not config.proprio_size:
@@ -158,14 +162,14 @@ class LatentLearner(nn.Module):
 
     def _apart(self, visual: Tensor, proprio: Tensor) -> Tensor:
         """What keeps visual coordinates (n, s) from shrinking and from saying the same."""
-        spread, weights = visual, self.loss
+        weights, others = self.loss, proprio
+        spread = visual
         if weights.relative:
-            first = visual[:, :2]
-            visual = visual[:, 2:] - first.repeat(1, visual.shape[1] // 2 - 1)
-            proprio = torch.cat([first, proprio[:, :2] - first], dim=-1)
-            spread = torch.cat([visual, proprio], dim=-1)
+            others = visual[:, :2]
+            visual = unexplained(visual[:, 2:] - others.repeat(1, visual.shape[1] // 2 - 1), others)
+            spread = torch.cat([visual, others], dim=-1)
         hinge = variance_hinge(spread, weights.spread)
-        return weights.variance * hinge + weights.decorrelation * decorrelation(visual, proprio)
+        return weights.variance * hinge + weights.decorrelation * decorrelation(visual, others)
 
     def _actions(self, actions: Tensor, model: LatentModel | None = None) -> Tensor:
         model = self.model if model is None else model

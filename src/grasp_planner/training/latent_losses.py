@@ -24,8 +24,8 @@ class LatentLoss:
         variance: weight of the hinge on the standard deviation of each visual coordinate.
         spread: standard deviation, in units of the model's scale, below which that hinge pulls.
         decorrelation: weight of the squared covariances of visual coordinates with each other and with proprioception.
-        relative: both of these terms see the first keypoint, and the others and the body that proprioception places as
-            they lie from it: for keypoints on one body, whose places are correlated, also with what pushes it.
+        relative: both of these terms see the first keypoint, and what its place does not tell of where the others lie
+            from there: for keypoints on one body, whose places are correlated.
         sigreg: weight of SIGReg, which makes visual latents look like a standard normal distribution.
         inverse: weight of a small network's error in telling the mean action from two successive latents.
         straightening: weight of the cosine between successive steps of a path, less one.
@@ -79,6 +79,19 @@ def decorrelation(visual: Float[Tensor, "n s"], others: Float[Tensor, "n q"] | N
     centred = both - both.mean(0)
     squares = (centred[:, : visual.shape[1]].mT @ centred / (len(both) - 1)).square()
     return (squares.sum() - squares.diagonal().sum()) / visual.shape[1]
+
+
+def unexplained(values: Float[Tensor, "n s"], others: Float[Tensor, "n q"]) -> Float[Tensor, "n s"]:
+    """What of some values no linear function of others says: residuals of least squares.
+
+    >>> import torch
+    >>> x = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
+    >>> float(unexplained(3 * x[:, :1] + 1, x).abs().max()) < 1e-2
+    True
+    """
+    values, others = values - values.mean(0), others - others.mean(0)
+    gram = others.mT @ others / len(others) + SMALL * torch.eye(others.shape[1]).to(others)
+    return values - others @ torch.linalg.solve(gram, others.mT @ values / len(others))
 
 
 def sigreg(latents: Float[Tensor, "n s"], generator: torch.Generator) -> Float[Tensor, ""]:

@@ -97,9 +97,9 @@ class Recipe:
         if frozen != sorted(frozen) or frozen[0] or (states and any(frozen)):
             raise GraspPlannerError("frozen phases are for pixel models, and come after phases that train the encoder")
         if self.latent_loss.relative and not (
-            isinstance(self.model, LatentModelConfig) and self.model.view is not None and self.model.latent > 2
+            isinstance(self.model, LatentModelConfig) and self.model.encoder == "keypoints" and self.model.latent > 2
         ):
-            raise GraspPlannerError("latent_loss.relative needs at least two keypoints, and a view for proprioception")
+            raise GraspPlannerError("latent_loss.relative needs at least two keypoints")
         if not states and self.symmetry is not None:
             raise GraspPlannerError(f"symmetry is for state-based models, got {self.symmetry!r} with a pixel model")
 
@@ -159,18 +159,24 @@ RECIPES: dict[str, Recipe] = {
         phases=(Phase(0.5, 1, 1024), Phase(0.5, 5, 512)),
     ),
     "wall-pixels": Recipe(
-        model=LatentModelConfig(state_size=2, action_size=2, latent=16, channels=24),
-        steps=2_000,
-        phases=(Phase(0.5, 15, 48), Phase(0.5, 25, 256, frozen=True)),
+        model=LatentModelConfig(state_size=2, action_size=2, latent=16, channels=24, still=True),
+        steps=1_500,
+        phases=(Phase(0.3, 15, 32), Phase(0.7, 25, 256, frozen=True)),
         tolerance=0.1,
         average=0.995,
     ),
     "pointmaze-pixels": Recipe(
         model=LatentModelConfig(
-            state_size=4, action_size=2, proprio_size=4, latent=8, channels=16, proprio_weights=(1.0, 1.0, 0.0, 0.0)
+            state_size=4,
+            action_size=2,
+            proprio_size=4,
+            latent=8,
+            channels=16,
+            still=True,
+            proprio_weights=(1.0, 1.0, 0.0, 0.0),
         ),
-        steps=2_000,
-        phases=(Phase(0.5, 15, 48), Phase(0.5, 25, 256, frozen=True)),
+        steps=1_500,
+        phases=(Phase(0.3, 15, 32), Phase(0.7, 25, 256, frozen=True)),
         tolerance=0.1,
         average=0.995,
     ),
@@ -182,20 +188,22 @@ RECIPES: dict[str, Recipe] = {
             latent=4,
             channels=24,
             isotropic=True,
+            still=True,
             predictor="rigid",
             substeps=5,
             width=192,
             octaves=4,
             view=(0.0, 512.0),
+            own_radius=20.0,
             proprio_weights=(1.0, 1.0, 0.0, 0.0),
             angles=(4,),
         ),
-        steps=4_000,
-        phases=(Phase(0.3, 15, 32), Phase(0.7, 25, 256, frozen=True)),
+        steps=2_000,
+        phases=(Phase(0.3, 15, 32), Phase(0.6, 25, 128, frozen=True), Phase(0.1, 50, 64, frozen=True)),
         tolerance=0.1,
         average=0.995,
         horizons=(5, 25, 50, 80),
-        latent_loss=LatentLoss(decorrelation=2.0, relative=True, inverse=0.0, measures="push_t"),
+        latent_loss=LatentLoss(decorrelation=0.5, relative=True, inverse=0.0, measures="push_t"),
     ),
 }
 
