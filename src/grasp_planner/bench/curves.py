@@ -128,7 +128,7 @@ def nice_ticks(low: float, high: float, logarithmic: bool) -> list[float]:
     """Round numbers to write on an axis.
 
     >>> nice_ticks(0, 1, False), nice_ticks(0.2, 30, True)
-    ([0.0, 0.2, 0.4, 0.6, 0.8, 1.0], [0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0])
+    ([0.0, 0.2, 0.4, 0.6, 0.8, 1.0], [0.3, 1.0, 3.0, 10.0, 30.0])
     """
     if logarithmic:
         decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)

@@ -148,8 +148,8 @@ def check_models(names: Iterable[str]) -> None:
     if missing:
         named = ", ".join(map(repr, missing))
         raise GraspPlannerError(
-            f"the suite needs the model{'s' if len(missing) > 1 else ''} {named}, not here: train (`grasp train`), name "
-            "the folder of one in a suite of your own, or leave out the cells with --models followed by those to keep. "
+            f"the suite needs the model{'s' if len(missing) > 1 else ''} {named}, not here: train (`grasp train`), "
+            "name the folder of one in a suite of your own, or leave cells out with --models and those to keep. "
             f"Here are {', '.join([*packaged, *ANALYTIC])}"
         )
 
