@@ -64,6 +64,11 @@ def test_bench_then_report(suite: Path, tmp_path: Path, capsys: pytest.CaptureFi
     page = (tmp_path / "page" / "report.html").read_text()
     assert "Push-T, in no time" in page and "data-viewer" in page and "59.0 %" in page
     assert "| GRASP, published |" in (tmp_path / "page" / "report.md").read_text()
+    told = json.loads((tmp_path / "page" / "summary.json").read_text())
+    (kept,) = told["suites"]
+    names = {table["name"] for table in kept["tables"]}
+    assert names == {"success", "seconds", "pairs", "model", "distances", "gaps", "spending", "tuning"}
+    assert {chart["name"].partition("-")[0] for chart in kept["charts"]} == {"horizon", "seconds", "transitions"}
     assert main(["report", str(out / "episodes.jsonl"), "--out", str(tmp_path / "some")]) == 0
 
 

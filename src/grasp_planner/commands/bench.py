@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,8 @@ from grasp_planner.commands.folders import hint_when_stopped, leaving_no_empty_f
 from grasp_planner.commands.parsing import command_class, parse, settings_from
 from grasp_planner.commands.progress import progress_bars
 from grasp_planner.commands.tables import consoles
+
+LINES = 20  # a stage, in a log
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,11 @@ def run(arguments: Sequence[str]) -> int:
             if stage not in shown:
                 shown[stage] = bars.task(f"{suite.name}: {stage}")
             shown[stage](done / total if total else 1.0, f"{done} of {total}  {remark}")
+            # A bar shows nothing in a log until it ends, and that takes hours.
+            if not progress_console.is_terminal and (done * LINES) // max(1, total) > ((done - 1) * LINES) // max(
+                1, total
+            ):
+                print(f"{time.strftime('%H:%M:%S')}  {stage}: {done} of {total}  {remark}", file=sys.stderr, flush=True)
 
         begun.go(workers, watch)
         records = begun.records()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +15,16 @@ from grasp_planner.commands.tables import consoles, print_table
 if TYPE_CHECKING:
     from grasp_planner.figures.report import Section
 
-PAGE, MARKDOWN = "report.html", "report.md"
+PAGE, MARKDOWN, SUMMARY = "report.html", "report.md", "summary.json"
 
 
 @dataclass(frozen=True)
 class Report:
     """Make a page of a suite's records: tables, charts, and a viewer of solved and failed episodes.
 
-    Writes report.html, which is one file and needs no network, and report.md with its charts as SVG. What it shows is
-    a function of the records alone; those of a suite that is still running are enough.
+    Writes report.html, which is one file and needs no network, report.md with its charts as SVG, and summary.json with
+    the tables and curves for programs. What they say is a function of the records alone; those of a suite that is
+    still running are enough.
 
     Args:
         records: folders that `grasp bench` wrote, or files of records.
@@ -48,6 +49,7 @@ def run(arguments: Sequence[str]) -> int:
     with output_folder(out) as folder:
         (folder / PAGE).write_text(report_page(found), encoding="utf-8")
         (folder / MARKDOWN).write_text(report_markdown(found), encoding="utf-8")
+        (folder / SUMMARY).write_text(json.dumps(summary(found), indent=1) + "\n", encoding="utf-8")
         for name, picture in chart_files(found).items():
             (folder / name).write_text(picture, encoding="utf-8")
         written = sorted(path.name for path in folder.iterdir())
@@ -56,6 +58,23 @@ def run(arguments: Sequence[str]) -> int:
             print_table(console, table)
     console.print(f"written to {out}: {', '.join(written)}")
     return 0
+
+
+def summary(found: Sequence[Section]) -> dict[str, Any]:
+    """Tables and curves as JSON values: what is kept where the records themselves are too large."""
+    from grasp_planner.bench.curves import charts
+    from grasp_planner.bench.tables import tables
+
+    suites = [
+        {
+            "suite": section.name,
+            "records": len(section.records),
+            "tables": [asdict(table) for table in tables(section.records, section.published)],
+            "charts": [asdict(chart) for chart in charts(section.records)],
+        }
+        for section in found
+    ]
+    return {"schema": 1, "suites": suites}
 
 
 def sections(paths: Sequence[Path]) -> list[Section]:
