@@ -50,17 +50,14 @@ def steps(settings: argparse.Namespace) -> Iterator[Row]:
                 if batch * horizon > (settings.most_rows or MOST_ROWS[case.name]):
                     continue
                 task = problem(model, case, batch, horizon, settings.device)
-                works = {
-                    "bare": bare(task, model),
-                    "loop": loop_over_time(task, model),
-                    "gd": one_step(task, GD()),
-                }
+                makers = {"bare": bare, "loop": loop_over_time, "gd": lambda task, _: one_step(task, GD())}
+                works = {name: makers[name](task, model) for name in settings.beside}
                 times = beside_plan(task, LIFTED, works, settings.clock, settings.seconds)
                 lifted = one_step(task, LIFTED)
                 row: Row = {"model": case.name, "b": batch, "T": horizon, "rounds": len(times["step"])}
                 row |= {f"{name} ms": times.milliseconds(name) for name in times}
-                row |= {"step / bare": times.ratio("step", "bare"), "loop / step": times.ratio("loop", "step")}
-                row |= {"gd / step": times.ratio("gd", "step")}
+                ratios = [("step", "bare"), ("loop", "step"), ("gd", "step")]
+                row |= {f"{x} / {y}": times.ratio(x, y) for x, y in ratios if x in times and y in times}
                 row |= {f"{name} MiB": peak_mib(work, model) for name, work in ({"step": lifted} | works).items()}
                 if settings.device == "cuda":
                     row["kernels / wall"] = kernel_share(lifted)
@@ -131,7 +128,7 @@ def compiled(settings: argparse.Namespace) -> Iterator[Row]:
 
 
 def memory(settings: argparse.Namespace) -> Iterator[Row]:
-    """A problem of DINO-WM's size, T = 100, in a process of its own whose peak is the operating system's figure."""
+    """A problem of DINO-WM's size, T = 100, in a process of its own: the peak of the process, or that on the GPU."""
     for name, limit in (("dino-wm", 1.0),):
         command = [sys.executable, __file__, "--one-plan", name, "--limit", str(limit), "--device", settings.device]
         done = subprocess.run([*command, "--threads", str(settings.threads)], capture_output=True, text=True)
@@ -148,7 +145,8 @@ def one_plan(settings: argparse.Namespace) -> Row:
     bounded = task.through(Chunked(model, memory=int(settings.limit * GIB)))
     started = time.perf_counter()
     found = plan(bounded, GRASP(sync_every=1, sync_steps=1), Budget(steps=1))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    on_device = torch.cuda.max_memory_allocated() if settings.device == "cuda" else 0
+    peak = on_device / GIB or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return {
         "model": case.name,
         "T": task.horizon,
@@ -175,8 +173,9 @@ def growth(rows: list[Row]) -> Iterator[Row]:
         if len(ends) == 2:
             short, long = ends
             yield {"model": name} | {
-                f"{label}, T 10 to 100": long[key] / short[key]
-                for label, key in (("GRASP", "step ms"), ("bare", "bare ms"), ("loop", "loop ms"), ("GD", "gd ms"))
+                f"{key.removesuffix(' ms')}, T 10 to 100": long[key] / short[key]
+                for key in short
+                if key.endswith(" ms")
             }
 
 
@@ -216,6 +215,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("out/step_cost.json"))
     parser.add_argument("--one-plan", default=None, help=argparse.SUPPRESS)
     parser.add_argument("--limit", type=float, default=1.0, help=argparse.SUPPRESS)
+    parser.add_argument("--beside", nargs="+", default=["bare", "loop", "gd"], choices=["bare", "loop", "gd"])
     parser.add_argument("--own-time", action="store_true", help="processor time, where others use the machine too")
     settings = parser.parse_args()
     settings.clock = "processor" if settings.own_time else settings.device
