@@ -27,6 +27,7 @@ from grasp_planner.models.base import SeesPictures, WorldModel
 
 PLANNERS: dict[str, Planner] = {
     "cem": CEM(),
+    "cem-100": CEM(samples=100, elites=12),
     "gd": GD(rate=0.2, starts=16, start_std=1.0, action_noise=0.05),
     "grasp": GRASP(
         state_lr=0.1,

@@ -24,7 +24,7 @@ class Train:
     flag below; name the recipe before asking for --help, for its own defaults.
 
     Args:
-        recipe: pusht-state, wall-state, pointmaze-state.
+        recipe: pusht-state, wall-state, pointmaze-state; with pictures: pusht-pixels, wall-pixels, pointmaze-pixels.
         data: folders of data sets.
         out: the folder for the model and the logs.
         resume: go on from the last checkpoint in --out.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -19,7 +21,7 @@ from grasp_planner.training.losses import path_loss
 from grasp_planner.training.state_learner import push_t_errors
 
 FITTED_WINDOWS = 50_000
-DRAWN = 8  # pictures of a batch that the decoder learns from
+DRAWN = 32  # pictures of a batch that the decoder learns from
 ENCODED_AT_ONCE = 512
 APART = 0.3  # weight of probe and decoder, which shares the clipped gradient with the rest
 
@@ -98,6 +100,7 @@ class LatentLearner(nn.Module):
         loss = path_loss(predicted, latents[:, model.context :], model.scale, self.tolerance)
         loss = loss + self._one_step(latents, self._actions(batch["actions"]))
         loss = loss + APART * self._probe_loss(latents.detach(), batch["state"])
+        loss = loss + self._drawing_loss(latents, batch["pixels"], generator)
         if frozen:
             return loss
         size = model.config.latent
@@ -110,7 +113,7 @@ class LatentLearner(nn.Module):
             loss = loss + weights.inverse * self._inverse_loss(visual, batch["actions"])
         if weights.straightening:
             loss = loss + weights.straightening * bend(visual)
-        return loss + self._drawing_loss(latents, batch["pixels"], generator)
+        return loss
 
     @torch.no_grad()
     def errors(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
@@ -133,18 +136,18 @@ class LatentLearner(nn.Module):
 
     @torch.no_grad()
     def freeze(self, model: nn.Module, episodes: Episodes) -> Episodes:
-        """Take over the encoder of ``model`` for good, and give latents of all observations in place of pictures."""
+        """Take over the encoder of ``model`` for good, and put ``"latent"`` beside the pictures of all observations."""
         assert isinstance(model, LatentModel)
         self.model.encoder.load_state_dict(model.encoder.state_dict())
-        device = model.low.device
         keys = ("pixels", "proprio") if model.config.proprio_size else ("pixels",)
-        encoded: list[np.ndarray] = []
-        for chunks in zip(*(episodes.chunks(key, ENCODED_AT_ONCE) for key in keys), strict=True):
-            seen = {key: torch.from_numpy(np.array(chunk))[:, None] for key, chunk in zip(keys, chunks, strict=True)}
-            encoded.append(model.encode({key: one.to(device) for key, one in seen.items()})[:, 0].cpu().numpy())
-        arrays = {"latent": np.concatenate(encoded), "state": np.concatenate(list(episodes.chunks("state")))}
-        actions = np.concatenate(list(episodes.chunks("actions")))
-        return Episodes.packed(arrays, actions, episodes.lengths, frameskip=episodes.frameskip)
+        counts = episodes.lengths + 1
+        rows = np.repeat(episodes.observation_starts - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+        latents = np.zeros((len(episodes.array("pixels")), model.config.size), dtype=np.float32)
+        for chosen in np.array_split(rows, -(-len(rows) // ENCODED_AT_ONCE)):
+            seen = {key: torch.from_numpy(episodes.array(key)[chosen])[:, None] for key in keys}
+            encoded = model.encode({key: one.to(model.low.device) for key, one in seen.items()})
+            latents[chosen] = encoded[:, 0].cpu().numpy()
+        return dataclasses.replace(episodes, observations={**episodes.observations, "latent": latents})
 
     def _check(self, episodes: Episodes) -> None:
         config = self.model.config

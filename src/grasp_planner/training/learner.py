@@ -63,7 +63,7 @@ class Learner(Protocol):
         ...
 
     def freeze(self, model: nn.Module, episodes: Episodes) -> Episodes:
-        """Keep the encoder of ``model`` from here on, and give the episodes with ``"latent"`` in place of pictures.
+        """Keep the encoder of ``model`` from here on, and give the episodes with ``"latent"`` beside the pictures.
 
         Raises:
             GraspPlannerError: this kind of model has no encoder to train.

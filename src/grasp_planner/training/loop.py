@@ -228,7 +228,7 @@ class _Run:
         for phase in self.recipe.phases:
             if phase.frozen:
                 cut = self.learner.cut(phase.unroll)
-                keys = ("latent", "state")
+                keys = ("latent", "state", "pixels")
                 self.windows[phase.unroll, True] = Windows(latents, cut.history, cut.future, cut.frameskip, keys)
 
     def errors(self) -> dict[str, dict[str, dict[str, float]]]:

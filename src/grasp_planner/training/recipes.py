@@ -159,18 +159,19 @@ RECIPES: dict[str, Recipe] = {
         phases=(Phase(0.5, 1, 1024), Phase(0.5, 5, 512)),
     ),
     "wall-pixels": Recipe(
-        model=LatentModelConfig(state_size=2, action_size=2, latent=16, channels=24, still=True),
+        model=LatentModelConfig(state_size=2, action_size=2, latent=4, channels=24, still=True),
         steps=1_500,
         phases=(Phase(0.3, 15, 32), Phase(0.7, 25, 256, frozen=True)),
         tolerance=0.1,
         average=0.995,
+        latent_loss=LatentLoss(decorrelation=0.0),
     ),
     "pointmaze-pixels": Recipe(
         model=LatentModelConfig(
             state_size=4,
             action_size=2,
             proprio_size=4,
-            latent=8,
+            latent=4,
             channels=16,
             still=True,
             proprio_weights=(1.0, 1.0, 0.0, 0.0),
@@ -179,6 +180,7 @@ RECIPES: dict[str, Recipe] = {
         phases=(Phase(0.3, 15, 32), Phase(0.7, 25, 256, frozen=True)),
         tolerance=0.1,
         average=0.995,
+        latent_loss=LatentLoss(decorrelation=0.0),
     ),
     "pusht-pixels": Recipe(
         model=LatentModelConfig(
