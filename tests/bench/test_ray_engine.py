@@ -43,6 +43,7 @@ SCRIPT = """
 
 
 @ray_is_here
+@pytest.mark.slow
 def test_ray_agrees_with_one_process_and_does_the_work_of_lost_workers(
     finished: Path, suite_file: Path, tmp_path: Path
 ) -> None:

@@ -205,7 +205,11 @@ def _ray(address: str | None, workers: int | None) -> Iterator[Ray]:
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
     except ConnectionError as error:
-        raise GraspPlannerError(f"no Ray cluster answers at {address!r}: `ray start --head` starts one") from error
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise GraspPlannerError(
+            f"the Ray cluster at {address!r} could not be joined: {reason}. Is it of the same version of Ray, and does "
+            "this machine have its authentication token?"
+        ) from error
     try:
         yield Ray(ray, 2 * int(ray.cluster_resources().get("CPU", 1)))
     finally:
