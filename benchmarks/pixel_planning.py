@@ -40,6 +40,7 @@ PLANNERS: dict[str, Planner] = {
         particles=4,
     ),
     "mppi": MPPI(),
+    "gd-32": GD(rate=0.2, starts=32, start_std=2.0, action_noise=0.05),
 }
 
 
@@ -127,7 +128,7 @@ def main() -> None:
             found = evaluate(setting, model, PLANNERS[name], budget, asked)
             row = {**about, "planner": name, "mode": "open loop", "transitions": found.plan.transitions}
             imagined = None if found.success_model is None else round(float(found.success_model.mean()), 3)
-            row |= {"end": share(found.success), "any": share(found.reached), "model": imagined}
+            row |= {"end": share(found.success), "any": share(found.reached), "under the model": imagined}
             rows.append(report(row, begun, settings.out))
             for execute in settings.execute if horizon == settings.horizon[0] else []:
                 begun = time.monotonic()
