@@ -26,7 +26,7 @@ from grasp_planner.planner import plan
 from grasp_planner.trust import TrustLaw, true_errors
 
 COVERED = 0.9
-TOLERANCES = (0.02, 0.05, 0.1, 0.2, 0.35)
+TOLERANCES = (0.005, 0.01, 0.02, 0.05, 0.1)
 PLANNERS = {"grasp": (GRASP(), 50), "gd": (GD(rate=0.2, starts=4), 60)}
 
 
@@ -81,7 +81,7 @@ def main() -> None:
             }
             rows.append(row)
             print(
-                f"{name:8} {tolerance:9.2f} {row['trusted']:14.1f} {row['within']:21.3f} {row['without']:13.3f} "
+                f"{name:8} {tolerance:9.3f} {row['trusted']:14.1f} {row['within']:21.3f} {row['without']:13.3f} "
                 f"{row['really']:20.1f}"
             )
         gap = "none" if told.gap is None else f"{float(told.gap[half:].mean()):.3f}"
@@ -105,12 +105,23 @@ def picture(path: Path, law: TrustLaw, rows: list[dict], curves: dict[str, tuple
     import matplotlib.pyplot as plt
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
-    for name, (ours, true) in curves.items():
-        left.scatter(ours.flatten(), true.flatten(), s=4, alpha=0.4, label=name)
+    for name, colour in zip(curves, ("C0", "C1"), strict=True):
+        ours, true = curves[name]
+        left.scatter(ours.flatten(), true.flatten(), s=4, alpha=0.4, color=colour, label=name)
         mine = [row for row in rows if row["planner"] == name]
-        right.plot([row["tolerance"] for row in mine], [row["within"] for row in mine], "o-", label=f"{name}, trusted")
         right.plot(
-            [row["tolerance"] for row in mine], [row["without"] for row in mine], "x:", label=f"{name}, all steps"
+            [row["tolerance"] for row in mine],
+            [row["within"] for row in mine],
+            "o-",
+            color=colour,
+            label=f"{name}, trusted",
+        )
+        right.plot(
+            [row["tolerance"] for row in mine],
+            [row["without"] for row in mine],
+            "x:",
+            color=colour,
+            label=f"{name}, all steps",
         )
     ends = [1e-3, 3.0]
     left.plot(ends, ends, color="0.4", lw=1)

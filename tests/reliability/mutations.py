@@ -31,6 +31,7 @@ class Guard(NamedTuple):
 
 
 MATRIX = "tests/reliability/test_fault_matrix.py"
+GUARDED = "tests/reliability/test_guards.py"
 AGENT = "tests/reliability/test_agent.py"
 FILES = "tests/reliability/test_untrusted_files.py"
 SAVING = "tests/contract/test_saving.py"
@@ -77,20 +78,12 @@ GUARDS = (
         "objective and inf and candidate and cem",
     ),
     Guard(
-        "an elite has a finite cost",
-        "planners/candidates.py",
-        "return torch.where(torch.isfinite(cost), cost, torch.inf), best",
-        "return cost, best",
-        MATRIX,
-        "objective and inf and candidate and cem",
-    ),
-    Guard(
         "the plan in hand is one without a fault",
         "planners/candidates.py",
         "place = torch.where(sound.gather(1, leader[:, None])[:, 0], leader, sound.long().argmax(1))",
         "place = leader",
-        MATRIX,
-        "gradient and candidate and starts",
+        GUARDED,
+        "in_hand",
     ),
     Guard(
         "only a finite cost is better",
@@ -113,8 +106,8 @@ GUARDS = (
         "planner.py",
         "faulty = ~torch.isfinite(actions).flatten(1).all(1)",
         "faulty = torch.zeros_like(running)",
-        MATRIX,
-        "gradient and NaN and problem",
+        GUARDED,
+        "marked_in_the_step",
     ),
     Guard(
         "no model call starts after the deadline",
@@ -146,7 +139,7 @@ GUARDS = (
         "self._history.undo()",
         "pass",
         AGENT,
-        "failed_has_not_been",
+        "has_not_been",
     ),
     Guard(
         "a stale warm start is dropped",

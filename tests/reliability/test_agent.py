@@ -8,6 +8,7 @@ import numpy
 import pytest
 import torch
 from driven import ENVIRONMENTS, Encoder, World, agent
+from faults import Broken, Fault
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -138,6 +139,20 @@ def test_a_call_that_failed_has_not_been():
         with pytest.raises(GraspPlannerError):
             one.act({"state": world.state * numpy.nan}, world.goal)
     assert numpy.array_equal(one.act(world.observation(), world.goal), other.act(world.observation(), world.goal))
+
+
+def test_a_call_that_raised_has_not_been(asked):
+    """The error is the encoder's; the history that the next plan starts from has no trace of it."""
+    fault = Fault("exception", "encode", "whole batch", "once", 1)
+    one = agent(fault)
+    world = World(one)
+    world.step(one.act(world.observation(), world.goal))
+    fault.step = 1
+    with pytest.raises(Broken):
+        one.act(world.observation(), world.goal)
+    one.act(world.observation(), world.goal)
+    expected = torch.from_numpy(numpy.stack([world.before, world.state], axis=1))
+    torch.testing.assert_close(asked[-1][0].states, expected, rtol=0, atol=0)
 
 
 def test_a_changed_goal_is_planned_for_at_once_and_afresh_where_it_changed(asked):
