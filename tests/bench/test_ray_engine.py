@@ -53,7 +53,12 @@ def test_ray_agrees_with_one_process_and_does_the_work_of_lost_workers(
         capture_output=True,
         text=True,
         timeout=400,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent), "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"},
+        env=os.environ
+        | {
+            "PYTHONPATH": str(Path(__file__).parent),
+            "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+            "RAY_ADDRESS": "127.0.0.1:1",  # a cluster that nobody asked to join
+        },
         start_new_session=True,
     )
     assert done.returncode == 0 and done.stdout.strip().endswith("done"), done.stderr

@@ -198,7 +198,8 @@ def _ray(address: str | None, workers: int | None) -> Iterator[Ray]:
     if ray.is_initialized():
         yield Ray(ray, 2 * int(ray.cluster_resources().get("CPU", 1)))
         return
-    options: dict[str, Any] = {"num_cpus": workers, "include_dashboard": False}
+    # "local", since otherwise a cluster that happens to run here would be joined.
+    options: dict[str, Any] = {"address": "local", "num_cpus": workers, "include_dashboard": False}
     if address is not None:
         _check_answers(address)
         options = {"address": address}
