@@ -55,8 +55,8 @@ class Run:
         for number in range(len(self.suite.tuning.trials)):
             self._do(engine, f"tuning, round {number + 1}", self.sweep_jobs(number), watch)
         self.files["sweep"].append(self.choices())
-        self._do(Serial(), "seconds", self.timed_jobs(), watch)
         self._do(engine, "episodes", self.episode_jobs(), watch)
+        self._do(Serial(), "seconds", self.timed_jobs(), watch)
         self._do(engine, "recordings", self.shown_jobs(), watch)
 
     def records(self) -> list[Record]:

@@ -102,7 +102,7 @@ class Timed:
 
     Args:
         episodes: how many, the first of the test split.
-        seconds: limit of each plan, beside the limit on transitions; 0: that alone.
+        seconds: limit of each plan, instead of the limit on transitions; 0: the latter.
     """
 
     episodes: int = 0
