@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,7 @@ def main() -> None:
         if not wanted or any(row["name"] == name for row in rows):
             continue
         folder = settings.out / name.replace(", ", "_").replace(" ", "-")
+        shutil.rmtree(folder, ignore_errors=True)  # a training that was stopped half-way
         trained = train(setting(name, settings.steps), data, folder, validate_every=10**9, checkpoint_every=10**9)
         errors = {key: {h: one["mean"] for h, one in found.items()} for key, found in trained.errors.items()}
         row = {

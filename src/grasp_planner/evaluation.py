@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+import torch
+from jaxtyping import Bool
 from torch import Tensor, nn
 
 from grasp_planner.problem import Dynamics
@@ -29,7 +31,7 @@ class Meter:
 
     Attributes:
         calls: model calls so far.
-        rows: rows evaluated so far, over all problems.
+        rows: rows asked for so far, over all problems.
         fastest: seconds of the fastest call so far; the first ones of a run are slow for reasons of their own.
         largest: the most rows that a call has had.
         model: what answers: ``dynamics``, or the same in pieces where memory does not suffice.
@@ -46,6 +48,15 @@ class Meter:
         self.fastest = math.inf
         self.most_rows: int | None = None
         self.deadline: float | None = None
+        self._asking: tuple[Tensor, int] | None = None
+
+    def answer_only(self, asking: Bool[Tensor, " b"] | None) -> None:
+        """From here on the model is asked for these problems alone; ``None``: for all.
+
+        Rows come problem by problem, so those of the others can be left out of a call. They are counted, and their
+        last states are handed back as they are.
+        """
+        self._asking = None if asking is None else (asking.nonzero()[:, 0], len(asking))
 
     def __call__(self, states: Tensor, actions: Tensor) -> Tensor:
         """The model's own answer, counted."""
@@ -56,10 +67,19 @@ class Meter:
             raise BudgetSpent("transitions")
         self.calls += 1
         self.rows += states.shape[0]
-        self.largest = max(self.largest, states.shape[0])
-        next_states = self.model(states, actions)
+        if self._asking is None:
+            next_states = self._answer(states, actions)
+        else:
+            problems, batch = self._asking
+            each = states.shape[0] // batch
+            rows = (problems[:, None] * each + torch.arange(each, device=problems.device)).flatten()
+            next_states = states[:, -1].index_copy(0, rows, self._answer(states[rows], actions[rows]))
         self.fastest = min(self.fastest, time.perf_counter() - before)
         return next_states
+
+    def _answer(self, states: Tensor, actions: Tensor) -> Tensor:
+        self.largest = max(self.largest, states.shape[0])
+        return self.model(states, actions)
 
 
 def modules_in(*things: object, depth: int = 6) -> list[nn.Module]:

@@ -237,6 +237,7 @@ class _Run:
         self.problem, self.planner, self.budget = problem, planner, budget
         self.meter, self.started = meter, started
         self.steps = 0
+        self.asking = problem.batch
         self.status = torch.full((problem.batch,), _RUNNING, device=problem.start.device)
         self.best: Scored = None  # type: ignore[assignment]  (set by the first take)
         self.costs: list[Tensor] = []
@@ -264,8 +265,13 @@ class _Run:
         self.status[running & faulty] = int(Status.NONFINITE)
 
     def running(self) -> bool:
-        """Whether any problem still wants steps."""
-        return bool((self.status == _RUNNING).any())
+        """Whether any problem still wants steps; the model is not asked about the others again."""
+        running = self.status == _RUNNING
+        count = int(running.sum())
+        if count < self.asking:
+            self.asking = count
+            self.meter.answer_only(running)
+        return count > 0
 
     def limit_reached(self) -> Status | None:
         """The limit that leaves no room for another step and finishing after it; ``None``: step on."""

@@ -141,7 +141,7 @@ class Plan:
         status: ``(b,)`` int64 values of :class:`Status`.
         steps: planner steps taken.
         seconds: wall-clock spent.
-        transitions: model transitions per problem.
+        transitions: model transitions per problem, of those that ran longest: one that is solved costs no more.
         calls: model calls, each on many rows.
         trace: best cost per step, and plans with their times.
         warm_start: pass to the next call of ``plan``, as it is or ``.shifted(k)``.
