@@ -35,6 +35,7 @@ from step_timing import (
 )
 
 from grasp_planner import CEM, GD, GRASP, Budget, Chunked, Compiled, plan
+from grasp_planner.evaluation import Meter
 
 Row = dict[str, Any]
 # Rows of one model call that are timed by default; --most-rows times more.
@@ -103,6 +104,24 @@ def sync(settings: argparse.Namespace) -> Iterator[Row]:
             }
 
 
+def solved(settings: argparse.Namespace) -> Iterator[Row]:
+    """A step of a batch of which some are solved, as a share of the step before any was."""
+    for case, model in _models(settings, without=("dino-wm",)):
+        batch = 64 if case.name == "mlp" else 8
+        task = problem(model, case, batch, 25, settings.device)
+        for name, planner in (("grasp", LIFTED), ("gd", GD())):
+            works = {}
+            for eighths in (0, 4, 7):
+                meter = Meter(task.dynamics)
+                if eighths:
+                    meter.answer_only(torch.arange(batch, device=settings.device) >= batch * eighths // 8)
+                works[f"{eighths}/8"] = one_step(task.through(meter), planner)
+            times = in_turn(works, settings.clock, settings.seconds)
+            row: Row = {"model": case.name, "planner": name, "b": batch, "T": 25}
+            row["none solved, ms"] = times.milliseconds("0/8")
+            yield row | {f"{part} solved": times.ratio(part, "0/8") for part in ("4/8", "7/8")}
+
+
 def compiled(settings: argparse.Namespace) -> Iterator[Row]:
     """Steps in a model as it is and in the same model compiled."""
     for case, model in _models(settings, without=("lewm-3", "dino-wm")):
@@ -157,7 +176,7 @@ def one_plan(settings: argparse.Namespace) -> Row:
     }
 
 
-PARTS = {"steps": steps, "samplers": samplers, "sync": sync, "compiled": compiled, "memory": memory}
+PARTS = {"steps": steps, "samplers": samplers, "sync": sync, "solved": solved, "compiled": compiled, "memory": memory}
 
 
 def _models(settings: argparse.Namespace, without: tuple[str, ...] = ()) -> Iterator[tuple[Any, Any]]:

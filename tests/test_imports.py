@@ -18,7 +18,7 @@ MODULES = sorted(ROOT.rglob("*.py"))
 # For each part (a module of the top folder, or a folder) the parts that it may import, wherever in the file the
 # import stands. A part may always import itself and `errors`. What is not to the left of a part is not in its row.
 CORE = {"objectives", "noise", "problem"}
-LOOP = CORE | {"wrappers", "evaluation", "memory", "plans", "planner"}
+LOOP = CORE | {"wrappers", "evaluation", "memory", "plans", "trust", "diagnosis", "planner"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "untrusted": set(),
@@ -29,6 +29,8 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation": {"problem"},
     "memory": {"evaluation", "wrappers"},
     "plans": {"problem"},
+    "trust": {"problem", "objectives", "noise", "evaluation"},
+    "diagnosis": CORE | {"evaluation", "plans", "trust"},
     "planner": LOOP,
     "planners": LOOP,
     "ball_nav": set(),
@@ -38,9 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     "training": CORE | {"models", "data", "untrusted"},
     "history": set(),
     "in_hand": {"plans"},
-    "trust": {"problem", "objectives", "noise", "evaluation"},
-    "agent": LOOP | {"models", "history", "in_hand", "trust"},
-    "diagnosis": LOOP | {"planners", "trust"},
+    "agent": LOOP | {"models", "history", "in_hand"},
     "saving": LOOP | {"planners", "models", "untrusted"},
     "stable_worldmodel": LOOP | {"models"},
     "bench": LOOP | {"planners", "models", "envs", "data", "agent", "ball_nav"},

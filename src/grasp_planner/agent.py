@@ -234,7 +234,8 @@ class Agent:
             if late:
                 problem = _later(problem, self._history.blocks(late, 0, idle)[places])
             seeds = [self.seeds[i] + self._replans[i] for i in places.tolist()]
-            found = plan(problem, self.planner, self.budget, seeds=seeds, warm_start=self._in_hand.rest(places))
+            rest = self._in_hand.rest(places)
+            found = plan(problem, self.planner, self.budget, seeds=seeds, warm_start=rest, trust=self.trust)
         except GraspPlannerError as error:
             _note(reason, due, str(error))
             return nobody
@@ -248,8 +249,8 @@ class Agent:
         _note(reason, failed, f"no plan of finite cost was found ({Status.NONFINITE.name})")
         self._in_hand.reusable &= ~failed
         self._in_hand.take(places[good], found.actions[good], found.states[good])
-        if self.trust is not None:
-            until = self.trust.horizon(problem, found.actions).clamp(1, self.execute)
+        if found.diagnosis is not None:
+            until = found.diagnosis.trust.clamp(1, self.execute)
             self._until[places[good].cpu()] = until[good].cpu()
         return planned
 

@@ -2,49 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from grasp_planner.evaluation import frozen
 from grasp_planner.noise import Noise
-from grasp_planner.planners.candidates import leading
-from grasp_planner.planners.grasp import GRASPState
-from grasp_planner.planners.latco import LatCoState
-from grasp_planner.plans import Plan
+from grasp_planner.plans import Diagnosis, Plan
 from grasp_planner.problem import Problem
 from grasp_planner.trust import Disagreeing, TrustLaw
 
 _PROBES, _STEP = 8, 1e-3
 
 
-@dataclass(frozen=True, eq=False)
-class Diagnosis:
-    """What there is to know about a plan without carrying it out. All in units of the problem's scale.
+@runtime_checkable
+class Lifted(Protocol):
+    """A planner whose states are variables, such as ``GRASP`` and ``LatCo``."""
 
-    Attributes:
-        gap: (b, t-1) root mean square distance of the virtual states s_1 .. s_{T-1} from the rollout of the actions
-            beside them, when planning ended; ``None`` for planners without virtual states.
-        gain: (b, t) how much a small difference in the state grows in each step of the plan, root mean square over
-            directions. Where it is large the model is steep: a place that an optimiser can exploit.
-        exploited: (b,) share of the steps whose gain is above ``steep``.
-        disagreement: (b, t) of an ensemble along the plan; ``None`` where the model is none.
-        error: (b, t) how far the plan's states may be off, by the law of trust.
-        trust: (b,) steps up to which the plan can be believed.
-    """
+    def virtual(self, state: Any) -> Float[Tensor, "b t_less_1 s"]:
+        """Its virtual states s_1 .. s_{T-1}, beside the actions of ``actions(state)``."""
+        ...
 
-    gap: Float[Tensor, "b t_less_1"] | None
-    gain: Float[Tensor, "b t"]
-    exploited: Float[Tensor, " b"]
-    disagreement: Float[Tensor, "b t"] | None
-    error: Float[Tensor, "b t"]
-    trust: Int[Tensor, " b"]
+    def actions(self, state: Any) -> Float[Tensor, "b t a"]:
+        """The current plan."""
+        ...
 
 
 def diagnose(problem: Problem, found: Plan, law: TrustLaw | None = None, *, steep: float = 2.0) -> Diagnosis:
-    """Diagnose a plan: a few model calls, none of them in a planner's budget.
+    """Diagnose a plan: a few model calls, none of them in a planner's budget. ``plan(..., trust=law)`` does it, too.
 
     Args:
         problem: the one that was planned for.
@@ -101,12 +88,8 @@ def _gain(problem: Problem, found: Plan) -> Tensor:
 
 
 def _gap(problem: Problem, found: Plan) -> Tensor | None:
-    state = found.warm_start.state
-    if isinstance(state, GRASPState):
-        actions, states = leading(state.actions, state.leader), leading(state.states, state.leader)
-    elif isinstance(state, LatCoState):
-        actions, states = state.actions, state.states[:, :-1]
-    else:
+    planner, state = found.warm_start.planner, found.warm_start.state
+    if state is None or not isinstance(planner, Lifted):
         return None
-    gap = (problem.rollout(actions)[:, :-1] - states) / problem.unit[:, None]
+    gap = (problem.rollout(planner.actions(state))[:, :-1] - planner.virtual(state)) / problem.unit[:, None]
     return gap.square().mean(-1).sqrt()

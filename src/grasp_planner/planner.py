@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -11,6 +12,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from grasp_planner.diagnosis import diagnose
 from grasp_planner.errors import GraspPlannerError
 from grasp_planner.evaluation import BudgetSpent, Meter, frozen
 from grasp_planner.memory import within_memory
@@ -28,6 +30,7 @@ from grasp_planner.plans import (
     score,
 )
 from grasp_planner.problem import Problem
+from grasp_planner.trust import TrustLaw
 
 
 @runtime_checkable
@@ -108,6 +111,7 @@ def plan(
     seeds: int | Sequence[int] | Tensor | None = None,
     warm_start: WarmStart | Tensor | None = None,
     callback: Callback | None = None,
+    trust: TrustLaw | None = None,
 ) -> Plan:
     """Plan: run ``planner`` on ``problem`` until ``budget`` is spent, and return the best plan seen by true rollout.
 
@@ -122,6 +126,7 @@ def plan(
         warm_start: ``Plan.warm_start`` of an earlier call, or actions ``(b, t, a)``; ``None`` starts at zero actions.
             Actions beyond the horizon are dropped, a missing tail repeats the last one, all are clamped to the bounds.
         callback: called with a :class:`Progress` after the start and after every step.
+        trust: where given, the plan is diagnosed by it when it is made (``Plan.diagnosis``), outside the budget.
 
     Raises:
         GraspPlannerError: arguments do not fit the problem; or memory does not suffice even for one row of the model
@@ -144,10 +149,9 @@ def plan(
     with torch.inference_mode(False), torch.no_grad(), frozen(problem.dynamics, problem.objective):
         first_actions, state, steps_before = _first(problem, planner, warm_start)
         streams = Noise.of(seeds, problem.batch, problem.states.device)
-        meter = Meter(problem.dynamics)
-        problem = problem.through(meter)
-        run = _Run(problem.detached(), planner, budget, meter, started)
-        problem = run.problem
+        meter, unmetered = Meter(problem.dynamics), problem.detached()
+        problem = unmetered.through(meter)
+        run = _Run(problem, planner, budget, meter, started)
         run.take(within_memory(meter, partial(score, problem, first_actions)), first_actions)
         # The limits come into force after the first scoring, so that there is always a plan to return.
         meter.deadline = None if budget.seconds is None else started + budget.seconds
@@ -178,7 +182,8 @@ def plan(
         except (KeyboardInterrupt, _StopAsked):
             ended = Status.INTERRUPTED
         bounds = (problem.low, problem.high)
-        return run.result(ended, WarmStart(run.best.actions, state, steps_before + run.steps, planner, bounds))
+        found = run.result(ended, WarmStart(run.best.actions, state, steps_before + run.steps, planner, bounds))
+        return found if trust is None else replace(found, diagnosis=diagnose(unmetered, found, trust))
 
 
 class _StopAsked(Exception):

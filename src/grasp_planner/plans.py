@@ -131,6 +131,29 @@ class Trace:
 
 
 @dataclass(frozen=True, eq=False)
+class Diagnosis:
+    """What there is to know about a plan without carrying it out. All in units of the problem's scale.
+
+    Attributes:
+        gap: (b, t-1) root mean square distance of the virtual states s_1 .. s_{T-1} from the rollout of the actions
+            beside them, when planning ended; ``None`` for planners without virtual states.
+        gain: (b, t) how much a small difference in the state grows in each step of the plan, root mean square over
+            directions. Where it is large the model is steep: a place that an optimiser can exploit.
+        exploited: (b,) share of the steps whose gain is above ``steep``.
+        disagreement: (b, t) of an ensemble along the plan; ``None`` where the model is none.
+        error: (b, t) how far the plan's states may be off, by the law of trust.
+        trust: (b,) steps up to which the plan can be believed.
+    """
+
+    gap: Float[Tensor, "b t_less_1"] | None
+    gain: Float[Tensor, "b t"]
+    exploited: Float[Tensor, " b"]
+    disagreement: Float[Tensor, "b t"] | None
+    error: Float[Tensor, "b t"]
+    trust: Int[Tensor, " b"]
+
+
+@dataclass(frozen=True, eq=False)
 class Plan:
     """The best plan that was seen by true rollout, for each problem.
 
@@ -145,6 +168,7 @@ class Plan:
         calls: model calls, each on many rows.
         trace: best cost per step, and plans with their times.
         warm_start: pass to the next call of ``plan``, as it is or ``.shifted(k)``.
+        diagnosis: what the plan rests on and how far to believe it, where ``plan`` was given a law of trust.
     """
 
     actions: Float[Tensor, "b t a"]
@@ -157,6 +181,7 @@ class Plan:
     calls: int
     trace: Trace
     warm_start: WarmStart
+    diagnosis: Diagnosis | None = None
 
 
 def score(problem: Problem, actions: Float[Tensor, "b t a"]) -> Scored:

@@ -23,13 +23,13 @@ from grasp_planner.planners.icem import ICEMState
 from grasp_planner.planners.latco import LatCoState
 from grasp_planner.planners.mppi import MPPIState
 from grasp_planner.planners.random_shooting import RandomShootingState
-from grasp_planner.plans import Plan, Scored, Snapshot, Trace, WarmStart
+from grasp_planner.plans import Diagnosis, Plan, Scored, Snapshot, Trace, WarmStart
 from grasp_planner.untrusted import plain_json
 
 VERSION = 1
 _STATES = (GRASPState, GDState, CEMState, ICEMState, MPPIState, LatCoState, RandomShootingState, Moments, Scored)
 _KNOWN: dict[str, type] = {
-    cls.__name__: cls for cls in (*PLANNERS.values(), *_STATES, Plan, Trace, Snapshot, WarmStart)
+    cls.__name__: cls for cls in (*PLANNERS.values(), *_STATES, Plan, Diagnosis, Trace, Snapshot, WarmStart)
 }
 
 

@@ -12,16 +12,16 @@ from contract_rows import Row, every_row, some_rows
 from torch import Tensor
 
 import toys
-from grasp_planner import Budget, GoalDistance, GraspPlannerError, Markov, Plan, Problem, Status, plan
+from grasp_planner import Budget, GoalDistance, GraspPlannerError, Markov, Plan, Problem, Progress, Status, plan
 
 STEPS, BATCH, HORIZON, VICTIM = Budget(steps=7), 4, 5, 2
 
 
-def struck(tensor: Tensor, candidate: bool) -> Tensor:
+def struck(tensor: Tensor, candidate: bool, problems: tuple[int, ...] = tuple(range(BATCH))) -> Tensor:
     """The victim's rows (its last row only, where it has several), as a mask for the first axis."""
-    each = tensor.shape[0] // BATCH
+    each = tensor.shape[0] // len(problems)
     row = torch.arange(tensor.shape[0])
-    mask = row // each == VICTIM
+    mask = torch.tensor(problems)[row // each] == VICTIM
     if candidate:
         mask &= (row % each == each - 1) & (each > 1)
     return mask.reshape(-1, *[1] * (tensor.ndim - 1))
@@ -52,13 +52,18 @@ class Faulty:
     calls: int = 0
     inner: Any = None
     context: int = 1
+    asked: tuple[int, ...] = tuple(range(BATCH))
+    """The problems that the model is asked about: not those that have stopped."""
+
+    def watch(self, progress: Progress) -> None:
+        self.asked = tuple(i for i in range(BATCH) if progress.status[i] not in list(Status)) or self.asked
 
     def __call__(self, states: Tensor, actions: Tensor) -> Tensor:
         now, self.calls = self.calls, self.calls + 1
         out = self.inner(states, actions)
         if not self.first <= now <= self.last:
             return out
-        mask = struck(out, self.how == "candidate")
+        mask = struck(out, self.how == "candidate", self.asked)
         if self.how == "gradient":
             return BadGradient.apply(out, mask, self.value)
         if self.how == "product":  # the fault passes into the gradient too
@@ -73,8 +78,8 @@ def problem(model: object | None = None, objective: GoalDistance | None = None) 
 def planned(row: Row, fault: Faulty | None = None, **rest) -> Plan:
     if fault is None:
         return plan(problem(), row.planner, STEPS, seeds=[1, 2, 3, 4], **rest)
-    fault.inner = toys.Nonlinear()
-    return plan(problem(fault), row.planner, STEPS, seeds=[1, 2, 3, 4], **rest)
+    fault.inner, fault.asked = toys.Nonlinear(), tuple(range(BATCH))
+    return plan(problem(fault), row.planner, STEPS, seeds=[1, 2, 3, 4], callback=fault.watch, **rest)
 
 
 OTHERS = [i for i in range(BATCH) if i != VICTIM]
@@ -88,9 +93,12 @@ def without_fault(row: Row) -> Plan:
 
 def unharmed(found: Plan, row: Row, places: list[int]) -> None:
     healthy = without_fault(row)
+    # The model is not asked about a problem that has stopped, and rounding may depend on how many rows there are.
     for name in ("actions", "states", "cost", "status"):
-        assert torch.equal(getattr(found, name)[places], getattr(healthy, name)[places]), name
-    assert torch.equal(found.trace.cost[:, places], healthy.trace.cost[:, places])
+        torch.testing.assert_close(
+            getattr(found, name)[places], getattr(healthy, name)[places], rtol=1e-9, atol=1e-9, msg=name
+        )
+    torch.testing.assert_close(found.trace.cost[:, places], healthy.trace.cost[:, places], rtol=1e-9, atol=1e-9)
 
 
 def usable(found: Plan) -> None:
@@ -202,8 +210,8 @@ def test_in_the_objective(row: Row, part, value):
     healthy = with_sound_objective(row)
     only_the_victim(found)
     usable(found)
-    assert torch.equal(found.actions[OTHERS], healthy.actions[OTHERS])
-    assert torch.equal(found.cost[OTHERS], healthy.cost[OTHERS])
+    torch.testing.assert_close(found.actions[OTHERS], healthy.actions[OTHERS], rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(found.cost[OTHERS], healthy.cost[OTHERS], rtol=1e-9, atol=1e-9)
 
 
 @every_row

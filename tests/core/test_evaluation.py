@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import toys
-from grasp_planner import Markov
+from grasp_planner import GraspPlannerError, Markov
 from grasp_planner.evaluation import BudgetSpent, Meter, frozen, modules_in
 
 GLOBAL_NET = nn.Linear(2, 2)
@@ -55,6 +55,30 @@ def test_the_meter_starts_no_call_after_the_deadline():
     with pytest.raises(BudgetSpent) as spent:
         meter(states, actions)
     assert spent.value.reason == "seconds" and meter.calls == 1
+
+
+def test_the_meter_asks_for_some_problems_alone_and_hands_back_the_states_of_the_others():
+    asked = []
+
+    def step(state, action):
+        asked.append(len(state))
+        return state + 1.0
+
+    meter = Meter(Markov(step))
+    meter.answer_only(torch.tensor([False, True, False, True]))
+    states = torch.arange(24.0).reshape(8, 1, 3)
+    out = meter(states, torch.zeros(8, 1, 2))
+    moved = torch.tensor([0, 0, 1, 1, 0, 0, 1, 1])[:, None]
+    assert torch.equal(out, states[:, 0] + moved) and asked == [4] and meter.rows == 8 and meter.largest == 4
+
+
+@pytest.mark.parametrize("wrong", [lambda out: out, lambda out: out[:-1], lambda out: out.tolist()])
+def test_a_wrong_answer_for_some_problems_is_refused_as_ever(wrong):
+    problem = toys.problem(3, 2, Markov(lambda s, a: wrong((s + a.sum(-1, keepdim=True)).float())))
+    meter = Meter(problem.dynamics)
+    meter.answer_only(torch.tensor([True, False, True]))
+    with pytest.raises(GraspPlannerError, match="must return"):
+        problem.through(meter).rollout(torch.zeros(3, 2, 2).double())
 
 
 def found(thing) -> list[nn.Module]:

@@ -51,6 +51,8 @@ class Fault:
     struck: int = 0
     """How often it struck."""
     serial_calls: int = 0
+    asked: tuple[int, ...] = tuple(range(BATCH))
+    """The problems that the model is asked about: not those that have stopped."""
 
     def armed(self) -> bool:
         """Whether it would strike now."""
@@ -58,17 +60,17 @@ class Fault:
             return False
         return self.when == "at once" or self.step >= LATER
 
-    def rows(self, count: int, time_first: int | None) -> Tensor:
-        """Which of ``count`` rows of a model call are struck.
+    def rows(self, count: int, time_first: int | None, problems: tuple[int, ...] = tuple(range(BATCH))) -> Tensor:
+        """Which of ``count`` rows, of these problems, are struck.
 
         Rows are problems, of which each has its candidates, of which each has its time steps where ``time_first`` is
         ``None``; otherwise the whole call is of that one time step.
         """
-        each = count // BATCH
+        each = count // len(problems)
         row = torch.arange(count)
         if self.extent == "whole batch" or self.kind == "out of memory":
             return torch.ones(count, dtype=torch.bool)
-        mask = row // each == VICTIM
+        mask = torch.tensor(problems)[row // each] == VICTIM
         lengths = 1 if time_first is not None else HORIZON
         if self.extent == "one candidate":
             tried = each // lengths
@@ -130,12 +132,12 @@ class Model:
     context: int = 1
 
     def __call__(self, states: Tensor, actions: Tensor) -> Tensor:
-        fault, each = self.fault, states.shape[0] // BATCH
+        fault, each = self.fault, states.shape[0] // len(self.fault.asked)
         out = states[:, -1] + 0.3 * torch.tanh(states[:, -1].flip(-1) + actions[:, -1] @ PUSH)
         serial = each % HORIZON != 0  # no planner here has a multiple of HORIZON candidates
         time_first = fault.serial_calls % HORIZON if serial else None
         fault.serial_calls += serial
-        mask = fault.rows(states.shape[0], time_first)
+        mask = fault.rows(states.shape[0], time_first, fault.asked)
         if fault.part == "forward" and fault.strikes(mask):
             return fault.spoilt(out, mask)
         if fault.part == "gradient" and out.requires_grad:

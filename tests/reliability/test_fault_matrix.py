@@ -76,7 +76,9 @@ def faulty(fault: Fault) -> Problem:
 def planned(row: Row, fault: Fault, budget: Budget) -> Plan:
     def watch(progress):
         fault.step = progress.step
+        fault.asked = tuple(i for i in range(BATCH) if progress.status[i] not in list(Status)) or fault.asked
 
+    fault.asked = tuple(range(BATCH))
     return plan(faulty(fault), row.planner, budget, seeds=SEEDS, callback=watch)
 
 
@@ -111,11 +113,17 @@ def rounded(name: str, fault: Fault) -> None:
 
 
 def marked(name: str, fault: Fault) -> None:
-    """Struck problems are NONFINITE with the best plan from before; the others are as without the fault."""
+    """Struck problems are NONFINITE with the best plan from before; the others as without the fault, but for rounding.
+
+    The model is no longer asked about a problem that has stopped, and rounding may depend on the number of rows.
+    """
     found = planned(ROWS[name], fault, Budget(steps=STEPS))
     struck = list(range(BATCH)) if fault.extent == "whole batch" else [VICTIM]
     assert (found.status[struck] == Status.NONFINITE).all()
-    equal(found, sound(name), [i for i in range(BATCH) if i not in struck])
+    others = [i for i in range(BATCH) if i not in struck]
+    for part in ("actions", "states", "cost", "status"):
+        ours, theirs = getattr(found, part)[others], getattr(sound(name), part)[others]
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
     usable(found)
     if fault.when == "at once" and fault.part != "gradient":
         assert not found.actions[struck].any() and not torch.isfinite(found.cost[struck]).any(), "the plan at the start"

@@ -13,6 +13,7 @@ import toys
 from grasp_planner import CEM, GRASP, Budget, GraspPlannerError, LatCo, Markov, Problem, plan
 from grasp_planner.diagnosis import diagnose
 from grasp_planner.models import Ensemble
+from grasp_planner.saving import load_plan, save_plan
 from grasp_planner.trust import TrustLaw, true_errors
 
 
@@ -50,6 +51,18 @@ def test_virtual_states_on_the_rollout_have_no_gap_and_others_have_theirs():
             moved = state._replace(states=rollout + 0.5 * problem.unit[:, None])
         found = dataclasses.replace(found, warm_start=found.warm_start._replace(state=moved))
         torch.testing.assert_close(diagnose(problem, found).gap, torch.full((3, 7), 0.5).double())
+
+
+@pytest.mark.parametrize("planner", [GRASP(sync_every=2, sync_steps=1), CEM(samples=4, elites=2)])
+def test_a_plan_says_it_itself_where_a_law_is_given_and_pays_nothing_for_it(planner, tmp_path):
+    problem, law = growing(1.2), TrustLaw(step_error=0.01, tolerance=0.05)
+    plain = plan(problem, planner, Budget(steps=3), seeds=1)
+    found = plan(problem, planner, Budget(steps=3), seeds=1, trust=law)
+    assert plain.diagnosis is None and (found.calls, found.transitions) == (plain.calls, plain.transitions)
+    told, loaded = diagnose(problem, plain, law), load_plan(save_plan(found, tmp_path / "a.plan")).diagnosis
+    for name in ("gap", "gain", "exploited", "disagreement", "error", "trust"):
+        torch.testing.assert_close(getattr(found.diagnosis, name), getattr(told, name))
+        torch.testing.assert_close(getattr(loaded, name), getattr(told, name))
 
 
 def test_a_steep_place_is_seen_and_not_trusted_beyond():

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from grasp_planner.agent import environment_actions
 from grasp_planner.bench.execution import Outcome, execute
-from grasp_planner.bench.recording import virtual_states
 from grasp_planner.bench.tasks import Episode, Task
+from grasp_planner.diagnosis import Lifted
 from grasp_planner.models.base import WorldModel
 from grasp_planner.planner import Callback, Planner, Progress
 from grasp_planner.plans import Plan
@@ -52,13 +52,11 @@ def virtual_gap(planner: Planner, last: LastIterate, model: WorldModel) -> list[
     if progress is None:
         return []
     problem = progress.problem.through(model)
-    count = problem.batch
-    states = [virtual_states(progress.state, i) for i in range(count)]
-    if any(one is None or not one.numel() for one in states):
-        return [None] * count
+    if not isinstance(planner, Lifted) or problem.horizon == 1:
+        return [None] * problem.batch
     with torch.no_grad():
         rollout = problem.rollout(planner.actions(progress.state))[:, :-1]
-        gap = (torch.stack([one for one in states if one is not None]) - rollout) / problem.unit[:, None]
+        gap = (planner.virtual(progress.state) - rollout) / problem.unit[:, None]
         return gap.square().mean((1, 2)).sqrt().tolist()
 
 

@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from grasp_planner.bench.evaluate import Evaluation, decoded
+from grasp_planner.diagnosis import Lifted
 from grasp_planner.errors import GraspPlannerError
 from grasp_planner.models.base import WorldModel
 from grasp_planner.planner import Planner, Progress
-from grasp_planner.planners.grasp import GRASPState
-from grasp_planner.planners.latco import LatCoState
 from grasp_planner.problem import Problem
 
 
@@ -83,7 +82,9 @@ class Recorder:
         if progress.state is None or progress.step % self._every:
             return
         actions = self.planner.actions(progress.state)[self.index]
-        self._moments.append((progress.step, actions.clone(), virtual_states(progress.state, self.index)))
+        planner = self.planner
+        virtual = planner.virtual(progress.state)[self.index].clone() if isinstance(planner, Lifted) else None
+        self._moments.append((progress.step, actions.clone(), virtual))
         if len(self._moments) > 2 * self.frames:
             self._every *= 2
             self._moments = [moment for moment in self._moments if moment[0] % self._every == 0]
@@ -118,16 +119,6 @@ class Recorder:
             distances={name: float(values[-1]) for name, values in evaluation.outcomes[i].distances.items()},
             success=evaluation.outcomes[i].success_end,
         )
-
-
-def virtual_states(state: object, index: int) -> Tensor | None:
-    """(T - 1, s) the states that a planner's state holds as variables for one problem; ``None``: it has none."""
-    if isinstance(state, GRASPState):
-        particles = state.states.unflatten(0, (state.leader.shape[0], -1))
-        return particles[index, int(state.leader[index])].clone()
-    if isinstance(state, LatCoState):
-        return state.states[index, :-1].clone()
-    return None
 
 
 def _rolled_out(problem: Problem, model: WorldModel, index: int, actions: Tensor) -> Tensor:

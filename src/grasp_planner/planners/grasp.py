@@ -223,6 +223,10 @@ class GRASP:
             return state._replace(scored=None)
         return self.synchronise(problem, state, noise)
 
+    def virtual(self, state: GRASPState) -> Float[Tensor, "b t_less_1 s"]:
+        """The virtual states of that particle."""
+        return leading(state.states, state.leader)
+
     def actions(self, state: GRASPState) -> Float[Tensor, "b t a"]:
         """The current actions of the particle that was best at the last sync."""
         return leading(state.actions, state.leader)

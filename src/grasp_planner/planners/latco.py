@@ -153,6 +153,10 @@ class LatCo:
         """Score the last actions, unless the last step did."""
         return state if state.scored is not None else state._replace(scored=score(problem, state.actions))
 
+    def virtual(self, state: LatCoState) -> Float[Tensor, "b t_less_1 s"]:
+        """The states s_1 .. s_{T-1} as they are."""
+        return state.states[:, :-1]
+
     def actions(self, state: LatCoState) -> Float[Tensor, "b t a"]:
         """The current actions."""
         return state.actions
