@@ -101,6 +101,7 @@ ERRORS = {
     "plan --planner cem --planner.elites 999": ["CEM.elites", "999"],
     "plan --planner.sync cem --planner.sync.momentum 1": ["CEM.momentum", "1.0"],
     "plan --threads 0": ["--threads", "got 0"],
+    "plan --memory 0": ["--memory", "got 0"],
     "plan --device teapot": ["no device 'teapot'"],
     "demo --show 10": ["--show", "got 10"],
     "demo --model pusht-stat": ["did you mean 'pusht-state'"],

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from grasp_planner import load_world_model
+from grasp_planner import Chunked, Compiled, load_world_model
 from grasp_planner.bench.tasks import task
 from grasp_planner.cli import main
 from grasp_planner.commands import progress
+from grasp_planner.commands.plan import as_run
 
 
 def rows_of(table: str) -> dict[str, list[str]]:
@@ -101,6 +102,23 @@ def test_same_seed_same_plans_other_seed_other_plans(model_folder: Path, tmp_pat
         assert main(words.split()) == 0
         plans.append(np.load(tmp_path / place / "plan.npz")["model_actions"])
     assert (plans[0] == plans[1]).all() and (plans[0] != plans[2]).any()
+
+
+def test_a_limit_on_memory_changes_no_plan(model_folder: Path, tmp_path: Path) -> None:
+    plans = []
+    for name, more in (("whole", []), ("pieces", ["--memory", "0.0001"])):
+        words = f"plan --model {model_folder} --planner gd --steps 3 --episodes 4 --horizon 10 --animation none --out"
+        assert main([*words.split(), str(tmp_path / name), *more]) == 0
+        plans.append(np.load(tmp_path / name / "plan.npz")["model_actions"])
+    np.testing.assert_allclose(*plans, atol=1e-5)
+
+
+def test_how_a_model_is_run_is_chosen_by_two_flags(model_folder: Path) -> None:
+    model = load_world_model(model_folder)
+    assert as_run(model, False, None) is model
+    both = as_run(model, True, 0.5)
+    assert isinstance(both, Chunked) and both.memory == 2**29
+    assert isinstance(both.dynamics, Compiled) and both.dynamics.dynamics is model
 
 
 def test_ctrl_c_while_planning_gives_the_plan_so_far(

@@ -13,6 +13,7 @@ from grasp_planner.bench.execution import Outcome, outcome_of
 from grasp_planner.bench.tasks import Episode, Task
 from grasp_planner.errors import GraspPlannerError
 from grasp_planner.models.base import WorldModel
+from grasp_planner.objectives import Objective
 from grasp_planner.planner import Planner
 from grasp_planner.plans import Budget, Plan
 
@@ -47,6 +48,7 @@ def drive(
     duration: int = 2,
     pixels: int | None = None,
     seed: int = 0,
+    objective: Objective | None = None,
 ) -> Drive:
     """Drive episodes side by side, planning ``task.horizon`` steps ahead each time.
 
@@ -60,6 +62,7 @@ def drive(
         duration: environment steps of an episode, in units of the horizon.
         pixels: side of the pictures that the model reads; ``None``: it reads none.
         seed: added to the episodes' own.
+        objective: of every plan; ``None``: the agent's own.
 
     Raises:
         GraspPlannerError: the horizon is not a whole number of model steps, or a setting does not fit the others.
@@ -79,6 +82,7 @@ def drive(
         horizon=task.horizon // model.frameskip,
         seed=[episode.seed + seed for episode in episodes],
         batch=len(episodes),
+        objective=objective,
     )
     goal = {name: np.stack([one[name] for one in goals]) for name in goals[0]}
     paths = [[seen["state"]] for seen in observations]

@@ -18,7 +18,7 @@ from grasp_planner.objectives import Objective
 from grasp_planner.planner import Callback, Planner, plan
 from grasp_planner.planners import PLANNERS
 from grasp_planner.plans import Budget, Plan, Status
-from grasp_planner.problem import Problem
+from grasp_planner.problem import Dynamics, Problem
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +141,7 @@ def evaluate(
     pixels: int | None = None,
     seed: int = 0,
     callback: Callback | None = None,
+    dynamics: Dynamics | None = None,
 ) -> Evaluation:
     """Plan all episodes at once, in the model alone, then execute each plan open loop in the simulator.
 
@@ -154,6 +155,7 @@ def evaluate(
         pixels: size of the pictures to draw for the model; ``None``: what it says itself, or none.
         seed: added to the episodes' own seeds for the planner's noise.
         callback: of ``plan``; see ``recording.Recorder``.
+        dynamics: how the model is run, such as ``Compiled(model)``; ``None``: as it is.
 
     Raises:
         GraspPlannerError: the horizon is not a whole number of model steps, or task and model do not fit together.
@@ -163,6 +165,7 @@ def evaluate(
     env = task.make(pixels=pixels)
     observations = [observe(env, episode) for episode in episodes]
     problem = problem_of(model, observations, task.horizon, objective)
+    problem = problem if dynamics is None else problem.through(dynamics)
     seeds = [episode.seed + seed for episode in episodes]
     found = plan(problem, planner, budget, seeds=seeds, callback=callback)
     actions = environment_actions(model, found.actions).flatten(1, 2).numpy(force=True).astype(np.float64)

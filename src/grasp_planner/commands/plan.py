@@ -39,6 +39,9 @@ from grasp_planner.planner import Planner
 from grasp_planner.planners import PLANNERS
 from grasp_planner.planners.presets import preset
 from grasp_planner.plans import Budget
+from grasp_planner.problem import Dynamics
+from grasp_planner.wrappers.chunked import Chunked
+from grasp_planner.wrappers.compiled import Compiled
 
 INTERRUPTED = 130
 TRANSITIONS = 30_000  # for each episode, where no budget was given
@@ -66,6 +69,8 @@ class PlanSettings:
         show: the episode in the picture and the animation.
         animation: its format.
         device: where the model runs: cpu, cuda, cuda:1, mps.
+        compile: compile the model first (a minute); pays on a GPU, and for large models.
+        memory: GiB that evaluating the model may take; what does not fit is evaluated in pieces. None: no limit.
         threads: of torch; None: its own choice. 1 is best for small models on a busy machine.
         preset: published settings to begin with, such as grasp/lewm or cem/dino-wm; names the planner, too.
     """
@@ -83,6 +88,8 @@ class PlanSettings:
     show: int = 0
     animation: Animation = "mp4"
     device: str = "cpu"
+    compile: bool = False
+    memory: float | None = None
     threads: int | None = None
     preset: str | None = None
 
@@ -101,7 +108,8 @@ def run(arguments: Sequence[str]) -> int:
         asked = episodes(task, settings.split, settings.episodes)
         recorder = Recorder(planner, settings.show)
         with progress_bars(progress_console) as bars:
-            evaluation = watched(task, model, planner, budget, asked, settings.seed, recorder, bars)
+            dynamics = as_run(model, settings.compile, settings.memory)
+            evaluation = watched(task, model, planner, budget, asked, settings.seed, recorder, bars, dynamics)
             recording = recorder.recording(evaluation, model)
             about = {"command": "plan", "model": settings.model, "seed": settings.seed, "split": settings.split}
             write_results(folder / "plan.json", [evaluation], **about)
@@ -111,6 +119,18 @@ def run(arguments: Sequence[str]) -> int:
     print_results(console, [evaluation], settings.model)
     console.print(f"written to {settings.out}: {', '.join(written)}")
     return INTERRUPTED if not finished or evaluation.interrupted else 0
+
+
+def as_run(model: Dynamics, compiled: bool, memory: float | None) -> Dynamics:
+    """The model as it is to be run: compiled, in pieces, both, or as it is.
+
+    Raises:
+        GraspPlannerError: ``memory`` (GiB) is not positive.
+    """
+    if memory is not None and not memory > 0:
+        raise GraspPlannerError(f"--memory must be GiB > 0, got {memory}")
+    fast = Compiled(model) if compiled else model
+    return fast if memory is None else Chunked(fast, memory=int(memory * 2**30))
 
 
 def parsed(arguments: Sequence[str]) -> tuple[PlanSettings, Planner]:

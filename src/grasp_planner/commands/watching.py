@@ -15,6 +15,7 @@ from grasp_planner.errors import GraspPlannerError
 from grasp_planner.models.base import WorldModel
 from grasp_planner.planner import Planner, Progress
 from grasp_planner.plans import Budget
+from grasp_planner.problem import Dynamics
 
 
 def watched(
@@ -26,6 +27,7 @@ def watched(
     seed: int,
     recorder: Recorder,
     bars: Bars,
+    dynamics: Dynamics | None = None,
 ) -> Evaluation:
     """``evaluate``, shown by a bar and kept by a recorder."""
     with bars.planning(f"{type(planner).__name__} plans", planner, budget) as bar:
@@ -34,7 +36,7 @@ def watched(
             recorder(progress)
             bar(progress)
 
-        return evaluate(task, model, planner, budget, episodes, seed=seed, callback=callback)
+        return evaluate(task, model, planner, budget, episodes, seed=seed, callback=callback, dynamics=dynamics)
 
 
 def budget_of(steps: int | None, seconds: float | None, transitions: int | None, default: Budget) -> Budget:
