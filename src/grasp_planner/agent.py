@@ -68,7 +68,9 @@ class Agent:
         trust: where given, a plan is taken no further than it can be believed (but one step): the next one is made at
             its trust horizon, where that comes before ``execute``.
         horizon: model steps to plan ahead.
-        objective: ``None``: the distance to the goal, weighted by ``model.goal_weights`` where the model has them.
+        objective: ``None``: the distance to the goal, weighted by ``model.goal_weights`` where the model has them. An
+            agent that plans anew after every step wants a cost along the way, too (``GoalDistance(stage_weight=0.1)``):
+            without one, the goal is always a whole horizon away, and nothing asks it to arrive.
         seed: for the planner's noise; with ``batch``, one integer or one an environment.
         batch: ``None`` for a single environment, whose observations have no batch axis; otherwise the number of
             environments, whose observations have it in front.
