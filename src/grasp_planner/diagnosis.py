@@ -91,5 +91,10 @@ def _gap(problem: Problem, found: Plan) -> Tensor | None:
     planner, state = found.warm_start.planner, found.warm_start.state
     if state is None or not isinstance(planner, Lifted):
         return None
-    gap = (problem.rollout(planner.actions(state))[:, :-1] - planner.virtual(state)) / problem.unit[:, None]
-    return gap.square().mean(-1).sqrt()
+    return virtual_from_rollout(problem, planner, state).square().mean(-1).sqrt()
+
+
+def virtual_from_rollout(problem: Problem, planner: Lifted, state: Any) -> Float[Tensor, "b t_less_1 s"]:
+    """Virtual states less the rollout of the actions beside them, in units of the scale."""
+    with torch.no_grad():
+        return (planner.virtual(state) - problem.rollout(planner.actions(state))[:, :-1]) / problem.unit[:, None]

@@ -12,7 +12,7 @@ from torch import Tensor
 from grasp_planner.agent import environment_actions
 from grasp_planner.bench.execution import Outcome, execute
 from grasp_planner.bench.tasks import Episode, Task
-from grasp_planner.diagnosis import Lifted
+from grasp_planner.diagnosis import Lifted, virtual_from_rollout
 from grasp_planner.models.base import WorldModel
 from grasp_planner.planner import Callback, Planner, Progress
 from grasp_planner.plans import Plan
@@ -54,10 +54,7 @@ def virtual_gap(planner: Planner, last: LastIterate, model: WorldModel) -> list[
     problem = progress.problem.through(model)
     if not isinstance(planner, Lifted) or problem.horizon == 1:
         return [None] * problem.batch
-    with torch.no_grad():
-        rollout = problem.rollout(planner.actions(progress.state))[:, :-1]
-        gap = (planner.virtual(progress.state) - rollout) / problem.unit[:, None]
-        return gap.square().mean((1, 2)).sqrt().tolist()
+    return virtual_from_rollout(problem, planner, progress.state).square().mean((1, 2)).sqrt().tolist()
 
 
 def simulator_gap(model: WorldModel, env: Any, plan: Plan, outcomes: Sequence[Outcome]) -> list[float]:
