@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -41,6 +42,14 @@ name = "no sync"
 like = "GRASP"
 change = {{ sync = "none", particles = 2 }}
 """
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Any:
+    """Jobs set the number of threads, as they may in a process of their own."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from failing_jobs import always_die, die_once, fault
 
 from grasp_planner import GraspPlannerError
@@ -21,14 +20,6 @@ from grasp_planner.bench.runner import Run
 from grasp_planner.bench.spaces import drawn
 from grasp_planner.bench.suite import load_suite
 from grasp_planner.bench.tasks import episodes, task
-
-
-@pytest.fixture(autouse=True)
-def _threads() -> Any:
-    """Jobs set the number of threads, as they may in a process of their own."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def records(folder: Path, kind: str = "") -> list[dict[str, Any]]:

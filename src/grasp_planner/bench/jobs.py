@@ -210,7 +210,7 @@ def _measured(job: Job, problem: Task, model: WorldModel, planner: Planner, aske
         job.head()
         | record
         | {
-            "planner": _whole(planner),
+            "planner": whole(planner),
             "steps": found.plan.steps,
             "transitions": found.plan.transitions,
             "calls": found.plan.calls,
@@ -230,7 +230,7 @@ def _driven(job: Job, problem: Task, model: WorldModel, planner: Planner, asked:
     return [
         job.head()
         | {
-            "planner": _whole(planner),
+            "planner": whole(planner),
             **_outcome(episode, outcome),
             "cost": float(driven.plans[-1].cost[i]),
             "status": Status(int(driven.plans[-1].status[i])).name,
@@ -249,7 +249,7 @@ def _timed(job: Job, problem: Task, model: WorldModel, planner: Planner, asked: 
     records = []
     for episode in asked:
         evaluate(problem, model, planner, WARM_UP, [episode], pixels=job.pixels)
-        head = job.head() | {"planner": _whole(planner), "episode": episode.index, "versions": versions()}
+        head = job.head() | {"planner": whole(planner), "episode": episode.index, "versions": versions()}
         if job.mode == "closed-loop":
             driven = _drive(job, problem, model, planner, [episode])
             (outcome,) = driven.outcomes
@@ -281,7 +281,7 @@ def _shown(job: Job, problem: Task, model: WorldModel, planner: Planner, asked: 
         drawn = None if recording is None else _pictured(recording)
         content = {"env": problem.env, "frameskip": model.frameskip, "executed": _short(outcome.states)}
         content |= {"goal": _short(episode.goal), "recording": drawn, **_outcome(episode, outcome)}
-        records.append(job.head() | {"planner": _whole(planner)} | content)
+        records.append(job.head() | {"planner": whole(planner)} | content)
     return records
 
 
@@ -317,7 +317,7 @@ def _short(numbers: np.ndarray) -> list[Any]:
     return np.round(np.asarray(numbers, dtype=float), 4).tolist()
 
 
-def _whole(planner: Planner) -> Record:
+def whole(planner: Planner) -> Record:
     """All settings of a planner, defaults too."""
     name = next(name for name, cls in PLANNERS.items() if type(planner) is cls)
     return {"name": name, **described(planner)}

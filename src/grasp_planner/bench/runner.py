@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 from grasp_planner.bench.engines import Engine, Serial
 from grasp_planner.bench.jobs import Job, Kind, check_models, model_digest, run_job
 from grasp_planner.bench.records import SCHEMA, Record, RecordFile, key
+from grasp_planner.bench.reuse import Earlier
 from grasp_planner.bench.spaces import Settings, changed, drawn, planner_of, spaces
 from grasp_planner.bench.suite import Arm, Cell, Suite
 from grasp_planner.errors import GraspPlannerError
@@ -33,13 +34,14 @@ class Run:
     Args:
         suite: what to do.
         folder: for the records; made if it does not exist.
+        earlier: other runs, whose records are taken where they are of exactly the same work.
 
     Raises:
         GraspPlannerError: a model of the suite is not here, or the folder holds the records of something else.
     """
 
-    def __init__(self, suite: Suite, folder: Path) -> None:
-        self.suite, self.folder = suite, folder
+    def __init__(self, suite: Suite, folder: Path, earlier: Earlier | None = None) -> None:
+        self.suite, self.folder, self.earlier = suite, folder, earlier or Earlier()
         check_models(cell.model for cell in suite.cells)
         self.hashes = {cell.model: model_digest(cell.model) for cell in suite.cells}
         for arm in suite.arms:
@@ -101,13 +103,22 @@ class Run:
         return jobs
 
     def _do(self, engine: Engine, stage: str, jobs: Sequence[Job], watch: Watch) -> None:
-        left = [job for job in jobs if not all(self._file(job.kind).has(one) for one in job.keys())]
+        left = [job for job in jobs if not self._done(job)]
         done = len(jobs) - len(left)
         watch(stage, done, len(jobs))
         for job, records in engine.results(run_job, left):
             self._file(job.kind).append(records)
             done += 1
             watch(stage, done, len(jobs), f"{job.arm}, H = {job.horizon}")
+
+    def _done(self, job: Job) -> bool:
+        """Whether a job is on record, here or in an earlier run."""
+        file = self._file(job.kind)
+        if all(file.has(one) for one in job.keys()):
+            return True
+        known = self.earlier.records(job)
+        file.append(known or ())
+        return known is not None
 
     def _file(self, kind: str) -> RecordFile:
         return self.files[FILES[kind]]

@@ -30,6 +30,7 @@ class Bench:
         out: the folder for the records; None: out/bench/SUITE.
         pixels: the same suite in models that read pictures.
         models: only the cells of these models.
+        reuse: folders of other runs, whose records are taken where they are of exactly the same work.
         engine: who does the work: processes, serial, or ray.
         workers: processes; None: one a core.
         address: of a running Ray cluster; None: a local one.
@@ -40,6 +41,7 @@ class Bench:
     out: Path | None = None
     pixels: bool = False
     models: tuple[str, ...] = ()
+    reuse: tuple[Path, ...] = ()
     engine: str = "processes"
     workers: int | None = None
     address: str | None = None
@@ -52,6 +54,7 @@ def run(arguments: Sequence[str]) -> int:
     settings = settings_from(Bench, parsed)
     console, progress_console = consoles()
     from grasp_planner.bench.engines import engine
+    from grasp_planner.bench.reuse import Earlier
     from grasp_planner.bench.runner import Run
     from grasp_planner.bench.suite import load_suite
     from grasp_planner.bench.tables import success_table
@@ -71,7 +74,7 @@ def run(arguments: Sequence[str]) -> int:
         engine(settings.engine, settings.workers, settings.address) as workers,
         progress_bars(progress_console) as bars,
     ):
-        begun = Run(suite, out)
+        begun = Run(suite, out, Earlier(settings.reuse))
         shown: dict[str, Callable[..., None]] = {}
 
         def watch(stage: str, done: int, total: int, remark: str = "") -> None:

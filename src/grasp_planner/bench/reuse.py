@@ -1,0 +1,77 @@
+"""Reuse: what another run has measured already is taken from its records, where it is exactly the same work."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from grasp_planner.bench.jobs import Job, whole
+from grasp_planner.bench.records import CLOCK, Key, Record, read_records
+from grasp_planner.bench.spaces import planner_of
+from grasp_planner.errors import GraspPlannerError
+
+REUSED = ("sweep", "episode")  # not seconds: those are compared within one run on one machine
+
+
+class Earlier:
+    """The records of earlier runs, for jobs of another.
+
+    Suites overlap: the same planner is tuned on the same episodes of the same task with the same budget. Such a record
+    is taken over when everything that decides it is the same: task, horizon, model and its hash, arm, settings, budget,
+    split, episodes, and how the loop is closed. Its ``clock`` then says which suite it is ``from``.
+
+    Args:
+        folders: of runs of ``grasp bench``, finished or not.
+
+    Raises:
+        GraspPlannerError: a folder holds no run.
+    """
+
+    def __init__(self, folders: Sequence[Path] = ()) -> None:
+        self._known: dict[Key, tuple[Record, Record]] = {}
+        for folder in folders:
+            suite = _suite(folder)
+            for record in read_records([folder]):
+                if record["kind"] in REUSED:
+                    self._known.setdefault(_place(record), (record, suite))
+
+    def records(self, job: Job) -> list[Record] | None:
+        """The records that the job would make, or ``None`` unless all of them are known."""
+        if job.kind not in REUSED:
+            return None
+        found = [self._known.get(_place(wanted)) for wanted in _wanted(job)]
+        taken = [_taken(job, *one) for one in found if one is not None and _same(job, *one)]
+        return taken if len(taken) == len(found) else None
+
+
+def _wanted(job: Job) -> list[Record]:
+    head = job.head()
+    if job.kind == "sweep":
+        return [head | {"round": job.tried[0], "trial": job.tried[1]}]
+    return [head | {"episode": number} for number in job.numbers]
+
+
+def _place(record: Record) -> Key:
+    names = ("kind", "task", "horizon", "model", "arm", "round", "trial", "episode")
+    return tuple(record.get(name) for name in names)
+
+
+def _same(job: Job, record: Record, suite: Record) -> bool:
+    head = {name: value for name, value in job.head().items() if name not in ("suite", "planner")}
+    planner: dict[str, Any] = dict(job.settings) if job.kind == "sweep" else whole(planner_of(job.settings))
+    asked = job.kind != "sweep" or record["episodes"] == list(job.numbers)
+    loop = job.mode == "open-loop" or (suite["execute"], suite["duration"]) == (job.execute, job.duration)
+    return head.items() <= record.items() and record["planner"] == json.loads(json.dumps(planner)) and asked and loop
+
+
+def _taken(job: Job, record: Record, suite: Record) -> Record:
+    return record | {"suite": job.suite, CLOCK: record[CLOCK] | {"from": suite["name"]}}
+
+
+def _suite(folder: Path) -> Record:
+    try:
+        return json.loads((folder / "suite.json").read_text(encoding="utf-8"))["suite"]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise GraspPlannerError(f"needed the folder of a run of `grasp bench`, got {folder}: {error}") from error
