@@ -66,8 +66,9 @@ def test_an_honest_model_is_believed_as_far_as_it_is_true() -> None:
     # Steps so small that no wall is in between.
     asked = [e for e in episodes(WALL, count=12) if 8 < e.start.min() and e.start[0] < 22 and e.start[1] < 56][:3]
     assert len(asked) >= 2
-    found = adversarial(WALL, SeenDot(), asked, sizes=(0.01, 0.1))
-    np.testing.assert_allclose(found.truth, found.gradient, rtol=1e-3)
+    found = adversarial(WALL, SeenDot(), asked, sizes=(0.01, 0.1, 100.0))
+    np.testing.assert_allclose(np.array(found.truth[:2], dtype=float), found.gradient[:2], rtol=1e-3)
+    assert found.truth[2] is None and found.impossible == (0.0, 0.0, 1.0)  # far outside of the room
     assert found.gradient[1] < found.gradient[0] < 1 and found.gradient[1] < found.chance[1]
 
 

@@ -69,13 +69,15 @@ class Adversarial:
         gradient: distance from the prediction to the goal after a step down its gradient, relative to no step.
         chance: the same after a step in a random direction.
         truth: distance that the simulator arrives at from the state that the model would read there, relative to
-            no step; empty where the model does not decode states.
+            no step; ``None`` where no such state exists, empty where the model does not decode states.
+        impossible: share of the problems in which the simulator has no such state: outside of its walls, say.
     """
 
     sizes: tuple[float, ...]
     gradient: tuple[float, ...]
     chance: tuple[float, ...]
-    truth: tuple[float, ...]
+    truth: tuple[float | None, ...]
+    impossible: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -192,15 +194,18 @@ def adversarial(
             (slope,) = torch.autograd.grad(before.sum(), start)
         generator = torch.Generator().manual_seed(seed)
         chance = torch.randn(slope.shape, generator=generator).to(slope)
-        rows: list[tuple[float, float, float | None]] = []
+        rows: list[tuple[float, float]] = []
+        real: list[np.ndarray] = []
         with torch.no_grad():
             for size in sizes:
                 down = start - size * _unit_size(slope * one.unit) * one.unit
                 side = start - size * _unit_size(chance) * one.unit
                 gains = [float((distance(x) / before).clamp(min=0).sqrt().median()) for x in (down, side)]
-                rows.append((gains[0], gains[1], _true_distance(task, model, episodes, down, start)))
-    truth = tuple(value for _, _, value in rows if value is not None)
-    return Adversarial(tuple(sizes), tuple(r[0] for r in rows), tuple(r[1] for r in rows), truth)
+                rows.append((gains[0], gains[1]))
+                real += _true_distances(task, model, episodes, down, start)
+    truth = tuple(None if np.isnan(one).all() else float(np.nanmedian(one)) for one in real)
+    impossible = tuple(float(np.isnan(one).mean()) for one in real)
+    return Adversarial(tuple(sizes), tuple(r[0] for r in rows), tuple(r[1] for r in rows), truth, impossible)
 
 
 def cutting(*, map: str = "wall", horizon: int = 12, batch: int = 16, steps: int = 400, seed: int = 0) -> Cutting:
@@ -248,20 +253,29 @@ def _unit_size(direction: Tensor) -> Tensor:
     return direction / direction.square().mean(1, keepdim=True).sqrt().clamp(min=1e-12)
 
 
-def _true_distance(
+def _true_distances(
     task: Task, model: WorldModel, episodes: Sequence[Episode], moved: Tensor, start: Tensor
-) -> float | None:
-    """How far from the goal the simulator is after one idle model step, relative to that without the move."""
+) -> list[np.ndarray]:
+    """How far from the goals the simulator is after one idle model step, relative to that without the move: (b,).
+
+    Nothing if the model decodes no states, and nan where the simulator has no state such as that which was read.
+    """
     there, here = decoded(model, moved.detach()), decoded(model, start.detach())
     if there is None or here is None:
-        return None
+        return []
     env, ratios = task.make(), []
     still = np.zeros((model.frameskip, env.action_space.shape[0]))
+
+    def measured(episode: Episode, state: np.ndarray) -> float:
+        try:
+            end = execute(task, replace(episode, start=state), still, env).states[-1]
+        except GraspPlannerError:
+            return float("nan")
+        return float(next(iter(task.distances(end, episode.goal).values())))
+
     for episode, far, near in zip(episodes, there, here, strict=True):
-        ends = [execute(task, replace(episode, start=one), still, env).states[-1] for one in (far, near)]
-        measured = [float(next(iter(task.distances(end, episode.goal).values()))) for end in ends]
-        ratios.append(measured[0] / max(measured[1], 1e-9))
-    return float(np.median(ratios))
+        ratios.append(measured(episode, far) / max(measured(episode, near), 1e-9))
+    return [np.array(ratios)]
 
 
 def _crosses(path: np.ndarray, walls: np.ndarray) -> bool:

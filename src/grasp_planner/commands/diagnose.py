@@ -149,7 +149,12 @@ def _adversarial(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence
         f"predicted distance, a random one {100 * found.chance[best]:.0f} %"
     )
     if found.truth:
-        told += f"; in the simulator it is {100 * found.truth[best]:.0f} %"
+        real, nowhere = found.truth[best], found.impossible[best]
+        told += (
+            "; in the simulator there is no such state" if real is None else f"; in the simulator {100 * real:.0f} %"
+        )
+        if real is not None and nowhere:
+            told += f", where it has such a state ({100 * nowhere:.0f} % of the problems: none)"
     return asdict(found), adversarial_figure(found), told
 
 

@@ -88,7 +88,8 @@ def adversarial_figure(found: Adversarial) -> Figure:
     axes.plot(found.sizes, found.gradient, "o-", color=SHOOTING, label="predicted, step along the state gradient")
     axes.plot(found.sizes, found.chance, "s-", color=START, label="predicted, step in a random direction")
     if found.truth:
-        axes.plot(found.sizes, found.truth, "^--", color=GOAL, label="simulator, from the state that was read there")
+        real = [float("nan") if one is None else one for one in found.truth]
+        axes.plot(found.sizes, real, "^--", color=GOAL, label="simulator, from the state that was read there")
     axes.axhline(1.0, color=FAINT, linestyle="--", linewidth=1)
     axes.set_xscale("log")
     _finish(
@@ -114,7 +115,7 @@ def cutting_figure(found: Cutting) -> Figure:
         axes.plot(*found.goal, "*", color=GOAL, markersize=15, label="goal")
         axes.set(xlim=(0, 10), ylim=(0, 10), aspect="equal")
         crossed, reached = 100 * found.crossed[name], 100 * found.reached[name]
-        told = f"{name}: {crossed:.0f} % of lines through the wall,\n{reached:.0f} % of plans reach the goal"
+        told = f"{name}: {crossed:.0f} % go through the wall,\n{reached:.0f} % of plans reach the goal"
         _finish(axes, told, "x, m", "y, m" if k == 0 else "")
         if k == 0:
             axes.legend(fontsize=FONT - 2, frameon=False, labelcolor=INK, loc="upper left")
