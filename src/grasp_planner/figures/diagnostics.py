@@ -92,6 +92,8 @@ def adversarial_figure(found: Adversarial) -> Figure:
         axes.plot(found.sizes, real, "^--", color=GOAL, label="simulator, from the state that was read there")
     axes.axhline(1.0, color=FAINT, linestyle="--", linewidth=1)
     axes.set_xscale("log")
+    # A large step in a poor latent goes anywhere; what matters is below 1.
+    axes.set_ylim(0, min(2.0, 1.1 * max(1.0, *found.gradient, *found.chance)))
     _finish(
         axes, "Distance to the goal after no action at all", "step of the state, in units of the scale", "no step = 1"
     )
