@@ -101,6 +101,7 @@ Callback = Callable[[Progress], bool | None]
 """Called after every step; returning True ends planning with status INTERRUPTED."""
 
 _RUNNING = -1
+_MOST_OF_IT = 0.8  # of the time that is left, for a sync that must be short
 
 
 def plan(
@@ -251,6 +252,7 @@ class _Run:
         self.snapshots: list[Snapshot] = []
         self.first_call = 0.0  # seconds of a model call on b rows
         self.scoring_step = 0.0  # seconds of the last step that rolled plans out
+        self.scored_at = 0.0  # when it ended
 
     def take(self, offer: Scored | None, actions: Tensor) -> None:
         """Keep what is better, of the problems that still run; mark the faulty and the converged."""
@@ -298,10 +300,13 @@ class _Run:
     def seconds_to_finish(self) -> float:
         """What ``finish`` will take, from what calls of the model and steps that scored have taken."""
         rollouts = self.planner.serial_rollouts_to_finish
-        if rollouts > 1 and self.scoring_step > 0:
-            return self.scoring_step  # a step that scored was a sync
-        # Several in a row are steps of a planner, and back-propagation roughly triples a rollout.
-        return (3.0 * rollouts if rollouts > 1 else rollouts) * self.problem.horizon * self.first_call
+        rollout = self.problem.horizon * self.first_call
+        if rollouts <= 1 or self.budget.seconds is None:
+            return rollouts * rollout
+        # A step that scored was a sync. Before the first one: back-propagation roughly triples a rollout.
+        whole = self.scoring_step if self.scoring_step > 0 else 3.0 * rollouts * rollout
+        # Where there is no time left for a whole one, a shorter one comes after fewer steps.
+        return min(whole, _MOST_OF_IT * (self.budget.seconds - self.scored_at))
 
     def record(self, state: Any, callback: Callback | None) -> None:
         """Write the trace, and let the callback see it.
@@ -312,7 +317,7 @@ class _Run:
         self.costs.append(self.best.cost)
         self.times.append(time.perf_counter() - self.started)
         if len(self.times) > 1 and state.scored is not None:
-            self.scoring_step = self.times[-1] - self.times[-2]
+            self.scoring_step, self.scored_at = self.times[-1] - self.times[-2], self.times[-1]
         self.spent.append(self.meter.rows // self.problem.batch)
         last = self.snapshots[-1] if self.snapshots else None
         if last is None or (self.steps >= last.step * 1.05 and self.best.actions is not last.actions):

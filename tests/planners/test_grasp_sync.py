@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 import toys
 from grasp_planner import CEM, GD, GRASP, ICEM, MPPI, Budget, GraspPlannerError, LatCo, Markov, RandomShooting, plan
+from grasp_planner.evaluation import BudgetSpent, Meter
 from grasp_planner.noise import Noise
 from grasp_planner.planners.lifted import gap_deviation
 
@@ -47,6 +49,43 @@ def test_sync_none_scores_and_changes_nothing():
         assert torch.equal(one.actions, other.actions) and torch.equal(one.states, other.states)
     assert [state.scored is not None for state in synced[1:]] == [False, True, False, True]
     torch.testing.assert_close(synced[2].scored.cost, toys.cost_by_hand(problem, synced[2].actions))
+
+
+@pytest.mark.parametrize("fit", [1, 2, 5])
+def test_a_sync_that_the_budget_cuts_short_hands_on_the_best_that_it_saw(fit):
+    meter = Meter(toys.Nonlinear())
+    problem, noise = toys.problem(2, 3).through(meter), Noise.of([0, 1], 2)
+    planner = GRASP(sync=GD(rate=0.1), sync_steps=9, reset_moments=False)
+    state = planner.init(problem, torch.zeros(2, 3, 2, dtype=torch.float64), noise)
+    meter.most_rows = meter.rows + fit * 2 * 3 + 5  # not quite one more rollout
+    cut = planner.synchronise(problem, state, noise).scored
+    whole = dataclasses.replace(planner, sync_steps=fit).synchronise(toys.problem(2, 3), state, noise).scored
+    assert cut is not None and whole is not None
+    # The shorter sync ends on a rollout of its last iterate, for which there was no room in the one that was cut.
+    assert (cut.cost >= whole.cost).all()
+    torch.testing.assert_close(cut.cost, toys.cost_by_hand(toys.problem(2, 3), cut.actions))
+    meter.most_rows = meter.rows + 5
+    with pytest.raises(BudgetSpent):
+        planner.synchronise(problem, state, noise)
+
+
+def test_time_that_does_not_suffice_for_a_whole_sync_goes_to_a_shorter_one(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+
+    class Slow(toys.Nonlinear):
+        def forward(self, states, actions):
+            now[0] += 0.01
+            return super().forward(states, actions)
+
+    planner, times = GRASP(sync_every=12, sync_steps=20), []
+    # The first plan's rollout 0.04 s, then cycles of 12 calls and 21 rollouts of 4 calls: 0.12 + 0.84 s.
+    limit = Budget(seconds=0.04 + 0.96 + 0.40)
+    found = plan(toys.problem(2, 4, Slow()), planner, limit, callback=lambda p: times.append(p.seconds))
+    once = plan(toys.problem(2, 4), planner, Budget(steps=12))
+    assert 12 < found.steps < 24 and found.seconds == pytest.approx(1.40, abs=0.011)
+    assert (found.cost <= once.cost).all() and (found.cost < once.cost).any()
+    assert times[-1] - 1.00 == pytest.approx(0.2 * 0.40, abs=0.011), "most of what was left went to the sync"
 
 
 SYNCS = {

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from grasp_planner.errors import GraspPlannerError
+from grasp_planner.evaluation import BudgetSpent
 from grasp_planner.noise import Noise
 from grasp_planner.planner import Planner, is_planner
 from grasp_planner.planners.candidates import best_candidate, leading, spread
@@ -79,7 +80,8 @@ class GRASP:
         >>> planner = GRASP(sync=CEM(samples=64, elites=8), sync_every=50, sync_steps=5)
 
     Source: GRASP (arXiv 2602.00475), section 3, equations 10 to 15. Differences: the best rollout seen is returned,
-    not the last iterate; a run ends on a sync; a sync hands on its best rollout; bounds hold; presets with the
+    not the last iterate; a run ends on a sync; a sync hands on its best rollout, and one
+    that time cuts short the best so far; bounds hold; presets with the
     published settings are in ``grasp_planner.planners.presets``.
     """
 
@@ -211,11 +213,16 @@ class GRASP:
         if self.gap_std > 0:
             serial = serial._replace(std=self.gap_std * gap_deviation(many, state.states, state.actions))
         best: Scored | None = None
-        for j in range(self.sync_steps):
-            serial = sync.step(many, serial, streams.fold(j))
-            best = _join(best, serial.scored)
-        last = sync.finish(many, serial, streams.fold(self.sync_steps)).scored
-        return _join(best, last) or score(many, sync.actions(serial))
+        try:
+            for j in range(self.sync_steps):
+                serial = sync.step(many, serial, streams.fold(j))
+                best = _join(best, serial.scored)
+            best = _join(best, sync.finish(many, serial, streams.fold(self.sync_steps)).scored)
+        except BudgetSpent:
+            if best is None:
+                raise
+            return best  # time is up: a shorter sync
+        return best or score(many, sync.actions(serial))
 
     def finish(self, problem: Problem, state: GRASPState, noise: Noise) -> GRASPState:
         """End on a sync, unless the last step was one."""
