@@ -39,7 +39,7 @@ from grasp_planner.evaluation import Meter
 
 Row = dict[str, Any]
 # Rows of one model call that are timed by default; --most-rows times more.
-MOST_ROWS = {"mlp": 12800, "lewm": 400, "lewm-3": 100, "dino-wm": 10}
+MOST_ROWS = {"mlp": 12800, "lewm": 1600, "lewm-3": 400, "dino-wm": 10}
 GIB = 2**30
 
 
