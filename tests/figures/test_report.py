@@ -75,6 +75,16 @@ def test_the_order_of_records_does_not_matter() -> None:
     assert tables(all_records()) == tables(all_records()[::-1]) and charts(all_records()) == charts(all_records()[::-1])
 
 
+def test_tasks_that_measure_distance_in_other_units_stand_side_by_side() -> None:
+    here = episode_records()
+    maze = [one | {"task": "point_maze/dset/v1", "distances": {"position_m": 0.25}} for one in here]
+    table = next(table for table in tables([*here, *maze]) if table.name == "distances")
+    rows = {row[0]: row[1:] for row in table.rows}
+    assert [one.split()[0] for one in table.columns[1:]] == ["point_maze", "point_maze", "push_t", "push_t"]
+    assert rows["CEM, position px"] == ("", "", "60", "60")
+    assert rows["CEM, position m"] == ("0.25", "0.25", "", "")
+
+
 def test_some_records_are_enough() -> None:
     for some in (episode_records(), timed_records(), all_records()[:1]):
         assert report_page([section(some)]).endswith("</html>\n")

@@ -150,7 +150,9 @@ def distance_table(records: Sequence[Record]) -> Table:
     for arm in arms(tested):
         for name in _measures(tested):
             what = f"{arm}, {name.replace('_', ' ', 1).replace('_', ' / ')}"
-            rows.append(_row(what, tested, lambda found, name=name: _median(r["distances"][name] for r in found), arm))
+            rows.append(
+                _row(what, tested, lambda found, name=name: _median(r["distances"].get(name) for r in found), arm)
+            )
     return Table("distances", "How far from the goal", _columns(tested), tuple(rows), "Medians, simulator, last step.")
 
 
