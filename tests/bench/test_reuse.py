@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -67,6 +68,14 @@ def test_an_arm_with_other_settings_is_not_taken_for_the_same(finished: Path, su
     arms = tuple(replace(arm, change={"sync": None}) if arm.like else arm for arm in suite.arms)
     done = run(replace(suite, name="other", arms=arms, shown=0), tmp_path / "other", finished)
     assert {(job.kind, job.arm) for job in done} == {("episode", "no sync")}
+
+
+def test_episodes_of_another_version_are_done_again(finished: Path, suite_file: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "old")
+    file = tmp_path / "old" / "episodes.jsonl"
+    file.write_text(file.read_text().replace('"torch": "', '"torch": "1.'))
+    suite = replace(load_suite(suite_file), name="other", shown=0)
+    assert {job.kind for job in run(suite, tmp_path / "other", tmp_path / "old")} == {"episode"}
 
 
 def test_a_loop_that_is_closed_otherwise_is_other_work(closed_loop_file: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from grasp_planner.bench.jobs import Job, whole
-from grasp_planner.bench.records import CLOCK, Key, Record, read_records
+from grasp_planner.bench.records import CLOCK, Key, Record, read_records, versions
 from grasp_planner.bench.spaces import planner_of
 from grasp_planner.errors import GraspPlannerError
 
@@ -20,7 +20,7 @@ class Earlier:
 
     Suites overlap: the same planner is tuned on the same episodes of the same task with the same budget. Such a record
     is taken over when everything that decides it is the same: task, horizon, model and its hash, arm, settings, budget,
-    split, episodes, and how the loop is closed. Its ``clock`` then says which suite it is ``from``.
+    split, episodes, how the loop is closed, and, for episodes, versions. Its ``clock`` then says which suite it is ``from``.
 
     Args:
         folders: of runs of ``grasp bench``, finished or not.
@@ -63,7 +63,9 @@ def _same(job: Job, record: Record, suite: Record) -> bool:
     planner: dict[str, Any] = dict(job.settings) if job.kind == "sweep" else whole(planner_of(job.settings))
     asked = job.kind != "sweep" or record["episodes"] == list(job.numbers)
     loop = job.mode == "open-loop" or (suite["execute"], suite["duration"]) == (job.execute, job.duration)
-    return head.items() <= record.items() and record["planner"] == json.loads(json.dumps(planner)) and asked and loop
+    made_with = record.get("versions", versions()) == versions()  # a sweep does not say
+    known = head.items() <= record.items() and record["planner"] == json.loads(json.dumps(planner))
+    return known and asked and loop and made_with
 
 
 def _taken(job: Job, record: Record, suite: Record) -> Record:
