@@ -20,7 +20,8 @@ class Earlier:
 
     Suites overlap: the same planner is tuned on the same episodes of the same task with the same budget. Such a record
     is taken over when everything that decides it is the same: task, horizon, model and its hash, arm, settings, budget,
-    split, episodes, how the loop is closed, and, for episodes, versions. Its ``clock`` then says which suite it is ``from``.
+    split, episodes, how the loop is closed, and, for episodes, versions. Its ``clock`` then says which suite it is
+    ``from``.
 
     Args:
         folders: of runs of ``grasp bench``, finished or not.
