@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from grasp_planner.bench.jobs import Job, whole
-from grasp_planner.bench.records import CLOCK, Key, Record, read_records, versions
+from grasp_planner.bench.records import CLOCK, Key, Record, key, read_records, versions
 from grasp_planner.bench.spaces import planner_of
 from grasp_planner.errors import GraspPlannerError
 
@@ -36,27 +36,15 @@ class Earlier:
             suite = _suite(folder)
             for record in read_records([folder]):
                 if record["kind"] in REUSED:
-                    self._known.setdefault(_place(record), (record, suite))
+                    self._known.setdefault(key(record), (record, suite))
 
     def records(self, job: Job) -> list[Record] | None:
         """The records that the job would make, or ``None`` unless all of them are known."""
         if job.kind not in REUSED:
             return None
-        found = [self._known.get(_place(wanted)) for wanted in _wanted(job)]
+        found = [self._known.get(one) for one in job.keys()]
         taken = [_taken(job, *one) for one in found if one is not None and _same(job, *one)]
         return taken if len(taken) == len(found) else None
-
-
-def _wanted(job: Job) -> list[Record]:
-    head = job.head()
-    if job.kind == "sweep":
-        return [head | {"round": job.tried[0], "trial": job.tried[1]}]
-    return [head | {"episode": number} for number in job.numbers]
-
-
-def _place(record: Record) -> Key:
-    names = ("kind", "task", "horizon", "model", "arm", "round", "trial", "episode")
-    return tuple(record.get(name) for name in names)
 
 
 def _same(job: Job, record: Record, suite: Record) -> bool:
