@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from grasp_planner.evaluation import frozen
+from grasp_planner.evaluation import Meter, frozen
+from grasp_planner.memory import within_memory
 from grasp_planner.noise import Noise
 from grasp_planner.plans import Diagnosis, Plan
 from grasp_planner.problem import Problem
-from grasp_planner.trust import Disagreeing, TrustLaw
+from grasp_planner.trust import TrustLaw, disagreement_of
 
 _PROBES, _STEP = 8, 1e-3
 
@@ -33,11 +35,16 @@ class Lifted(Protocol):
 def diagnose(problem: Problem, found: Plan, law: TrustLaw | None = None, *, steep: float = 2.0) -> Diagnosis:
     """Diagnose a plan: a few model calls, none of them in a planner's budget. ``plan(..., trust=law)`` does it, too.
 
+    Where memory does not suffice, calls are cut into pieces, as in ``plan``.
+
     Args:
         problem: the one that was planned for.
         found: its plan.
         law: when to stop believing; ``None``: ``TrustLaw()``, whose numbers are no one's calibration.
         steep: the gain above which a step counts as exploited.
+
+    Raises:
+        GraspPlannerError: memory does not suffice even for one row of the model at a time.
 
     Example:
         >>> from grasp_planner import GRASP, Budget, Markov, plan
@@ -48,19 +55,20 @@ def diagnose(problem: Problem, found: Plan, law: TrustLaw | None = None, *, stee
         (tensor([[0.5000, 0.5000, 0.5000, 0.5000, 0.5000]]), tensor([0.]), torch.Size([1, 4]), tensor([5]))
     """
     law = TrustLaw() if law is None else law
+    meter = Meter(problem.dynamics)
     with torch.no_grad(), frozen(problem.dynamics):
-        gain = _gain(problem, found)
-        windows, blocks = problem.windows(_before(problem, found.states), found.actions)
-        unsure = None
-        if isinstance(problem.dynamics, Disagreeing):
-            unsure = problem.dynamics.disagreement(windows, blocks).unflatten(0, (*found.cost.shape, -1))
-        error = law.errors(problem, found.actions)
-        gap = _gap(problem, found)
+        return within_memory(meter, partial(_diagnosis, problem.through(meter), found, law, steep))
+
+
+def _diagnosis(problem: Problem, found: Plan, law: TrustLaw, steep: float) -> Diagnosis:
+    gain = _gain(problem, found)
+    unsure = disagreement_of(problem.dynamics, *problem.windows(_before(problem, found.states), found.actions))
+    error = law.errors(problem, found.actions)
     return Diagnosis(
-        gap=gap,
+        gap=_gap(problem, found),
         gain=gain,
         exploited=(gain > steep).to(gain).mean(1),
-        disagreement=unsure,
+        disagreement=None if unsure is None else unsure.unflatten(0, (*found.cost.shape, -1)),
         error=error,
         trust=(error <= law.tolerance).long().cumprod(1).sum(1),
     )

@@ -10,10 +10,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from grasp_planner.errors import GraspPlannerError
-from grasp_planner.evaluation import frozen
+from grasp_planner.evaluation import Meter, frozen
 from grasp_planner.noise import Noise
 from grasp_planner.objectives import GoalDistance
-from grasp_planner.problem import Problem
+from grasp_planner.problem import Dynamics, Problem
+from grasp_planner.wrappers.chunked import Chunked
+from grasp_planner.wrappers.compiled import Compiled
+from grasp_planner.wrappers.low_precision import LowPrecision
 
 
 @runtime_checkable
@@ -23,6 +26,27 @@ class Disagreeing(Protocol):
     def disagreement(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, " n"]:
         """How far its members are apart after one step from each window."""
         ...
+
+
+def disagreement_of(
+    dynamics: Dynamics, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]
+) -> Float[Tensor, " n"] | None:
+    """What a model, or the model in a wrapper, says of its own sureness; ``None``: it says nothing.
+
+    Where a wrapper cuts calls into pieces, this one is cut, too.
+    """
+    rows = states.shape[0]
+    while not isinstance(dynamics, Disagreeing):
+        if isinstance(dynamics, Meter):
+            dynamics = dynamics.model
+        elif isinstance(dynamics, (Chunked, Compiled, LowPrecision)):
+            if isinstance(dynamics, Chunked):
+                rows = min(rows, dynamics.rows_at_once(states, actions))
+            dynamics = dynamics.dynamics
+        else:
+            return None
+    pieces = zip(states.split(rows), actions.split(rows), strict=True)
+    return torch.cat([dynamics.disagreement(*piece) for piece in pieces])
 
 
 @dataclass(frozen=True)
@@ -82,9 +106,9 @@ class TrustLaw:
                 blocks = taken[:, t : t + problem.context]
                 state = many.call(window, blocks).unflatten(0, (batch, count + 1))
                 unsure = torch.full_like(state[:, 0, 0], self.step_error)
-                if isinstance(problem.dynamics, Disagreeing):
-                    plain = (part.unflatten(0, (batch, count + 1))[:, 0] for part in (window, blocks))
-                    unsure = torch.maximum(unsure, problem.dynamics.disagreement(*plain))
+                plain = (part.unflatten(0, (batch, count + 1))[:, 0] for part in (window, blocks))
+                said = disagreement_of(problem.dynamics, *plain)
+                unsure = unsure if said is None else torch.maximum(unsure, said)
                 shake = unsure[:, None, None] * noise[:, :, t] * problem.unit[:, None]
                 state = torch.cat([state[:, :1], state[:, 1:] + shake], dim=1)
                 apart.append(self.factor * _distance(problem, state[:, 1:], state[:, :1]).square().mean(1).sqrt())

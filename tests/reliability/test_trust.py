@@ -10,7 +10,7 @@ import torch
 from driven import Encoder, World, agent
 
 import toys
-from grasp_planner import CEM, GRASP, Budget, GraspPlannerError, LatCo, Markov, Problem, plan
+from grasp_planner import CEM, GRASP, Budget, Chunked, GraspPlannerError, LatCo, Markov, Problem, plan
 from grasp_planner.diagnosis import diagnose
 from grasp_planner.models import Ensemble
 from grasp_planner.saving import load_plan, save_plan
@@ -77,18 +77,21 @@ def test_a_steep_place_is_seen_and_not_trusted_beyond():
         assert (told.exploited > 0) == steep and (told.trust < 4) == steep
 
 
+class Decaying(Encoder):
+    """Members of an ensemble that are apart by their offsets."""
+
+    context = 1
+
+    def __init__(self, offset: float) -> None:
+        super().__init__()
+        self.offset = offset
+
+    def __call__(self, states, actions):
+        return 0.9 * states[:, -1] + self.offset
+
+
 def test_disagreement_counts_where_it_is_larger():
-    class Member(Encoder):
-        context = 1
-
-        def __init__(self, offset: float) -> None:
-            super().__init__()
-            self.offset = offset
-
-        def __call__(self, states, actions):
-            return 0.9 * states[:, -1] + self.offset
-
-    sure, unsure = Ensemble([Member(0.0), Member(0.0)]), Ensemble([Member(-0.2), Member(0.2)])
+    sure, unsure = Ensemble([Decaying(0.0), Decaying(0.0)]), Ensemble([Decaying(-0.2), Decaying(0.2)])
     law = TrustLaw(step_error=0.01, tolerance=0.1)
     for model, far in ((sure, 5), (unsure, 0)):
         start = torch.zeros(1, 4).double()
@@ -96,6 +99,49 @@ def test_disagreement_counts_where_it_is_larger():
         told = diagnose(problem, plan(problem, CEM(samples=4, elites=2), Budget(steps=0)), law)
         assert told.trust.tolist() == [far]
         torch.testing.assert_close(told.disagreement, torch.full((1, 5), 0.0 if far else 0.2).double())
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7])
+@pytest.mark.parametrize("planner", [GRASP(sync_every=2, sync_steps=1), CEM(samples=4, elites=2)])
+def test_a_diagnosis_comes_where_memory_is_short_as_a_plan_does(planner, rows):
+    problem, law = growing(1.2), TrustLaw(step_error=0.01, tolerance=0.05)
+
+    class Small:
+        context = 1
+
+        def __call__(self, states, actions):
+            if states.shape[0] > rows:
+                raise torch.cuda.OutOfMemoryError("no room")
+            return problem.dynamics(states, actions)
+
+    expected = plan(problem, planner, Budget(steps=3), seeds=1, trust=law).diagnosis
+    told = plan(dataclasses.replace(problem, dynamics=Small()), planner, Budget(steps=3), seeds=1, trust=law).diagnosis
+    for name in ("gain", "exploited", "error", "trust"):
+        torch.testing.assert_close(getattr(told, name), getattr(expected, name))
+
+
+def test_no_room_for_one_row_says_so():
+    class Full:
+        context = 1
+
+        def __call__(self, states, actions):
+            raise torch.cuda.OutOfMemoryError("no room")
+
+    problem = growing(1.2)
+    found = plan(problem, CEM(samples=4, elites=2), Budget(steps=1))
+    with pytest.raises(GraspPlannerError, match="not even one row"):
+        diagnose(dataclasses.replace(problem, dynamics=Full()), found)
+
+
+@pytest.mark.parametrize("wrap", [lambda model: Chunked(model, rows=2), lambda model: Chunked(Chunked(model, 3), 4)])
+def test_a_wrapped_ensemble_still_says_how_sure_it_is(wrap):
+    model = Ensemble([Decaying(-0.2), Decaying(0.2)])
+    start = torch.zeros(3, 4).double()
+    problem = Problem.between(model, start, start + 1, 5, model.low, model.high, scale=model.scale)
+    found = plan(problem, CEM(samples=4, elites=2), Budget(steps=0))
+    told = diagnose(problem.through(wrap(model)), found)
+    torch.testing.assert_close(told.disagreement, torch.full((3, 5), 0.2).double())
+    assert torch.equal(told.trust, diagnose(problem, found).trust)
 
 
 def test_trust_does_not_depend_on_batch_mates_and_counts_what_the_goal_counts():
