@@ -101,7 +101,7 @@ Callback = Callable[[Progress], bool | None]
 """Called after every step; returning True ends planning with status INTERRUPTED."""
 
 _RUNNING = -1
-_MOST_OF_IT = 0.8  # of the time that is left, for a sync that must be short
+_MOST_OF_IT = 0.8  # of the time or transitions that are left, for a sync that must be short
 
 
 def plan(
@@ -253,6 +253,7 @@ class _Run:
         self.first_call = 0.0  # seconds of a model call on b rows
         self.scoring_step = 0.0  # seconds of the last step that rolled plans out
         self.scored_at = 0.0  # when it ended
+        self.scored_when_spent = 0  # transitions by then
 
     def take(self, offer: Scored | None, actions: Tensor) -> None:
         """Keep what is better, of the problems that still run; mark the faulty and the converged."""
@@ -282,12 +283,12 @@ class _Run:
 
     def limit_reached(self) -> Status | None:
         """The limit that leaves no room for another step and finishing after it; ``None``: step on."""
-        budget, to_finish = self.budget, self.planner.rollouts_to_finish
+        budget = self.budget
         if budget.steps is not None and self.steps >= budget.steps:
             return Status.BUDGET
         if budget.transitions is not None:
-            needed = (self.planner.rollouts_per_step + to_finish) * self.problem.horizon
-            if self.meter.rows // self.problem.batch + needed > budget.transitions:
+            step = self.planner.rollouts_per_step * self.problem.horizon
+            if self.spent_now() + step + self.transitions_to_finish(step, budget.transitions) > budget.transitions:
                 return Status.BUDGET
         if budget.seconds is not None:
             finishing = self.seconds_to_finish()
@@ -296,6 +297,17 @@ class _Run:
             if time.perf_counter() - self.started + reserve >= budget.seconds:
                 return Status.DEADLINE
         return None
+
+    def spent_now(self) -> int:
+        """Model transitions so far, per problem."""
+        return self.meter.rows // self.problem.batch
+
+    def transitions_to_finish(self, step: int, limit: int) -> float:
+        """What is kept for ``finish``: all it takes, or most of what is left where that and a step do not fit."""
+        whole, left = self.planner.rollouts_to_finish * self.problem.horizon, limit - self.scored_when_spent
+        if self.planner.serial_rollouts_to_finish <= 1 or step + whole <= left:
+            return whole
+        return _MOST_OF_IT * left
 
     def seconds_to_finish(self) -> float:
         """What ``finish`` will take, from what calls of the model and steps that scored have taken."""
@@ -316,9 +328,10 @@ class _Run:
         """
         self.costs.append(self.best.cost)
         self.times.append(time.perf_counter() - self.started)
+        self.spent.append(self.spent_now())
         if len(self.times) > 1 and state.scored is not None:
             self.scoring_step, self.scored_at = self.times[-1] - self.times[-2], self.times[-1]
-        self.spent.append(self.meter.rows // self.problem.batch)
+            self.scored_when_spent = self.spent[-1]
         last = self.snapshots[-1] if self.snapshots else None
         if last is None or (self.steps >= last.step * 1.05 and self.best.actions is not last.actions):
             self.snapshot()
@@ -329,7 +342,7 @@ class _Run:
 
     def snapshot(self) -> None:
         """Remember the best plans as they are now."""
-        seconds, spent = time.perf_counter() - self.started, self.meter.rows // self.problem.batch
+        seconds, spent = time.perf_counter() - self.started, self.spent_now()
         self.snapshots.append(Snapshot(self.steps, seconds, spent, self.best.actions, self.best.cost))
 
     def result(self, ended: Status, warm_start: WarmStart) -> Plan:
@@ -343,7 +356,7 @@ class _Run:
             status=status,
             steps=self.steps,
             seconds=time.perf_counter() - self.started,
-            transitions=self.meter.rows // self.problem.batch,
+            transitions=self.spent_now(),
             calls=self.meter.calls,
             trace=trace,
             warm_start=warm_start,

@@ -88,6 +88,30 @@ def test_time_that_does_not_suffice_for_a_whole_sync_goes_to_a_shorter_one(monke
     assert times[-1] - 1.00 == pytest.approx(0.2 * 0.40, abs=0.011), "most of what was left went to the sync"
 
 
+def test_transitions_that_do_not_suffice_for_a_whole_sync_go_to_a_shorter_one():
+    planner = GRASP(sync_every=12, sync_steps=20, particles=2)
+    # In rollouts: the first plan 1, then cycles of 12 * 2 and (20 + 1) * 2. Of another cycle half fits, and two steps
+    # after which a whole sync does.
+    whole, half, both = 4 * (1 + 24 + 42), 4 * 33, 4 * (42 + 4)
+    once = plan(toys.problem(3, 4), planner, Budget(transitions=whole))
+    assert (once.steps, once.transitions) == (12, whole)
+    found = plan(toys.problem(3, 4), planner, Budget(transitions=whole + half))
+    assert (found.cost <= once.cost).all() and (found.cost < once.cost).any()
+    assert whole + half - 8 < found.transitions <= whole + half, "all but less than one rollout of each particle"
+    assert found.trace.transitions[-1] - whole == pytest.approx(0.2 * half, abs=8), (
+        "most of what was left went to the sync"
+    )
+    found = plan(toys.problem(3, 4), planner, Budget(transitions=whole + both))
+    assert (found.steps, found.transitions) == (14, whole + both), "a whole sync, where it fits"
+
+
+def test_a_sync_that_never_fits_is_a_shorter_one():
+    planner = GRASP(sync_every=50, sync_steps=40)
+    found = plan(toys.problem(2, 4), planner, Budget(transitions=4 * 20))
+    assert 0 < found.steps < 20 and 4 * 19 < found.transitions <= 4 * 20
+    assert (found.cost < plan(toys.problem(2, 4), planner, Budget(transitions=4)).cost).all()
+
+
 SYNCS = {
     "gd": GD(rate=0.1),
     "gd sgd": GD(rate=0.05, optimiser="sgd"),
