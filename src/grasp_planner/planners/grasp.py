@@ -80,9 +80,8 @@ class GRASP:
         >>> planner = GRASP(sync=CEM(samples=64, elites=8), sync_every=50, sync_steps=5)
 
     Source: GRASP (arXiv 2602.00475), section 3, equations 10 to 15. Differences: the best rollout seen is returned,
-    not the last iterate; a run ends on a sync; a sync hands on its best rollout, and one
-    that time cuts short the best so far; bounds hold; presets with the
-    published settings are in ``grasp_planner.planners.presets``.
+    not the last iterate; a run ends on a sync, a shorter one where the budget leaves no room for a whole one; a sync
+    hands on its best rollout; bounds hold. Published settings are in ``grasp_planner.planners.presets``.
     """
 
     state_lr: float = 0.2  # eta_s
