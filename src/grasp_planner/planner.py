@@ -27,6 +27,7 @@ from grasp_planner.plans import (
     WarmStart,
     better,
     chosen,
+    first_actions_of,
     score,
 )
 from grasp_planner.problem import Problem
@@ -86,6 +87,23 @@ class Planner(Protocol):
         ...
 
 
+@runtime_checkable
+class Polishing(Protocol):
+    """A planner whose best plan is improved once more when all steps are made, such as ``GRASP`` and ``LatCo``.
+
+    The loop keeps a share of the budget for it: what it takes, but at most three tenths.
+    """
+
+    @property
+    def rollouts_to_polish(self) -> int:
+        """Model transitions of it, per problem, in units of the horizon; 0: there is none."""
+        ...
+
+    def polished(self, problem: Problem, best: Scored, noise: Noise) -> Scored | None:
+        """The best rollout that it sees on the way on from the best plan so far."""
+        ...
+
+
 class Progress(NamedTuple):
     """What a callback gets after the start and after every step. Tensors are the loop's own: do not write to them."""
 
@@ -101,6 +119,7 @@ Callback = Callable[[Progress], bool | None]
 """Called after every step; returning True ends planning with status INTERRUPTED."""
 
 _RUNNING = -1
+_FOR_POLISH = 0.3  # of the budget, at most
 _MOST_OF_IT = 0.8  # of the time or transitions that are left, for a sync that must be short
 
 
@@ -148,15 +167,14 @@ def plan(
     _check_arguments(problem, planner, budget)
     # Inference mode is left before any tensor is made: autograd would refuse those made in it.
     with torch.inference_mode(False), torch.no_grad(), frozen(problem.dynamics, problem.objective):
-        first_actions, state, steps_before = _first(problem, planner, warm_start)
+        first_actions, state, steps_before = first_actions_of(problem, planner, warm_start)
         streams = Noise.of(seeds, problem.batch, problem.states.device)
         meter, unmetered = Meter(problem.dynamics), problem.detached()
         problem = unmetered.through(meter)
         run = _Run(problem, planner, budget, meter, started)
         run.take(within_memory(meter, partial(score, problem, first_actions)), first_actions)
         # The limits come into force after the first scoring, so that there is always a plan to return.
-        meter.deadline = None if budget.seconds is None else started + budget.seconds
-        meter.most_rows = None if budget.transitions is None else budget.transitions * problem.batch
+        run.limit_to(run.before_polish())
         ended = Status.BUDGET
         try:
             run.record(state, callback)
@@ -182,6 +200,8 @@ def plan(
             ended = Status.DEADLINE if spent.reason == "seconds" else Status.BUDGET
         except (KeyboardInterrupt, _StopAsked):
             ended = Status.INTERRUPTED
+        if ended is not Status.INTERRUPTED and isinstance(planner, Polishing) and planner.rollouts_to_polish > 0:
+            ended = run.polish(planner, streams.fold(-1), ended)
         bounds = (problem.low, problem.high)
         found = run.result(ended, WarmStart(run.best.actions, state, steps_before + run.steps, planner, bounds))
         return found if trust is None else replace(found, diagnosis=diagnose(unmetered, found, trust))
@@ -210,32 +230,6 @@ def _check_arguments(problem: object, planner: object, budget: object) -> None:
         )
 
 
-def _first(problem: Problem, planner: Planner, warm_start: WarmStart | Tensor | None) -> tuple[Tensor, Any, int]:
-    """Actions to begin with, within bounds and of the problem's length; a planner state and its age, if given."""
-    shape = (problem.batch, problem.horizon, problem.action_size)
-    if warm_start is None:
-        return problem.clamp(problem.start.new_zeros(shape)), None, 0
-    if isinstance(warm_start, Tensor):
-        warm_start = WarmStart(warm_start)
-    if not isinstance(warm_start, WarmStart):
-        raise GraspPlannerError(
-            f"warm_start must be Plan.warm_start or a tensor of actions, got {type(warm_start).__name__}"
-        )
-    actions = warm_start.actions
-    if not isinstance(actions, Tensor):
-        raise GraspPlannerError(f"warm_start must hold a tensor of actions, got {type(actions).__name__}")
-    if actions.ndim != 3 or actions.shape[0] != shape[0] or actions.shape[2] != shape[2] or 0 in actions.shape:
-        raise GraspPlannerError(f"warm_start must hold actions {shape} (any length t), got {tuple(actions.shape)}")
-    if not bool(torch.isfinite(actions).all()):
-        raise GraspPlannerError("warm_start must hold finite actions, got NaN or infinity: drop it and start afresh")
-    actions = actions.detach().to(problem.start)[:, : problem.horizon]
-    tail = actions[:, -1:].expand(-1, problem.horizon - actions.shape[1], -1)
-    actions = problem.clamp(torch.cat([actions, tail], dim=1)).clone()
-    return (
-        (actions, warm_start.state, warm_start.steps) if warm_start.continues(problem, planner) else (actions, None, 0)
-    )
-
-
 class _Run:
     """What the loop knows so far: the best plans, each problem's status, the trace."""
 
@@ -254,6 +248,36 @@ class _Run:
         self.scoring_step = 0.0  # seconds of the last step that rolled plans out
         self.scored_at = 0.0  # when it ended
         self.scored_when_spent = 0  # transitions by then
+        self.limits = budget  # those that are in force
+
+    def before_polish(self) -> Budget:
+        """The budget without what is kept for the polish."""
+        seconds, transitions = self.budget.seconds, self.budget.transitions
+        rollouts = self.planner.rollouts_to_polish if isinstance(self.planner, Polishing) else 0
+        if rollouts and transitions is not None:
+            transitions -= min(rollouts * self.problem.horizon, int(_FOR_POLISH * transitions))
+        if rollouts and seconds is not None:
+            seconds -= min(3.0 * rollouts * self.problem.horizon * self.first_call, _FOR_POLISH * seconds)
+        return replace(self.budget, seconds=seconds, transitions=transitions)
+
+    def limit_to(self, limits: Budget) -> None:
+        """From here on no model call beyond these."""
+        self.limits = limits
+        self.meter.deadline = None if limits.seconds is None else self.started + limits.seconds
+        self.meter.most_rows = None if limits.transitions is None else limits.transitions * self.problem.batch
+
+    def polish(self, planner: Polishing, noise: Noise, ended: Status) -> Status:
+        """With what was kept: go on from the best plans. Returns why planning ended."""
+        self.limit_to(self.budget)
+        try:
+            if self.running():
+                polish = partial(planner.polished, self.problem, self.best, noise)
+                self.take(within_memory(self.meter, polish), self.best.actions)
+        except BudgetSpent as spent:
+            return Status.DEADLINE if spent.reason == "seconds" else ended
+        except KeyboardInterrupt:
+            return Status.INTERRUPTED
+        return ended
 
     def take(self, offer: Scored | None, actions: Tensor) -> None:
         """Keep what is better, of the problems that still run; mark the faulty and the converged."""
@@ -283,7 +307,7 @@ class _Run:
 
     def limit_reached(self) -> Status | None:
         """The limit that leaves no room for another step and finishing after it; ``None``: step on."""
-        budget = self.budget
+        budget = self.limits
         if budget.steps is not None and self.steps >= budget.steps:
             return Status.BUDGET
         if budget.transitions is not None:
@@ -313,12 +337,12 @@ class _Run:
         """What ``finish`` will take, from what calls of the model and steps that scored have taken."""
         rollouts = self.planner.serial_rollouts_to_finish
         rollout = self.problem.horizon * self.first_call
-        if rollouts <= 1 or self.budget.seconds is None:
+        if rollouts <= 1 or self.limits.seconds is None:
             return rollouts * rollout
         # A step that scored was a sync. Before the first one: back-propagation roughly triples a rollout.
         whole = self.scoring_step if self.scoring_step > 0 else 3.0 * rollouts * rollout
         # Where there is no time left for a whole one, a shorter one comes after fewer steps.
-        return min(whole, _MOST_OF_IT * (self.budget.seconds - self.scored_at))
+        return min(whole, _MOST_OF_IT * (self.limits.seconds - self.scored_at))
 
     def record(self, state: Any, callback: Callback | None) -> None:
         """Write the trace, and let the callback see it.

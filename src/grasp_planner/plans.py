@@ -184,6 +184,38 @@ class Plan:
     diagnosis: Diagnosis | None = None
 
 
+def first_actions_of(
+    problem: Problem, planner: object, warm_start: WarmStart | Tensor | None
+) -> tuple[Tensor, Any, int]:
+    """Actions to begin with, within bounds and of the problem's length; a planner state and its age, if given.
+
+    Raises:
+        GraspPlannerError: what is given has another shape or holds numbers that are not finite.
+    """
+    shape = (problem.batch, problem.horizon, problem.action_size)
+    if warm_start is None:
+        return problem.clamp(problem.start.new_zeros(shape)), None, 0
+    if isinstance(warm_start, Tensor):
+        warm_start = WarmStart(warm_start)
+    if not isinstance(warm_start, WarmStart):
+        raise GraspPlannerError(
+            f"warm_start must be Plan.warm_start or a tensor of actions, got {type(warm_start).__name__}"
+        )
+    actions = warm_start.actions
+    if not isinstance(actions, Tensor):
+        raise GraspPlannerError(f"warm_start must hold a tensor of actions, got {type(actions).__name__}")
+    if actions.ndim != 3 or actions.shape[0] != shape[0] or actions.shape[2] != shape[2] or 0 in actions.shape:
+        raise GraspPlannerError(f"warm_start must hold actions {shape} (any length t), got {tuple(actions.shape)}")
+    if not bool(torch.isfinite(actions).all()):
+        raise GraspPlannerError("warm_start must hold finite actions, got NaN or infinity: drop it and start afresh")
+    actions = actions.detach().to(problem.start)[:, : problem.horizon]
+    tail = actions[:, -1:].expand(-1, problem.horizon - actions.shape[1], -1)
+    actions = problem.clamp(torch.cat([actions, tail], dim=1)).clone()
+    return (
+        (actions, warm_start.state, warm_start.steps) if warm_start.continues(problem, planner) else (actions, None, 0)
+    )
+
+
 def score(problem: Problem, actions: Float[Tensor, "b t a"]) -> Scored:
     """Roll actions out and cost them, without a graph."""
     with torch.no_grad():

@@ -92,10 +92,10 @@ def test_a_deadline_on_a_real_clock(row: Row):
     inner = toys.Nonlinear()
     problem = toys.problem(BATCH, HORIZON, Slow())
     started = time.perf_counter()
-    found = plan(problem, row.planner, Budget(seconds=0.2), seeds=1)
+    found = plan(problem, row.planner, Budget(seconds=0.6), seeds=1)
     elapsed = time.perf_counter() - started
     assert (found.status == Status.DEADLINE).all()
-    assert found.steps > 0 and elapsed < 10.0, "0.2 s and one call, on a machine that may be very busy"
+    assert found.steps > 0 and elapsed < 10.0, "0.6 s and one call, on a machine that may be very busy"
     best_so_far(found, problem)
 
 

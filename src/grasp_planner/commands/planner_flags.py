@@ -57,6 +57,8 @@ def flags_of(defaults: Planner, inner: dict[str, Planner | None]) -> type:
         if not is_inner_planner(cls, one.name):
             entries.append((one.name, Annotated[hints[one.name], argument], getattr(defaults, one.name)))
             continue
+        if one.name not in inner:
+            continue  # a planner inside a planner inside a planner keeps its default
         inside = inner[one.name]
         listed = tyro.conf.arg(help=explained.get(one.name, ""), metavar=choices((*INNER, NONE)))
         entries.append((one.name, Annotated[str, listed], NONE if inside is None else name_of(inside)))
@@ -80,8 +82,10 @@ def planner_from(cls: type, flags: Any) -> Planner:
     Raises:
         GraspPlannerError: a setting is out of range.
     """
-    values = {}
+    values, given = {}, {one.name for one in fields(flags)}
     for one in fields(cls):
+        if one.name not in given:
+            continue
         values[one.name] = getattr(flags, one.name)
         if is_inner_planner(cls, one.name):
             chosen = values[one.name]

@@ -10,7 +10,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from grasp_planner.errors import GraspPlannerError
-from grasp_planner.evaluation import BudgetSpent
 from grasp_planner.noise import Noise
 from grasp_planner.planner import Planner, is_planner
 from grasp_planner.planners.candidates import best_candidate, leading, spread
@@ -21,7 +20,8 @@ from grasp_planner.planners.gd import GD
 from grasp_planner.planners.icem import ICEM
 from grasp_planner.planners.lifted import gap_deviation, lifted_loss, straight_line
 from grasp_planner.planners.mppi import MPPI
-from grasp_planner.plans import Scored, better, score
+from grasp_planner.planners.serial import best_seen, check_polish, rollouts_to_polish
+from grasp_planner.plans import Scored, score
 from grasp_planner.problem import Problem
 
 Schedule = Literal["constant", "linear"]
@@ -70,6 +70,9 @@ class GRASP:
             virtual and rolled-out states there; 0 leaves them their own.
         particles: chains a problem, each with noise of its own; the best rollout among them is the plan.
         start_std: deviation, around the given actions, of those that particles after the first begin with.
+        polish: a serial planner that goes on from the best plan when all steps are made, such as ``GD(rate=0.05)``: one
+            plan a problem, where a sync works on every particle. ``None``: as published, the run ends on a sync.
+        polish_steps: steps of ``polish``; ``plan`` keeps the budget for them, at most three tenths of it.
         tolerance: stop a problem whose best cost is at or below this.
 
     Raises:
@@ -101,6 +104,8 @@ class GRASP:
     gap_std: float = 0.0
     particles: int = 1
     start_std: float = 0.0
+    polish: Planner | None = None
+    polish_steps: int = 100
     tolerance: float = 0.0
 
     def __post_init__(self) -> None:
@@ -116,13 +121,14 @@ class GRASP:
             "start_std",
             "tolerance",
         )
-        whole(self, 1, "sync_every", "sync_steps", "particles")
+        whole(self, 1, "sync_every", "sync_steps", "particles", "polish_steps")
         flag(self, "stop_gradient", "reset_states", "reset_moments")
         one_of(self, "optimiser", ("adam", "sgd"))
         one_of(self, "noise_schedule", ("constant", "linear"))
         one_of(self, "goal_schedule", ("constant", "linear"))
         if self.sync is not None and not is_planner(self.sync):
             raise GraspPlannerError(f"GRASP.sync must be None or a planner such as GD(), got {self.sync!r}")
+        check_polish(self)
         if self.gap_std > 0 and not isinstance(self.sync, (CEM, ICEM, MPPI)):
             raise GraspPlannerError(
                 f"GRASP.gap_std sets the deviation of a sampling sync (CEM, ICEM, MPPI), got sync={self.sync!r}"
@@ -211,17 +217,17 @@ class GRASP:
         serial: Any = sync.init(many, state.actions, streams)
         if self.gap_std > 0:
             serial = serial._replace(std=self.gap_std * gap_deviation(many, state.states, state.actions))
-        best: Scored | None = None
-        try:
-            for j in range(self.sync_steps):
-                serial = sync.step(many, serial, streams.fold(j))
-                best = _join(best, serial.scored)
-            best = _join(best, sync.finish(many, serial, streams.fold(self.sync_steps)).scored)
-        except BudgetSpent:
-            if best is None:
-                raise
-            return best  # time is up: a shorter sync
-        return best or score(many, sync.actions(serial))
+        return best_seen(many, sync, serial, self.sync_steps, streams) or score(many, sync.actions(serial))
+
+    @property
+    def rollouts_to_polish(self) -> int:
+        """All steps of ``polish``, on one plan."""
+        return rollouts_to_polish(self.polish, self.polish_steps)
+
+    def polished(self, problem: Problem, best: Scored, noise: Noise) -> Scored | None:
+        """The serial planner of the polish, from the best plan on."""
+        assert self.polish is not None
+        return best_seen(problem, self.polish, self.polish.init(problem, best.actions, noise), self.polish_steps, noise)
 
     def finish(self, problem: Problem, state: GRASPState, noise: Noise) -> GRASPState:
         """End on a sync, unless the last step was one."""
@@ -236,7 +242,3 @@ class GRASP:
     def actions(self, state: GRASPState) -> Float[Tensor, "b t a"]:
         """The current actions of the particle that was best at the last sync."""
         return leading(state.actions, state.leader)
-
-
-def _join(first: Scored | None, second: Scored | None) -> Scored | None:
-    return second if first is None else first if second is None else better(first, second)

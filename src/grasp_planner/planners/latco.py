@@ -10,10 +10,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from grasp_planner.noise import Noise
+from grasp_planner.planner import Planner
 from grasp_planner.planners.checks import at_least, one_of, whole
 from grasp_planner.planners.descent import Moments, descend, with_gradients
 from grasp_planner.planners.gauss_newton import check_fits, gauss_newton_step
 from grasp_planner.planners.lifted import straight_line
+from grasp_planner.planners.serial import best_seen, check_polish, rollouts_to_polish
 from grasp_planner.plans import Scored, score
 from grasp_planner.problem import Problem
 
@@ -53,6 +55,8 @@ class LatCo:
         threshold: the squared defect, in units of the scale, above which a multiplier grows.
         initial_noise: deviation of the noise on the straight line that the states start on.
         score_every: steps between true rollouts of the actions; the best rollout is the plan.
+        polish: a serial planner that goes on from the best plan when all steps are made, such as ``GD(rate=0.05)``.
+        polish_steps: steps of ``polish``; ``plan`` keeps the budget for them, at most three tenths of it.
         tolerance: stop a problem whose best cost is at or below this.
 
     Raises:
@@ -79,13 +83,16 @@ class LatCo:
     threshold: float = 1e-4
     initial_noise: float = 0.0
     score_every: int = 5
+    polish: Planner | None = None
+    polish_steps: int = 100
     tolerance: float = 0.0
 
     def __post_init__(self) -> None:
         one_of(self, "method", ("first_order", "gauss_newton"))
         at_least(self, 0, "state_lr", "action_lr", "damping", "dual_rate", "initial_noise", "tolerance")
         at_least(self, 1e-30, "multiplier", "max_multiplier", "threshold")
-        whole(self, 1, "dual_every", "score_every")
+        whole(self, 1, "dual_every", "score_every", "polish_steps")
+        check_polish(self)
 
     @property
     def rollouts_per_step(self) -> int:
@@ -152,6 +159,16 @@ class LatCo:
     def finish(self, problem: Problem, state: LatCoState, noise: Noise) -> LatCoState:
         """Score the last actions, unless the last step did."""
         return state if state.scored is not None else state._replace(scored=score(problem, state.actions))
+
+    @property
+    def rollouts_to_polish(self) -> int:
+        """All steps of ``polish``."""
+        return rollouts_to_polish(self.polish, self.polish_steps)
+
+    def polished(self, problem: Problem, best: Scored, noise: Noise) -> Scored | None:
+        """The serial planner of the polish, from the best plan on."""
+        assert self.polish is not None
+        return best_seen(problem, self.polish, self.polish.init(problem, best.actions, noise), self.polish_steps, noise)
 
     def virtual(self, state: LatCoState) -> Float[Tensor, "b t_less_1 s"]:
         """The states s_1 .. s_{T-1} as they are."""
