@@ -68,6 +68,13 @@ ROWS = [
         one_row_is_one_step=True,
     ),
     Row("random_shooting", "", RandomShooting(samples=12), differentiates=False, finite_bounds=True),
+    Row(
+        "grasp",
+        "polished",
+        GRASP(sync_every=3, sync_steps=2, polish=GD(rate=0.1), polish_steps=3),
+        one_row_is_one_step=True,
+    ),
+    Row("latco", "polished", LatCo(polish=CEM(samples=6, elites=3, std=0.1), polish_steps=2), one_row_is_one_step=True),
 ]
 
 
