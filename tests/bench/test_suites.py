@@ -47,7 +47,12 @@ def test_suites_have_a_twin_for_models_that_read_pictures(name: str) -> None:
 def test_the_long_suite_is_the_papers_table() -> None:
     suite = load_suite("push-t-long")
     assert [cell.horizon for cell in suite.cells] == [40, 50, 60, 70, 80]
-    assert suite.episodes == 500 and [arm.name for arm in suite.arms] == ["CEM", "GD", "LatCo", "GRASP"]
+    names = ["CEM", "GD", "LatCo", "GRASP", "GRASP, polished"]
+    assert suite.episodes == 500 and [arm.name for arm in suite.arms] == names
+    pictured = load_suite("push-t-long", "pixels")
+    assert sorted(arm.name for arm in pictured.arms) == sorted([*names, "LatCo, polished"])
+    polished = {arm.name: arm.change for arm in pictured.arms if arm.like}
+    assert polished["GRASP, polished"] == polished["LatCo, polished"], "the same for both"
 
 
 @pytest.mark.parametrize(

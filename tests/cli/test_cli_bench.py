@@ -78,7 +78,7 @@ def test_what_would_be_done_is_said_without_doing_it(
     monkeypatch.chdir(tmp_path)
     assert main(["bench", "push-t-long", "--plan-only"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "10,000 plans in batches of 50" in printed and "H = 80, pusht-state" in printed
+    assert "12,500 plans in batches of 50" in printed and "H = 80, pusht-state" in printed
     assert not list(tmp_path.iterdir())
 
 

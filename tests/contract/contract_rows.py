@@ -27,6 +27,8 @@ class Row:
     """Objectives other than GoalDistance are accepted; otherwise they are refused."""
     one_row_is_one_step: bool = False
     """The rows of a problem in one model call are its time steps; otherwise each is a plan by itself."""
+    rollouts_to_polish: int = 0
+    """When all steps are made, the best plan is improved once more, for so many rollouts."""
 
 
 ROWS = [
@@ -73,8 +75,15 @@ ROWS = [
         "polished",
         GRASP(sync_every=3, sync_steps=2, polish=GD(rate=0.1), polish_steps=3),
         one_row_is_one_step=True,
+        rollouts_to_polish=4,
     ),
-    Row("latco", "polished", LatCo(polish=CEM(samples=6, elites=3, std=0.1), polish_steps=2), one_row_is_one_step=True),
+    Row(
+        "latco",
+        "polished",
+        LatCo(polish=CEM(samples=6, elites=3, std=0.1), polish_steps=2),
+        one_row_is_one_step=True,
+        rollouts_to_polish=13,
+    ),
 ]
 
 

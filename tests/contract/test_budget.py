@@ -137,7 +137,7 @@ def test_the_planner_announces_what_a_step_and_finishing_cost(row: Row):
     assert min(per_step) <= planner.rollouts_per_step
     assert max(per_step) >= 0.8 * planner.rollouts_per_step
     finishing = (model.rows - spent[-1]) / BATCH / HORIZON
-    assert finishing <= planner.rollouts_to_finish
+    assert row.rollouts_to_polish <= finishing <= planner.rollouts_to_finish + row.rollouts_to_polish
     assert found.transitions == model.rows // BATCH
     assert [t * BATCH for t in found.trace.transitions] == spent
 

@@ -108,7 +108,9 @@ def test_a_solved_problem_costs_no_more_and_the_others_do_not_notice(row: Row):
     torch.testing.assert_close(found.cost[running], bests.cost[running], rtol=1e-9, atol=0)
     torch.testing.assert_close(found.actions[running], bests.actions[running], rtol=1e-7, atol=1e-9)
     again = plan(problem, planner, Budget(steps=0), seeds=1, warm_start=found.warm_start)
-    assert torch.equal(again.status == Status.CONVERGED, ~running), "what has stopped stays so"
+    solved = again.status == Status.CONVERGED
+    assert solved[~running].all(), "what has stopped stays so"
+    assert row.rollouts_to_polish or not solved[running].any(), "only a second polish may solve more"
     assert found.transitions == bests.transitions
 
 

@@ -34,7 +34,9 @@ def test_ten_and_ten_steps_are_twenty(row: Row, context):
     for ours, theirs in zip(seen + more, expected):
         assert torch.equal(ours, theirs)
     assert second.warm_start.steps == straight.warm_start.steps
-    assert (second.cost <= torch.minimum(first.cost, straight.cost) * (1 + 1e-12)).all()
+    # Two plans that are both polished may end in different places.
+    bound = first.cost if row.rollouts_to_polish else torch.minimum(first.cost, straight.cost)
+    assert (second.cost <= bound * (1 + 1e-12)).all()
 
 
 @every_row
