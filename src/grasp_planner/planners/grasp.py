@@ -20,7 +20,7 @@ from grasp_planner.planners.gd import GD
 from grasp_planner.planners.icem import ICEM
 from grasp_planner.planners.lifted import gap_deviation, lifted_loss, straight_line
 from grasp_planner.planners.mppi import MPPI
-from grasp_planner.planners.serial import best_seen, check_polish, rollouts_to_polish
+from grasp_planner.planners.serial import best_seen, check_polish, polish_of, rollouts_to_polish
 from grasp_planner.plans import Scored, score
 from grasp_planner.problem import Problem
 
@@ -226,8 +226,7 @@ class GRASP:
 
     def polished(self, problem: Problem, best: Scored, noise: Noise) -> Scored | None:
         """The serial planner of the polish, from the best plan on."""
-        assert self.polish is not None
-        return best_seen(problem, self.polish, self.polish.init(problem, best.actions, noise), self.polish_steps, noise)
+        return polish_of(problem, self.polish, self.polish_steps, best, noise)
 
     def finish(self, problem: Problem, state: GRASPState, noise: Noise) -> GRASPState:
         """End on a sync, unless the last step was one."""

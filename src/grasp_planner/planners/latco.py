@@ -15,7 +15,7 @@ from grasp_planner.planners.checks import at_least, one_of, whole
 from grasp_planner.planners.descent import Moments, descend, with_gradients
 from grasp_planner.planners.gauss_newton import check_fits, gauss_newton_step
 from grasp_planner.planners.lifted import straight_line
-from grasp_planner.planners.serial import best_seen, check_polish, rollouts_to_polish
+from grasp_planner.planners.serial import check_polish, polish_of, rollouts_to_polish
 from grasp_planner.plans import Scored, score
 from grasp_planner.problem import Problem
 
@@ -167,8 +167,7 @@ class LatCo:
 
     def polished(self, problem: Problem, best: Scored, noise: Noise) -> Scored | None:
         """The serial planner of the polish, from the best plan on."""
-        assert self.polish is not None
-        return best_seen(problem, self.polish, self.polish.init(problem, best.actions, noise), self.polish_steps, noise)
+        return polish_of(problem, self.polish, self.polish_steps, best, noise)
 
     def virtual(self, state: LatCoState) -> Float[Tensor, "b t_less_1 s"]:
         """The states s_1 .. s_{T-1} as they are."""

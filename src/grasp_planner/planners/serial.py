@@ -30,6 +30,13 @@ def best_seen(problem: Problem, planner: Planner, state: Any, steps: int, noise:
         return best
 
 
+def polish_of(problem: Problem, polish: Planner | None, steps: int, best: Scored, noise: Noise) -> Scored | None:
+    """The best rollout that a polish sees from the best plan on; ``None`` where there is no polish."""
+    return (
+        None if polish is None else best_seen(problem, polish, polish.init(problem, best.actions, noise), steps, noise)
+    )
+
+
 def rollouts_to_polish(polish: Planner | None, steps: int) -> int:
     """What ``steps`` steps of a serial planner cost, in units of the horizon."""
     return 0 if polish is None else steps * polish.rollouts_per_step + max(1, polish.rollouts_to_finish)
