@@ -149,3 +149,15 @@ def same(first: Plan, second: Plan) -> bool:
         and torch.equal(first.cost, second.cost)
         and torch.equal(first.status, second.status)
     )
+
+
+class Slow(Nonlinear):
+    """Moves a clock, the first of ``now``, on by 0.01 s in every call."""
+
+    def __init__(self, now: list[float]) -> None:
+        super().__init__()
+        self.now = now
+
+    def forward(self, states, actions):
+        self.now[0] += 0.01
+        return super().forward(states, actions)

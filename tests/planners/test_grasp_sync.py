@@ -73,15 +73,10 @@ def test_time_that_does_not_suffice_for_a_whole_sync_goes_to_a_shorter_one(monke
     now = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
 
-    class Slow(toys.Nonlinear):
-        def forward(self, states, actions):
-            now[0] += 0.01
-            return super().forward(states, actions)
-
     planner, times = GRASP(sync_every=12, sync_steps=20), []
     # The first plan's rollout 0.04 s, then cycles of 12 calls and 21 rollouts of 4 calls: 0.12 + 0.84 s.
     limit = Budget(seconds=0.04 + 0.96 + 0.40)
-    found = plan(toys.problem(2, 4, Slow()), planner, limit, callback=lambda p: times.append(p.seconds))
+    found = plan(toys.problem(2, 4, toys.Slow(now)), planner, limit, callback=lambda p: times.append(p.seconds))
     once = plan(toys.problem(2, 4), planner, Budget(steps=12))
     assert 12 < found.steps < 24 and found.seconds == pytest.approx(1.40, abs=0.011)
     assert (found.cost <= once.cost).all() and (found.cost < once.cost).any()
