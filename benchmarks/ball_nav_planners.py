@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from grasp_planner import CEM, GD, GRASP, ICEM, MPPI, LatCo, RandomShooting
-from grasp_planner.planner import Planner
+from grasp_planner.planning.loop import Planner
 
 TOLERANCE = 1e-3  # every planner stops a problem at this cost: 8 cm from the goal in the model
 SWEEP = Path(__file__).with_name("ball_nav_sweep.jsonl")

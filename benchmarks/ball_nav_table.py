@@ -25,11 +25,11 @@ from ball_nav_sweep import REACH
 
 import grasp_planner
 from grasp_planner import Budget, Plan, Problem, plan
-from grasp_planner.ball_nav.world import MAPS, RADIUS
 from grasp_planner.bench.statistics import Share
-from grasp_planner.envs.ball_nav import BallNav as Environment
+from grasp_planner.domains.ball_nav.environment import BallNav as Environment
+from grasp_planner.domains.ball_nav.world import MAPS, RADIUS
 from grasp_planner.models.ball_nav import BallNav
-from grasp_planner.planner import Planner
+from grasp_planner.planning.loop import Planner
 
 TEST_SEED = 0
 RECORDS = Path(__file__).with_name("ball_nav_table.jsonl")

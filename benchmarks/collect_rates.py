@@ -19,11 +19,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.data.collecting import collect, usable_cores
 from grasp_planner.data.recipe import Recipe, default_steps, resolve_policy
 from grasp_planner.data.rollouts import make_environment, roll
-from grasp_planner.envs import ENVIRONMENTS
-from grasp_planner.errors import GraspPlannerError
+from grasp_planner.domains import ENVIRONMENTS
 
 MILLION = 1_000_000
 STEPS = 200

@@ -24,8 +24,8 @@ from pixel_planning import PLANNERS, replanned
 
 from grasp_planner import Budget, load_world_model
 from grasp_planner.bench.tasks import episodes, task
+from grasp_planner.core.world_model import goal_objective
 from grasp_planner.data import read
-from grasp_planner.models.base import goal_objective
 from grasp_planner.training import Phase, Recipe, recipe, train
 
 BUDGET = Budget(transitions=6_000)

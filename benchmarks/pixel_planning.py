@@ -23,7 +23,7 @@ from grasp_planner import CEM, GD, GRASP, MPPI, Agent, Budget, Planner, load_wor
 from grasp_planner.bench.evaluate import evaluate, observe
 from grasp_planner.bench.statistics import Share
 from grasp_planner.bench.tasks import Episode, Task, digest, episodes, task
-from grasp_planner.models.base import SeesPictures, WorldModel
+from grasp_planner.core.world_model import SeesPictures, WorldModel
 
 PLANNERS: dict[str, Planner] = {
     "cem": CEM(),

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from grasp_planner import load_world_model
-from grasp_planner.envs.push_t import PushT
-from grasp_planner.models.state import StateModel
+from grasp_planner.domains.push_t.environment import PushT
+from grasp_planner.models.state.model import StateModel
 from grasp_planner.training.state_learner import push_t_errors
 
 HORIZONS = (5, 25, 50, 80)

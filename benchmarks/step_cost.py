@@ -35,7 +35,7 @@ from step_timing import (
 )
 
 from grasp_planner import CEM, GD, GRASP, Budget, Chunked, Compiled, plan
-from grasp_planner.evaluation import Meter
+from grasp_planner.planning.meter import Meter
 
 Row = dict[str, Any]
 # Rows of one model call that are timed by default; --most-rows times more.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from grasp_planner.models.dino_wm_vit import FrameTransformer, SlotCore
+from grasp_planner.models.dino_wm.vit import FrameTransformer, SlotCore
 from grasp_planner.models.mlp import MLP
 
 

@@ -16,14 +16,14 @@ import numpy as np
 import torch
 
 from grasp_planner import GD, GRASP, Budget, load_world_model
-from grasp_planner.agent import environment_actions
 from grasp_planner.bench.evaluate import observe, problem_of
 from grasp_planner.bench.execution import execute
 from grasp_planner.bench.measures import encoded_states
 from grasp_planner.bench.tasks import episodes, task
-from grasp_planner.diagnosis import diagnose
-from grasp_planner.planner import plan
-from grasp_planner.trust import TrustLaw, true_errors
+from grasp_planner.core.world_model import environment_actions
+from grasp_planner.planning.loop import plan
+from grasp_planner.trust.diagnosis import diagnose
+from grasp_planner.trust.law import TrustLaw, true_errors
 
 COVERED = 0.9
 TOLERANCES = (0.005, 0.01, 0.02, 0.05, 0.1)

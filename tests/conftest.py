@@ -11,13 +11,9 @@ if os.environ.get("GRASP_PLANNER_TYPECHECK"):
 
     install_import_hook(
         [
-            "grasp_planner.evaluation",
-            "grasp_planner.noise",
-            "grasp_planner.objectives",
-            "grasp_planner.planner",
+            "grasp_planner.core",
             "grasp_planner.planners",
-            "grasp_planner.plans",
-            "grasp_planner.problem",
+            "grasp_planner.planning",
         ],
         "typechecked.check",
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import grasp_planner
-from grasp_planner.cli import COMMANDS, main
+from grasp_planner.cli.main import COMMANDS, main
 from grasp_planner.data.collecting import collect
 
 ROOT = Path(__file__).parent.parent

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from grasp_planner.ball_nav.paths import shortest_path
-from grasp_planner.ball_nav.world import MAPS
 from grasp_planner.bench.execution import execute
 from grasp_planner.bench.tasks import Episode, Task, episodes, task
-from grasp_planner.data.policies.ball_nav import BallNavPolicy
-from grasp_planner.envs.ball_nav import BallNav
+from grasp_planner.domains.ball_nav.environment import BallNav
+from grasp_planner.domains.ball_nav.paths import shortest_path
+from grasp_planner.domains.ball_nav.policy import BallNavPolicy
+from grasp_planner.domains.ball_nav.world import MAPS
 
 FOLDER = Path(__file__).parent
 SIZE, GAP, HEADING = 224, 6, 16  # px

@@ -6,15 +6,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from grasp_planner.agent import Agent
-    from grasp_planner.errors import GraspPlannerError
-    from grasp_planner.models.base import WorldModel, load_world_model
+    from grasp_planner.control.agent import Agent
+    from grasp_planner.core.errors import GraspPlannerError
+    from grasp_planner.core.objectives import GoalDistance, Objective
+    from grasp_planner.core.plans import Budget, Plan, Status, WarmStart
+    from grasp_planner.core.problem import Dynamics, Markov, Problem
+    from grasp_planner.core.world_model import WorldModel
     from grasp_planner.models.check import check_world_model
-    from grasp_planner.objectives import GoalDistance, Objective
-    from grasp_planner.planner import Planner, Progress, plan
+    from grasp_planner.models.registry import load_world_model
     from grasp_planner.planners import CEM, GD, GRASP, ICEM, MPPI, PLANNERS, LatCo, RandomShooting
-    from grasp_planner.plans import Budget, Plan, Status, WarmStart
-    from grasp_planner.problem import Dynamics, Markov, Problem
+    from grasp_planner.planning.loop import Planner, Progress, plan
     from grasp_planner.wrappers.chunked import Chunked
     from grasp_planner.wrappers.compiled import Compiled
     from grasp_planner.wrappers.low_precision import LowPrecision
@@ -61,28 +62,28 @@ _HOMES = {
     "ICEM": "planners",
     "MPPI": "planners",
     "PLANNERS": "planners",
-    "Agent": "agent",
-    "Budget": "plans",
+    "Agent": "control.agent",
+    "Budget": "core.plans",
     "Chunked": "wrappers.chunked",
     "Compiled": "wrappers.compiled",
-    "Dynamics": "problem",
-    "GoalDistance": "objectives",
-    "GraspPlannerError": "errors",
+    "Dynamics": "core.problem",
+    "GoalDistance": "core.objectives",
+    "GraspPlannerError": "core.errors",
     "LatCo": "planners",
     "LowPrecision": "wrappers.low_precision",
-    "Markov": "problem",
-    "Objective": "objectives",
-    "Plan": "plans",
-    "Planner": "planner",
-    "Problem": "problem",
-    "Progress": "planner",
+    "Markov": "core.problem",
+    "Objective": "core.objectives",
+    "Plan": "core.plans",
+    "Planner": "planning.loop",
+    "Problem": "core.problem",
+    "Progress": "planning.loop",
     "RandomShooting": "planners",
-    "Status": "plans",
-    "WarmStart": "plans",
-    "WorldModel": "models.base",
+    "Status": "core.plans",
+    "WarmStart": "core.plans",
+    "WorldModel": "core.world_model",
     "check_world_model": "models.check",
-    "load_world_model": "models.base",
-    "plan": "planner",
+    "load_world_model": "models.registry",
+    "plan": "planning.loop",
 }
 
 

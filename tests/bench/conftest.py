@@ -55,7 +55,7 @@ def _threads() -> Any:
 @pytest.fixture(scope="session")
 def wall_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved model of Wall that knows nothing."""
-    from grasp_planner.models.state import StateModel, StateModelConfig
+    from grasp_planner.models.state.model import StateModel, StateModelConfig
 
     folder = tmp_path_factory.mktemp("wall-model")
     torch.manual_seed(3)

@@ -6,7 +6,7 @@ import os
 import signal
 from pathlib import Path
 
-from grasp_planner.errors import GraspPlannerError
+from grasp_planner.core.errors import GraspPlannerError
 
 
 def die_once(path: str) -> int:

@@ -14,7 +14,7 @@ import pytest
 from grasp_planner import GraspPlannerError
 from grasp_planner.bench.engines import engine
 from grasp_planner.bench.records import comparable, read_records
-from grasp_planner.errors import MissingExtraError
+from grasp_planner.core.errors import MissingExtraError
 
 ray_is_here = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
 

@@ -5,14 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 
-from grasp_planner.ball_nav.world import PACE
 from grasp_planner.bench.execution import FLOORS, execute, floor
 from grasp_planner.bench.statistics import Share
 from grasp_planner.bench.tasks import PUSH_T, TASKS, WALL, Task, digest, episodes, task
-from grasp_planner.data.policies import POLICIES
-from grasp_planner.data.policies.ball_nav import BallNavPolicy
-from grasp_planner.envs import ENVIRONMENTS, push_t
-from grasp_planner.errors import GraspPlannerError
+from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.domains import ENVIRONMENTS
+from grasp_planner.domains.ball_nav.policy import BallNavPolicy
+from grasp_planner.domains.ball_nav.world import PACE
+from grasp_planner.domains.policies import POLICIES
+from grasp_planner.domains.push_t import environment as push_t
 
 # Of the first three test episodes. When one of these changes, every published number of that task is void: give the
 # task a new version instead. (Push-T's depend on its scripted policy and on pymunk; the others on numpy alone, or

@@ -30,7 +30,7 @@ def episodes_of_push_t():
 @pytest.fixture(scope="session")
 def model_folder(episodes_of_push_t, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved model that says what a block cannot do, but is fast."""
-    from grasp_planner.models.state import StateModelConfig
+    from grasp_planner.models.state.model import StateModelConfig
     from grasp_planner.training import Phase, recipe, train
 
     small = replace(

@@ -8,7 +8,7 @@ from pathlib import Path
 import imageio.v2 as imageio
 import pytest
 
-from grasp_planner.cli import main
+from grasp_planner.cli.main import main
 
 SUITE = """schema = 1
 title = "Push-T, in no time"

@@ -8,7 +8,7 @@ from pathlib import Path
 import imageio.v2 as imageio
 import pytest
 
-from grasp_planner.cli import main
+from grasp_planner.cli.main import main
 
 RECIPE = "--steps 3 --phases.0.batch 8 --phases.1.batch 8 --horizons 5 10 --model.width 8 --model.depth 1"
 
@@ -96,7 +96,7 @@ def test_a_model_that_breaks_a_promise_is_reported(
 ) -> None:
     import torch
 
-    from grasp_planner.models.state import StateModel
+    from grasp_planner.models.state.model import StateModel
 
     forward = StateModel.forward
     monkeypatch.setattr(StateModel, "forward", lambda self, s, a: forward(self, s, a) + torch.rand(()))

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from grasp_planner import PLANNERS
-from grasp_planner.cli import COMMANDS, main
-from grasp_planner.commands.parsing import described_fields, task_called, word_after
+from grasp_planner.cli.main import COMMANDS, main
+from grasp_planner.cli.parsing import described_fields, task_called, word_after
 from grasp_planner.planners.presets import PRESETS
 
 
@@ -27,7 +27,7 @@ def outcome(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[i
 
 def test_help_lists_every_command_and_needs_no_torch() -> None:
     script = (
-        "import sys; from grasp_planner.cli import main; status = main(['--help']);"
+        "import sys; from grasp_planner.cli.main import main; status = main(['--help']);"
         "assert status == 0; heavy = {'torch', 'tyro', 'gymnasium', 'matplotlib'} & set(sys.modules);"
         "assert not heavy, heavy"
     )
@@ -41,7 +41,7 @@ def test_help_lists_every_command_and_needs_no_torch() -> None:
 
 def test_collecting_and_looking_at_data_need_no_torch() -> None:
     script = (
-        "import sys; from grasp_planner.commands import collect, data; import grasp_planner.data.collecting;"
+        "import sys; from grasp_planner.cli import collect, data; import grasp_planner.data.collecting;"
         "import grasp_planner.data.preview; assert 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
@@ -174,9 +174,9 @@ def test_an_unwritable_folder_is_noticed_before_any_work(
         raise AssertionError("work was begun")
 
     for place in (
-        "grasp_planner.commands.plan.load_world_model",
-        "grasp_planner.commands.demo.load_world_model",
-        "grasp_planner.commands.train.train",
+        "grasp_planner.cli.plan.load_world_model",
+        "grasp_planner.cli.demo.load_world_model",
+        "grasp_planner.cli.train.train",
         "grasp_planner.data.collecting.collect",
         "grasp_planner.data.preview.contact_sheet",
     ):
@@ -200,7 +200,7 @@ def test_a_missing_package_is_answered_with_the_extra(
 
 
 def test_a_full_disk_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    from grasp_planner.commands import check
+    from grasp_planner.cli.main import check
 
     def run(arguments: object) -> int:
         raise OSError(28, "No space left on device", "/there/file")
@@ -234,14 +234,14 @@ def test_the_last_word_after_a_flag_counts() -> None:
 
 @pytest.mark.parametrize("name", list(PRESETS))
 def test_every_preset_survives_the_way_through_the_flags(name: str) -> None:
-    from grasp_planner.commands.plan import parsed
+    from grasp_planner.cli.plan import parsed
 
     assert parsed(["--preset", name])[1] == PRESETS[name]
 
 
 def test_flags_build_the_planner_that_they_name() -> None:
     from grasp_planner import CEM, GD, GRASP, LatCo, RandomShooting
-    from grasp_planner.commands.plan import parsed
+    from grasp_planner.cli.plan import parsed
 
     words = "--planner grasp --planner.sync-every 50 --planner.no-stop-gradient --planner.sync.rate 0.3"
     assert parsed(words.split())[1] == GRASP(sync_every=50, stop_gradient=False, sync=GD(rate=0.3))

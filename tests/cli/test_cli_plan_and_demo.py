@@ -13,9 +13,9 @@ import torch
 
 from grasp_planner import Chunked, Compiled, load_world_model
 from grasp_planner.bench.tasks import task
-from grasp_planner.cli import main
-from grasp_planner.commands import progress
-from grasp_planner.commands.plan import as_run
+from grasp_planner.cli import bars as progress
+from grasp_planner.cli.main import main
+from grasp_planner.cli.plan import as_run
 
 
 def rows_of(table: str) -> dict[str, list[str]]:
@@ -147,7 +147,7 @@ def test_an_error_while_planning_leaves_the_folder_as_it_was(
     def fail(*arguments: Any, **options: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("grasp_planner.commands.plan.write_plans", fail)
+    monkeypatch.setattr("grasp_planner.cli.plan.write_plans", fail)
     words = f"plan --model {model_folder} --planner gd --steps 1 --episodes 1 --horizon 10 --out {tmp_path}"
     assert main(words.split()) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]

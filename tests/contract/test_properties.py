@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import toys
 from grasp_planner import Budget, Plan, Problem, plan
-from grasp_planner.saving import load_state, save_state
+from grasp_planner.control.saving import load_state, save_state
 
 STEPS = Budget(steps=3)
 few = settings(max_examples=4)

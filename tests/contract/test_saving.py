@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 import toys
 from damage import changed
 from grasp_planner import CEM, GD, GRASP, Budget, GraspPlannerError, WarmStart, plan
-from grasp_planner.plans import Plan
-from grasp_planner.saving import load_plan, load_state, save_plan, save_state
+from grasp_planner.control.saving import load_plan, load_state, save_plan, save_state
+from grasp_planner.core.plans import Plan
 
 
 def equal(first: Any, second: Any, name: str = "plan") -> None:

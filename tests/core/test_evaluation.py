@@ -11,7 +11,8 @@ from torch import nn
 
 import toys
 from grasp_planner import GraspPlannerError, Markov
-from grasp_planner.evaluation import BudgetSpent, Meter, frozen, modules_in
+from grasp_planner.core.frozen import frozen, modules_in
+from grasp_planner.planning.meter import BudgetSpent, Meter
 
 GLOBAL_NET = nn.Linear(2, 2)
 GLOBAL_PARTS = {"net": GLOBAL_NET}
@@ -225,8 +226,8 @@ def test_a_parameter_shared_with_a_model_that_is_frozen_longer():
 
 
 def test_nothing_is_remembered_of_a_model():
-    from grasp_planner import evaluation
+    from grasp_planner.core import frozen as frozen_module
 
     with frozen(nn.Linear(2, 2)):
-        assert len(evaluation._HELD) == 3
-    assert not evaluation._HELD
+        assert len(frozen_module._HELD) == 3
+    assert not frozen_module._HELD

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grasp_planner import GraspPlannerError
-from grasp_planner.noise import Noise
+from grasp_planner.core.noise import Noise
 
 COUNT = 200_000
 

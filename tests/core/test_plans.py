@@ -10,7 +10,7 @@ import torch
 
 import toys
 from grasp_planner import Budget, GraspPlannerError, Status
-from grasp_planner.plans import Scored, better, chosen, score
+from grasp_planner.core.plans import Scored, better, chosen, score
 
 NAN, INF = float("nan"), float("inf")
 

@@ -11,9 +11,9 @@ import pytest
 import scripted_env
 from scripted_env import DRIFT, ENDING, Failing, Walk
 
+from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.data import read
 from grasp_planner.data.collecting import collect
-from grasp_planner.errors import GraspPlannerError
 
 HERE = Path(__file__).parent
 

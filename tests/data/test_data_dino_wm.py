@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.data import Windows, read
-from grasp_planner.errors import GraspPlannerError
 
 N, T = 3, 8
 LENGTHS = [8, 5, 6]

@@ -5,9 +5,9 @@ import pytest
 
 from grasp_planner.data import read
 from grasp_planner.data.collecting import collect
-from grasp_planner.data.policies import POLICIES
 from grasp_planner.data.recipe import EPISODE_STEPS, Recipe, default_steps, environment_id, short_name
 from grasp_planner.data.rollouts import make_environment, roll
+from grasp_planner.domains.policies import POLICIES
 
 NAMES = sorted(set(POLICIES) & set(EPISODE_STEPS))
 

@@ -11,8 +11,8 @@ from gymnasium import spaces
 from minari.data_collector import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
 
+from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.data import Windows, read
-from grasp_planner.errors import GraspPlannerError
 
 LENGTHS = (5, 9, 3)
 

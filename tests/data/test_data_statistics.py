@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted_env import DRIFT, Walk
 
+from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.data import Episodes, read, split
 from grasp_planner.data.collecting import collect
 from grasp_planner.data.preview import contact_sheet, info
 from grasp_planner.data.statistics import Statistic, compute, statistics
-from grasp_planner.errors import GraspPlannerError
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.data import Episodes, Windows, batches, split
-from grasp_planner.errors import GraspPlannerError
 
 
 def numbered(lengths, frameskip=1):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from recordings import push_t_recording
 
-from grasp_planner.errors import GraspPlannerError
+from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.figures import animation as animations
 from grasp_planner.figures.animation import animation_frames, chosen_moments, frame_count, planning_animation
 from grasp_planner.figures.panels import outcome

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from matplotlib.path import Path as Outline
 
 from grasp_planner.bench.tasks import TASKS
-from grasp_planner.errors import GraspPlannerError
+from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.figures.scenes import SCENES, Body, scene, zoomed
 
 SIZE = 224
@@ -58,7 +58,7 @@ def test_wall_outlines_cover_the_pixels_of_the_environment() -> None:
 
 
 def test_point_maze_outlines_cover_the_pixels_of_the_environment() -> None:
-    from grasp_planner.envs.point_maze_picture import top_down
+    from grasp_planner.domains.point_maze.picture import top_down
 
     state = np.array([0.3, 0.4, 0.0, 0.0])
     picture = top_down(state, SIZE).astype(int)

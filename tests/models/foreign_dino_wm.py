@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from grasp_planner.models.dinov2 import DinoV2, _Block
+from grasp_planner.models.patches.dinov2 import DinoV2, _Block
 
 SIDE, VISUAL = 32, 12  # 2 x 2 patches
 PATCHES = (SIDE // 16) ** 2

@@ -7,7 +7,7 @@ from torch import nn
 
 from grasp_planner import GD, Budget
 from grasp_planner.models import Statistics
-from grasp_planner.stable_worldmodel import WorldModelSolver
+from grasp_planner.models.stable_worldmodel.solver import WorldModelSolver
 
 UNITS = Statistics((0.1, -0.1), (0.5, 2.0))
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grasp_planner import GraspPlannerError, check_world_model, load_world_model
-from grasp_planner.ball_nav.paths import MARGIN, path_length, path_steps, shortest_path
-from grasp_planner.ball_nav.world import (
+from grasp_planner.domains.ball_nav.paths import MARGIN, path_length, path_steps, shortest_path
+from grasp_planner.domains.ball_nav.world import (
     MAPS,
     PACE,
     RADIUS,

@@ -9,8 +9,8 @@ import torch
 from grasp_planner import GD, Budget, GraspPlannerError, check_world_model, load_world_model, plan
 from grasp_planner.bench.evaluate import evaluate, problem_of
 from grasp_planner.bench.tasks import episodes, task
-from grasp_planner.models.latent import LatentModel
-from grasp_planner.models.latent_config import LatentModelConfig
+from grasp_planner.models.latent.config import LatentModelConfig
+from grasp_planner.models.latent.model import LatentModel
 
 PLAIN = LatentModelConfig(state_size=2, action_size=2, latent=8, channels=8, width=32, depth=2)
 RIGID = LatentModelConfig(

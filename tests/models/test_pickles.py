@@ -17,8 +17,8 @@ from hypothesis import given
 from torch import nn
 
 from grasp_planner import GraspPlannerError
+from grasp_planner.io.pickles import read_parts
 from grasp_planner.models import load_dino_wm, load_jepa_wms, load_world_model
-from grasp_planner.models.pickles import read_parts
 
 
 class Call:

@@ -7,8 +7,8 @@ import torch
 from grasp_planner import CEM, Budget, check_world_model, load_world_model
 from grasp_planner.bench.evaluate import evaluate, observe
 from grasp_planner.bench.tasks import episodes, task
-from grasp_planner.models.base import checkpoints
-from grasp_planner.models.latent import LatentModel
+from grasp_planner.models.latent.model import LatentModel
+from grasp_planner.models.registry import checkpoints
 
 TASKS = {"wall-pixels": "wall/dset/v1", "pointmaze-pixels": "point_maze/dset/v1", "pusht-pixels": "push_t/dset/v1"}
 READ = {"wall-pixels": 1.5, "pointmaze-pixels": 0.1, "pusht-pixels": 6.0}  # px, m, px

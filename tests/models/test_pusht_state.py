@@ -21,7 +21,7 @@ def model() -> StateModel:
 @pytest.fixture(scope="module")
 def pushes():
     """Forty pushes at the middle of the block from all sides: states (n, t + 1, 7), actions (n, t, 2)."""
-    from grasp_planner.envs.push_t import PushT
+    from grasp_planner.domains.push_t.environment import PushT
 
     rng, env, paths, moves = np.random.default_rng(0), PushT(), [], []
     for _ in range(40):

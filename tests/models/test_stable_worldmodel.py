@@ -14,7 +14,7 @@ from torch import nn
 
 from grasp_planner import GD, GRASP, Budget, GraspPlannerError
 from grasp_planner.models import Pictures, Statistics, UseSettings, check_world_model, from_stable_worldmodel
-from grasp_planner.stable_worldmodel import WorldModelSolver
+from grasp_planner.models.stable_worldmodel.solver import WorldModelSolver
 
 
 @pytest.mark.parametrize("model", [swm.LeWM(), swm.LeWM(frames=1), swm.PLDM(), swm.PreJEPA(), swm.TDMPC2()])

@@ -13,7 +13,7 @@ from torch import nn
 
 import grasp_planner
 from grasp_planner import CEM, GD, GRASP, PLANNERS, Budget, GraspPlannerError, Status, load_world_model
-from grasp_planner.stable_worldmodel import WorldModelSolver
+from grasp_planner.models.stable_worldmodel.solver import WorldModelSolver
 
 
 @pytest.mark.parametrize("name", PLANNERS)

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grasp_planner import GraspPlannerError, Problem
+from grasp_planner.core.world_model import goal_objective
 from grasp_planner.models import ActionUnits, StateDecoder, StateModel, StateModelConfig, WorldModel
-from grasp_planner.models.base import goal_objective
 
 PLAIN = StateModelConfig(state_size=3, action_size=2, frameskip=4, substeps=4, width=16)
 BLOCK = StateModelConfig(state_size=3, action_size=2, frameskip=4, substeps=1, width=16)

@@ -7,7 +7,7 @@ import torch
 from grasp_planner import GD, Budget, check_world_model, load_world_model
 from grasp_planner.bench.evaluate import evaluate
 from grasp_planner.bench.tasks import episodes, task
-from grasp_planner.models.state import StateModel
+from grasp_planner.models.state.model import StateModel
 
 TASKS = {"wall-state": "wall/dset/v1", "pointmaze-state": "point_maze/dset/v1"}
 FAR = {"wall-state": 2.0, "pointmaze-state": 0.4}  # px, m: a median error that a plan of 25 steps may end with

@@ -8,7 +8,7 @@ import torch
 
 import toys
 from grasp_planner import CEM, GraspPlannerError, Markov
-from grasp_planner.noise import Noise
+from grasp_planner.core.noise import Noise
 from grasp_planner.planners.candidates import elites, weighted_moments
 from grasp_planner.planners.cem import CEMState
 

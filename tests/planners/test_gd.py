@@ -7,7 +7,7 @@ import torch
 
 import toys
 from grasp_planner import GD, Budget, GoalDistance, Markov, Problem, plan
-from grasp_planner.noise import Noise
+from grasp_planner.core.noise import Noise
 
 
 def iterates(problem, planner, steps, **rest):

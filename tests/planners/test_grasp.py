@@ -10,7 +10,7 @@ from grasp_watched import NEVER, ONES, Counted, states_of
 
 import toys
 from grasp_planner import CEM, GD, GRASP, Budget, Markov, plan
-from grasp_planner.noise import Noise
+from grasp_planner.core.noise import Noise
 
 
 class Guarded(torch.autograd.Function):

@@ -12,9 +12,9 @@ from torch import Tensor
 
 import toys
 from grasp_planner import CEM, GD, GRASP, ICEM, MPPI, Budget, GraspPlannerError, LatCo, Markov, RandomShooting, plan
-from grasp_planner.evaluation import BudgetSpent, Meter
-from grasp_planner.noise import Noise
+from grasp_planner.core.noise import Noise
 from grasp_planner.planners.lifted import gap_deviation
+from grasp_planner.planning.meter import BudgetSpent, Meter
 
 # --- sync -----------------------------------------------------------------------------------------------------------
 

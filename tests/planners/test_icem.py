@@ -8,7 +8,7 @@ import torch
 
 import toys
 from grasp_planner import ICEM, Budget, GraspPlannerError, Markov, plan
-from grasp_planner.noise import Noise
+from grasp_planner.core.noise import Noise
 from grasp_planner.planners.icem import coloured
 
 

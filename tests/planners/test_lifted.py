@@ -7,7 +7,7 @@ import torch
 
 import toys
 from grasp_planner import GoalDistance
-from grasp_planner.noise import Noise
+from grasp_planner.core.noise import Noise
 from grasp_planner.planners.lifted import gap_deviation, lifted_loss, straight_line
 
 

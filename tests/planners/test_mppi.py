@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import toys
 from grasp_planner import MPPI
-from grasp_planner.noise import Noise
+from grasp_planner.core.noise import Noise
 from grasp_planner.planners.mppi import MPPIState, path_weights
 
 

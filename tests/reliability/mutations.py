@@ -39,7 +39,7 @@ SAVING = "tests/contract/test_saving.py"
 GUARDS = (
     Guard(
         "an objective's answer has the right shape",
-        "objectives.py",
+        "core/objectives.py",
         "if cost.shape != like.shape[:-1] or cost.dtype != like.dtype:",
         "if False:",
         MATRIX,
@@ -47,7 +47,7 @@ GUARDS = (
     ),
     Guard(
         "a model's answer has the right shape",
-        "problem.py",
+        "core/problem.py",
         "if tuple(next_states.shape) != expected or next_states.dtype != states.dtype:",
         "if False:",
         MATRIX,
@@ -87,7 +87,7 @@ GUARDS = (
     ),
     Guard(
         "only a finite cost is better",
-        "plans.py",
+        "core/plans.py",
         "mask = finite & (~torch.isfinite(first.cost) | (second.cost < first.cost))",
         "mask = second.cost < first.cost",
         MATRIX,
@@ -95,7 +95,7 @@ GUARDS = (
     ),
     Guard(
         "a cost that is not finite marks its problem",
-        "planner.py",
+        "planning/loop.py",
         "faulty |= ~torch.isfinite(offer.cost)",
         "pass",
         MATRIX,
@@ -103,7 +103,7 @@ GUARDS = (
     ),
     Guard(
         "an action that is not finite marks its problem",
-        "planner.py",
+        "planning/loop.py",
         "faulty = ~torch.isfinite(actions).flatten(1).all(1)",
         "faulty = torch.zeros_like(running)",
         GUARDED,
@@ -111,7 +111,7 @@ GUARDS = (
     ),
     Guard(
         "no model call starts after the deadline",
-        "evaluation.py",
+        "planning/meter.py",
         "if self.deadline is not None and before >= self.deadline:",
         "if False:",
         MATRIX,
@@ -119,7 +119,7 @@ GUARDS = (
     ),
     Guard(
         "out of memory is not the end",
-        "memory.py",
+        "planning/memory.py",
         "if not is_out_of_memory(error):",
         "if True:",
         MATRIX,
@@ -127,7 +127,7 @@ GUARDS = (
     ),
     Guard(
         "an attempt that failed is not counted",
-        "memory.py",
+        "planning/memory.py",
         "meter.calls, meter.rows = calls, rows",
         "pass",
         MATRIX,
@@ -135,7 +135,7 @@ GUARDS = (
     ),
     Guard(
         "a call of the agent that failed has not been",
-        "agent.py",
+        "control/agent.py",
         "self._history.undo()",
         "pass",
         AGENT,
@@ -143,7 +143,7 @@ GUARDS = (
     ),
     Guard(
         "a stale warm start is dropped",
-        "agent.py",
+        "control/agent.py",
         "self._in_hand.reusable &= ~failed",
         "pass",
         AGENT,
@@ -151,7 +151,7 @@ GUARDS = (
     ),
     Guard(
         "a changed goal drops the plan",
-        "agent.py",
+        "control/agent.py",
         "self._in_hand.drop(changed & usable)",
         "pass",
         AGENT,
@@ -159,7 +159,7 @@ GUARDS = (
     ),
     Guard(
         "an observation is the agent's own",
-        "agent.py",
+        "control/agent.py",
         "arrays[key] = torch.as_tensor(value).clone()",
         "arrays[key] = torch.as_tensor(value)",
         AGENT,
@@ -167,7 +167,7 @@ GUARDS = (
     ),
     Guard(
         "a plan that is at its end is none",
-        "in_hand.py",
+        "control/current_plans.py",
         "block = torch.where(self.alive.to(idle.device)[:, None], self.actions[row, place], idle)",
         "block = self.actions[row, place]",
         AGENT,
@@ -175,7 +175,7 @@ GUARDS = (
     ),
     Guard(
         "what was not seen is filled in",
-        "history.py",
+        "control/history.py",
         "states[place] = torch.where(seen[:, place, None], states[place], expected)",
         "pass",
         MATRIX,
@@ -183,7 +183,7 @@ GUARDS = (
     ),
     Guard(
         "an archive is not compressed",
-        "untrusted.py",
+        "io/untrusted.py",
         "if member.compress_type != zipfile.ZIP_STORED or member.file_size > member.compress_size:",
         "if False:",
         FILES,
@@ -191,7 +191,7 @@ GUARDS = (
     ),
     Guard(
         "a pickle is not nested beyond reason",
-        "untrusted.py",
+        "io/untrusted.py",
         "if stack and stack[-1] is not None and stack[-1][0] > MOST_NESTED:",
         "if False:",
         FILES,
@@ -199,7 +199,7 @@ GUARDS = (
     ),
     Guard(
         "a name in a pickle is known",
-        "models/pickles.py",
+        "io/pickles.py",
         'if module.partition(".")[0] in _STAND_INS:',
         "if True:",
         "tests/models/test_pickles.py",
@@ -231,7 +231,7 @@ GUARDS = (
     ),
     Guard(
         "an unknown version is refused",
-        "saving.py",
+        "control/saving.py",
         'if header.get("version") != VERSION:',
         "if False:",
         SAVING,
@@ -239,7 +239,7 @@ GUARDS = (
     ),
     Guard(
         "a checksum is compared",
-        "saving.py",
+        "control/saving.py",
         'if header.get("sha256") != _digest(header["content"], tensors):',
         "if False:",
         SAVING,

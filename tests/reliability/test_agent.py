@@ -12,9 +12,9 @@ from faults import Broken, Fault
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import grasp_planner.agent
+import grasp_planner.control.agent
 from grasp_planner import GD, Budget, GraspPlannerError
-from grasp_planner.in_hand import Source
+from grasp_planner.control.current_plans import Source
 
 P, C, F, IDLE = Source.PLANNED, Source.CONTINUED, Source.FALLBACK, Source.IDLE
 
@@ -22,13 +22,13 @@ P, C, F, IDLE = Source.PLANNED, Source.CONTINUED, Source.FALLBACK, Source.IDLE
 @pytest.fixture
 def asked(monkeypatch):
     """The problems and warm starts that the agent plans with."""
-    seen, inner = [], grasp_planner.agent.plan
+    seen, inner = [], grasp_planner.control.agent.plan
 
     def watched(problem, planner, budget, **rest):
         seen.append((problem, rest["warm_start"]))
         return inner(problem, planner, budget, **rest)
 
-    monkeypatch.setattr(grasp_planner.agent, "plan", watched)
+    monkeypatch.setattr(grasp_planner.control.agent, "plan", watched)
     return seen
 
 

@@ -31,7 +31,7 @@ from grasp_planner import (
     Status,
     plan,
 )
-from grasp_planner.in_hand import Source
+from grasp_planner.control.current_plans import Source
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 from driven import Encoder, World, agent
 
 from grasp_planner import Budget, RandomShooting
-from grasp_planner.in_hand import Source
+from grasp_planner.control.current_plans import Source
 
 COUNT, CALLS, SETTLED, HORIZON = 10, 2_000, 300, 4
 SHARED = ("missing", "shape", "key", "late", "encode", "memory", "broken")

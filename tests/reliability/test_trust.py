@@ -11,10 +11,10 @@ from driven import Encoder, World, agent
 
 import toys
 from grasp_planner import CEM, GRASP, Budget, Chunked, GraspPlannerError, LatCo, Markov, Problem, plan
-from grasp_planner.diagnosis import diagnose
+from grasp_planner.control.saving import load_plan, save_plan
 from grasp_planner.models import Ensemble
-from grasp_planner.saving import load_plan, save_plan
-from grasp_planner.trust import TrustLaw, true_errors
+from grasp_planner.trust.diagnosis import diagnose
+from grasp_planner.trust.law import TrustLaw, true_errors
 
 
 def growing(factor: float, batch: int = 3, horizon: int = 8) -> Problem:

@@ -9,8 +9,8 @@ from training_data import cart
 
 from grasp_planner import GraspPlannerError, load_world_model
 from grasp_planner.data import Episodes
-from grasp_planner.models.latent import LatentModel
-from grasp_planner.models.latent_config import LatentModelConfig
+from grasp_planner.models.latent.config import LatentModelConfig
+from grasp_planner.models.latent.model import LatentModel
 from grasp_planner.training import Phase, Recipe, train
 from grasp_planner.training.latent_losses import LatentLoss, bend, decorrelation, sigreg, variance_hinge
 

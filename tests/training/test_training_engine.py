@@ -9,7 +9,7 @@ import torch
 from training_data import CART, cart
 
 from grasp_planner import GraspPlannerError
-from grasp_planner.errors import MissingExtraError
+from grasp_planner.core.errors import MissingExtraError
 from grasp_planner.training import FabricEngine, SingleDevice, train
 
 

@@ -108,7 +108,7 @@ def test_validation_reports_the_error_that_is_there():
 def test_mirrored_and_turned_the_simulator_does_the_same():
     """The symmetry is one of the real physics: pushing in the mirrored world mirrors what happens."""
     pytest.importorskip("pymunk")
-    from grasp_planner.envs.push_t_physics import Simulation
+    from grasp_planner.domains.push_t.physics import Simulation
 
     def simulate(state, actions):
         simulation = Simulation(state)

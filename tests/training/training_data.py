@@ -3,7 +3,7 @@
 import numpy as np
 
 from grasp_planner.data import Episodes
-from grasp_planner.models.state import StateModelConfig
+from grasp_planner.models.state.model import StateModelConfig
 from grasp_planner.training import Phase, Recipe
 
 

@@ -10,7 +10,7 @@ import torch
 
 import toys
 from grasp_planner import GD, GRASP, Budget, Compiled, Markov, plan
-from grasp_planner.evaluation import frozen
+from grasp_planner.core.frozen import frozen
 
 
 @functools.cache

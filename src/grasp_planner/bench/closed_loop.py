@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grasp_planner.agent import Agent
 from grasp_planner.bench.evaluate import observe
 from grasp_planner.bench.execution import Outcome, outcome_of
 from grasp_planner.bench.tasks import Episode, Task
-from grasp_planner.errors import GraspPlannerError
-from grasp_planner.models.base import WorldModel
-from grasp_planner.objectives import Objective
-from grasp_planner.planner import Planner
-from grasp_planner.plans import Budget, Plan
+from grasp_planner.control.agent import Agent
+from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.core.objectives import Objective
+from grasp_planner.core.plans import Budget, Plan
+from grasp_planner.core.world_model import WorldModel
+from grasp_planner.planning.loop import Planner
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from grasp_planner.evaluation import frozen
-from grasp_planner.noise import Noise
+from grasp_planner.core.frozen import frozen
+from grasp_planner.core.noise import Noise
+from grasp_planner.core.problem import Markov, Problem
 from grasp_planner.planners.lifted import lifted_loss, straight_line
-from grasp_planner.problem import Markov, Problem
 
 Loss = Callable[[Tensor], Tensor]
 """Variables (b, n) to losses (b,), each row by itself."""

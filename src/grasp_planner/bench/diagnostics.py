@@ -9,21 +9,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grasp_planner.ball_nav.world import RADIUS, walls_of
 from grasp_planner.bench.evaluate import decoded, observe, problem_of
 from grasp_planner.bench.execution import execute
 from grasp_planner.bench.measures import encoded_states
 from grasp_planner.bench.tasks import Episode, Task
-from grasp_planner.errors import GraspPlannerError
-from grasp_planner.evaluation import frozen
+from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.core.frozen import frozen
+from grasp_planner.core.plans import Budget
+from grasp_planner.core.problem import Problem
+from grasp_planner.core.world_model import WorldModel
+from grasp_planner.domains.ball_nav.world import RADIUS, walls_of
 from grasp_planner.models.ball_nav import BallNav
-from grasp_planner.models.base import WorldModel
-from grasp_planner.planner import plan
 from grasp_planner.planners.gd import GD
 from grasp_planner.planners.grasp import GRASP
 from grasp_planner.planners.lifted import lifted_loss
-from grasp_planner.plans import Budget
-from grasp_planner.problem import Problem
+from grasp_planner.planning.loop import plan
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
-from grasp_planner.errors import GraspPlannerError, missing_extra, unknown_name
+from grasp_planner.core.errors import GraspPlannerError, missing_extra, unknown_name
 
 Work = TypeVar("Work")
 Result = TypeVar("Result")

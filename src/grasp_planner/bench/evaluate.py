@@ -9,16 +9,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from grasp_planner.agent import environment_actions, idle_block
 from grasp_planner.bench.execution import Outcome, execute
 from grasp_planner.bench.tasks import Episode, Task, digest
-from grasp_planner.errors import GraspPlannerError
-from grasp_planner.models.base import SeesPictures, StateDecoder, WorldModel, goal_objective
-from grasp_planner.objectives import Objective
-from grasp_planner.planner import Callback, Planner, plan
+from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.core.objectives import Objective
+from grasp_planner.core.plans import Budget, Plan, Status
+from grasp_planner.core.problem import Dynamics, Problem
+from grasp_planner.core.world_model import (
+    SeesPictures,
+    StateDecoder,
+    WorldModel,
+    environment_actions,
+    goal_objective,
+    idle_block,
+)
 from grasp_planner.planners import PLANNERS
-from grasp_planner.plans import Budget, Plan, Status
-from grasp_planner.problem import Dynamics, Problem
+from grasp_planner.planning.loop import Callback, Planner, plan
 
 
 @dataclass(frozen=True, eq=False)

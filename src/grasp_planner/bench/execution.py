@@ -10,8 +10,8 @@ import numpy as np
 
 from grasp_planner.bench.statistics import Share
 from grasp_planner.bench.tasks import Episode, Task
-from grasp_planner.data.policies import POLICIES, Policy
-from grasp_planner.errors import GraspPlannerError, unknown_name
+from grasp_planner.core.errors import GraspPlannerError, unknown_name
+from grasp_planner.domains.policies import POLICIES, Policy
 
 FLOORS = ("random", "nothing", "scripted")
 

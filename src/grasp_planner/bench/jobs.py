@@ -23,11 +23,12 @@ from grasp_planner.bench.records import CLOCK, SCHEMA, Key, Record, key, version
 from grasp_planner.bench.spaces import planner_of
 from grasp_planner.bench.suite import Mode
 from grasp_planner.bench.tasks import Episode, Task, episodes, task
-from grasp_planner.errors import GraspPlannerError
-from grasp_planner.models.base import ANALYTIC, WorldModel, checkpoints, load_world_model
-from grasp_planner.planner import Planner
+from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.core.plans import Budget, Status
+from grasp_planner.core.world_model import WorldModel
+from grasp_planner.models.registry import ANALYTIC, checkpoints, load_world_model
 from grasp_planner.planners import PLANNERS
-from grasp_planner.plans import Budget, Status
+from grasp_planner.planning.loop import Planner
 
 FRAMES = 36  # moments of planning that a recording keeps, about
 WARM_UP = Budget(steps=2, seconds=0.5)

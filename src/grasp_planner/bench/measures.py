@@ -9,13 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grasp_planner.agent import environment_actions
 from grasp_planner.bench.execution import Outcome, execute
 from grasp_planner.bench.tasks import Episode, Task
-from grasp_planner.diagnosis import Lifted, virtual_from_rollout
-from grasp_planner.models.base import WorldModel
-from grasp_planner.planner import Callback, Planner, Progress
-from grasp_planner.plans import Plan
+from grasp_planner.core.plans import Plan
+from grasp_planner.core.world_model import WorldModel, environment_actions
+from grasp_planner.planning.loop import Callback, Planner, Progress
+from grasp_planner.trust.diagnosis import Lifted, virtual_from_rollout
 
 
 class LastIterate:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from grasp_planner.bench.evaluate import Evaluation, decoded
-from grasp_planner.diagnosis import Lifted
-from grasp_planner.errors import GraspPlannerError
-from grasp_planner.models.base import WorldModel
-from grasp_planner.planner import Planner, Progress
-from grasp_planner.problem import Problem
+from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.core.problem import Problem
+from grasp_planner.core.world_model import WorldModel
+from grasp_planner.planning.loop import Planner, Progress
+from grasp_planner.trust.diagnosis import Lifted
 
 
 @dataclass(frozen=True, eq=False)

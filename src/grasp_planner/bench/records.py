@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from grasp_planner.errors import GraspPlannerError
+from grasp_planner.core.errors import GraspPlannerError
 
 SCHEMA = 1
 KINDS = ("sweep", "choice", "episode", "timed", "shown")

@@ -10,7 +10,7 @@ from typing import Any
 from grasp_planner.bench.jobs import Job, whole
 from grasp_planner.bench.records import CLOCK, Key, Record, key, read_records, versions
 from grasp_planner.bench.spaces import planner_of
-from grasp_planner.errors import GraspPlannerError
+from grasp_planner.core.errors import GraspPlannerError
 
 REUSED = ("sweep", "episode")  # not seconds: those are compared within one run on one machine
 

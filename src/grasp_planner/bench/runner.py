@@ -14,7 +14,7 @@ from grasp_planner.bench.records import SCHEMA, Record, RecordFile, key
 from grasp_planner.bench.reuse import Earlier
 from grasp_planner.bench.spaces import Settings, changed, drawn, planner_of, spaces
 from grasp_planner.bench.suite import Arm, Cell, Suite
-from grasp_planner.errors import GraspPlannerError
+from grasp_planner.core.errors import GraspPlannerError
 
 SUITE_FILE = "suite.json"
 FILES = {"sweep": "sweep", "choice": "sweep", "episode": "episodes", "timed": "timed", "shown": "shown"}

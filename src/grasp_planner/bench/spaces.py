@@ -11,9 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from grasp_planner.errors import GraspPlannerError, unknown_name
-from grasp_planner.planner import Planner
+from grasp_planner.core.errors import GraspPlannerError, unknown_name
 from grasp_planner.planners import PLANNERS
+from grasp_planner.planning.loop import Planner
 
 FILE = Path(__file__).parent / "spaces.toml"
 

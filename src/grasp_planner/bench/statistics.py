@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
-from grasp_planner.errors import GraspPlannerError
+from grasp_planner.core.errors import GraspPlannerError
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from grasp_planner.bench.tasks import Task, task
-from grasp_planner.errors import GraspPlannerError, unknown_name
+from grasp_planner.core.errors import GraspPlannerError, unknown_name
 
 SCHEMA = 1
 FOLDER = Path(__file__).parent / "suites"

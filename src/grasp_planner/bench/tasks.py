@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from grasp_planner.data.policies import POLICIES
-from grasp_planner.envs import ENVIRONMENTS
-from grasp_planner.errors import GraspPlannerError, unknown_name
+from grasp_planner.core.errors import GraspPlannerError, unknown_name
+from grasp_planner.domains import ENVIRONMENTS
+from grasp_planner.domains.policies import POLICIES
 
 SPLITS = ("test", "validation")
 DECIMALS = 6  # of every number in an episode: the last digits of a mathematics library must not matter
@@ -24,8 +24,8 @@ class Domain:
     """What the tasks of one environment share.
 
     Args:
-        env: the environment's name in `grasp_planner.envs.ENVIRONMENTS`.
-        policy: the scripted policy's name in `grasp_planner.data.policies.POLICIES`.
+        env: the environment's name in `grasp_planner.domains.ENVIRONMENTS`.
+        policy: the scripted policy's name in `grasp_planner.domains.policies.POLICIES`.
         warm_up: a trajectory's stretch begins after at most so many steps of the policy.
         action_mean: of the published data (BallNav: of ours), per coordinate, in the environment's own units.
         action_std: likewise.
@@ -73,7 +73,7 @@ class Task:
 
     @property
     def env(self) -> str:
-        """The environment's name in `grasp_planner.envs.ENVIRONMENTS`."""
+        """The environment's name in `grasp_planner.domains.ENVIRONMENTS`."""
         return self.domain.env
 
     def make(self, pixels: int | None = None, render_mode: str | None = None) -> Any:
@@ -230,7 +230,7 @@ def _episode(task: Task, split: str, index: int, env: Any) -> Episode:
 
 def _is_no_problem(task: Task, start: np.ndarray, goal: np.ndarray) -> bool:
     if task.domain.already == "block_in_place":
-        from grasp_planner.envs import push_t
+        from grasp_planner.domains.push_t import environment as push_t
 
         return bool(push_t.success(start, goal, block_only=True))
     return bool(task.success(start, goal))

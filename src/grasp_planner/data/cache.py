@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.data.faults import broken, read_json, reading
-from grasp_planner.errors import GraspPlannerError
 
 FOLDER = ".arrays"
 SCHEMA = 1

@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.data.faults import broken, read_json
 from grasp_planner.data.minari_writing import assemble
-from grasp_planner.data.policies import Policy
-from grasp_planner.data.progress import progress_bar
 from grasp_planner.data.recipe import Recipe, default_steps, environment_id, resolve_policy
 from grasp_planner.data.rollouts import make_environment
 from grasp_planner.data.shards import collect_shard, finished, shards
-from grasp_planner.errors import GraspPlannerError
+from grasp_planner.domains.policies import Policy
+from grasp_planner.io.progress import progress_bar
 
 UNFINISHED = "collecting"
 RECIPE = "recipe.json"

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from grasp_planner.core.errors import missing_extra
 from grasp_planner.data.faults import broken, reading
 from grasp_planner.data.unpacking import Source
-from grasp_planner.errors import missing_extra
-from grasp_planner.untrusted import check_archive, check_pickle
+from grasp_planner.io.untrusted import check_archive, check_pickle
 
 MARKS = ("states.pth", "seq_lengths.pkl", "rel_actions.pth")
 PIXELS = "pixels"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from grasp_planner.errors import GraspPlannerError, unknown_name
+from grasp_planner.core.errors import GraspPlannerError, unknown_name
 
 ROWS_AT_ONCE = 65_536
 

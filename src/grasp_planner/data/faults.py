@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from grasp_planner.errors import GraspPlannerError
-from grasp_planner.untrusted import plain_json, small_text
+from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.io.untrusted import plain_json, small_text
 
 
 def broken(path: Path, what: str) -> GraspPlannerError:
@@ -27,7 +27,7 @@ def reading(path: Path, kind: str) -> Iterator[None]:
     >>> with reading(Path("lengths.json"), "JSON"):
     ...     raise EOFError("no input")
     Traceback (most recent call last):
-    grasp_planner.errors.GraspPlannerError: lengths.json: not readable as JSON: no input
+    grasp_planner.core.errors.GraspPlannerError: lengths.json: not readable as JSON: no input
     """
     try:
         yield

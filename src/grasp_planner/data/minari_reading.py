@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from grasp_planner.core.errors import missing_extra
 from grasp_planner.data.faults import broken, read_json, reading
-from grasp_planner.errors import missing_extra
-from grasp_planner.untrusted import MOST_NESTED
+from grasp_planner.io.untrusted import MOST_NESTED
 
 METADATA = "metadata.json"
 MAIN = "main_data.hdf5"

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from grasp_planner.core.errors import missing_extra
 from grasp_planner.data.minari_reading import MAIN
-from grasp_planner.data.progress import progress_bar
 from grasp_planner.data.reading import read
 from grasp_planner.data.recipe import Recipe, specification
 from grasp_planner.data.rollouts import Named, make_environment
 from grasp_planner.data.shards import joined
 from grasp_planner.data.statistics import compute, dumps
-from grasp_planner.errors import missing_extra
+from grasp_planner.io.progress import progress_bar
 
 SCHEMA = 1
 

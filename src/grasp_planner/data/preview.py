@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from grasp_planner.core.errors import GraspPlannerError, missing_extra
 from grasp_planner.data.episodes import Episodes
 from grasp_planner.data.reading import locate, read
 from grasp_planner.data.statistics import Statistic, statistics
-from grasp_planner.errors import GraspPlannerError, missing_extra
 
 MARGIN = 4  # px between pictures
 HEADING = 14  # px for a line of text

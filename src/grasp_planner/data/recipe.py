@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from grasp_planner.data.policies import POLICIES, Policy
-from grasp_planner.errors import GraspPlannerError, missing_extra, unknown_name
+from grasp_planner.core.errors import GraspPlannerError, missing_extra, unknown_name
+from grasp_planner.domains.policies import POLICIES, Policy
 
 if TYPE_CHECKING:
     from gymnasium.envs.registration import EnvSpec
@@ -70,11 +70,11 @@ def environment_id(name: str) -> str:
     >>> environment_id("push_t"), environment_id("PushT-v1"), environment_id("grasp_planner/PushT-v1")
     ('grasp_planner/PushT-v1', 'grasp_planner/PushT-v1', 'grasp_planner/PushT-v1')
     """
-    from grasp_planner.envs import ENVIRONMENTS
+    from grasp_planner.domains import ENVIRONMENTS
 
     names = {}
     for known, entry in ENVIRONMENTS.items():
-        module = entry.partition(":")[0].rpartition(".")[2]
+        module = entry.split(".")[2]
         names |= {spelling: known for spelling in (_plain(known), _plain(known.split("-")[0]), _plain(module))}
     plain = _plain(name.removeprefix("grasp_planner/"))
     if plain in names:
@@ -96,7 +96,7 @@ def specification(name: str) -> EnvSpec:
     try:
         import gymnasium
 
-        import grasp_planner.envs  # noqa: F401 registers our own, in new processes too
+        import grasp_planner.domains  # noqa: F401 registers our own, in new processes too
     except ImportError as error:
         raise missing_extra("gymnasium", "envs", "collecting data") from error
 
@@ -114,7 +114,7 @@ def short_name(environment: str) -> str:
     """The name that policies go by: the module of the environment, e.g. ``"push_t"``."""
     entry = specification(environment).entry_point
     module = entry.partition(":")[0] if isinstance(entry, str) else getattr(entry, "__module__", "")
-    return module.rpartition(".")[2]
+    return module.removesuffix(".environment").rpartition(".")[2]
 
 
 def resolve_policy(policy: str | Callable[[], Policy] | None, environment: str) -> tuple[str, Callable[[], Policy]]:

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.data.cache import Fingerprint, fingerprint, writable
 from grasp_planner.data.episodes import Episodes
 from grasp_planner.data.faults import broken, read_json
 from grasp_planner.data.reading import locate, read
-from grasp_planner.errors import GraspPlannerError
 
 FILE = "statistics.json"
 SCHEMA = 1

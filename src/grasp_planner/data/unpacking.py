@@ -11,7 +11,7 @@ import numpy as np
 
 from grasp_planner.data import cache
 from grasp_planner.data.faults import broken
-from grasp_planner.data.progress import progress_bar
+from grasp_planner.io.progress import progress_bar
 
 # No observation can have these names, since "#" is ours alone.
 LENGTHS, ACTIONS = "#lengths", "#actions"

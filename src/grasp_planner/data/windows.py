@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.data.episodes import Episodes
-from grasp_planner.errors import GraspPlannerError
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from grasp_planner.errors import GraspPlannerError, missing_extra
+from grasp_planner.core.errors import GraspPlannerError, missing_extra
 from grasp_planner.figures.panels import CostPanel, ExecutionPanel, PlanPanel, add_legend, outcome, stage_of
 from grasp_planner.figures.style import FONT, GOAL, INK, Stage, in_one_step, new_figure
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from grasp_planner.errors import unknown_name
+from grasp_planner.core.errors import unknown_name
 
 
 @dataclass(frozen=True, eq=False)

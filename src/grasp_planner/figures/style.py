@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from grasp_planner.errors import missing_extra
+from grasp_planner.core.errors import missing_extra
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

@@ -3,7 +3,7 @@
 - ``LinearQuadratic``, ``double_integrator``: linear dynamics with quadratic costs; the optimum is computed in two
   ways.
 - ``BallNav``: a ball among walls, whose dynamics are known and whose shortest way is computed by
-  ``grasp_planner.ball_nav.paths``; it lives in ``models.ball_nav`` and has its name here too.
+  ``grasp_planner.domains.ball_nav.paths``; it lives in ``models.ball_nav`` and has its name here too.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from grasp_planner.errors import GraspPlannerError
+from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.core.objectives import GoalDistance, Objective
+from grasp_planner.core.problem import Problem
 from grasp_planner.models.ball_nav import BallNav
-from grasp_planner.objectives import GoalDistance, Objective
-from grasp_planner.problem import Problem
 
 __all__ = ["BallNav", "LinearQuadratic", "Optimum", "Quadratic", "double_integrator"]
 

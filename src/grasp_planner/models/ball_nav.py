@@ -13,7 +13,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from grasp_planner.ball_nav.world import (
+from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.core.problem import Problem
+from grasp_planner.domains.ball_nav.world import (
     MAPS,
     PACE,
     RADIUS,
@@ -24,8 +26,6 @@ from grasp_planner.ball_nav.world import (
     sample_pair,
     walls_of,
 )
-from grasp_planner.errors import GraspPlannerError
-from grasp_planner.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class BallNav:
 
     The latent is the position (x, y) in m; a model action is a block of k = ``frameskip`` pushes. ``contact`` moves a
     ball that would come closer than its radius to a wall out along the wall's normal, softly; it is written out in
-    ``grasp_planner.ball_nav.world.step_points``. The straight way to a goal is blocked, and always pushing towards
-    the goal ends at a wall, so that plans that improve greedily have local minima to stick in.
+    ``grasp_planner.domains.ball_nav.world.step_points``. The straight way to a goal is blocked, and always pushing
+    towards the goal ends at a wall, so that plans that improve greedily have local minima to stick in.
 
     Args:
         map: a name in ``MAPS``: ``"cup"``, ``"wall"``, ``"hook"``, ``"slalom"``.
@@ -116,7 +116,7 @@ class BallNav:
         Args:
             batch: b.
             horizon: T, model steps. A way round the walls takes about ``11 / (pace * frameskip)`` of them, see
-                ``grasp_planner.ball_nav.paths.path_steps``.
+                ``grasp_planner.domains.ball_nav.paths.path_steps``.
             seed: which problems.
         """
         pairs = [sample_pair(np.random.default_rng((seed, i))) for i in range(batch)]

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from grasp_planner.errors import GraspPlannerError
-from grasp_planner.models.base import ActionUnits
-from grasp_planner.problem import Problem
+from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.core.problem import Problem
+from grasp_planner.core.world_model import ActionUnits
 
 STEPS = 10  # of the rollout
 

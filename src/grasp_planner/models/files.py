@@ -22,8 +22,8 @@ from torch.nn.modules.module import (
     register_module_parameter_registration_hook,
 )
 
-from grasp_planner.errors import GraspPlannerError
-from grasp_planner.untrusted import plain_json, small_text
+from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.io.untrusted import plain_json, small_text
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"

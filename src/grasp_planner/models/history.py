@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from grasp_planner.errors import GraspPlannerError
+from grasp_planner.core.errors import GraspPlannerError
 
 # Far from 0, so that no noise on states, which is of the order of a latent, makes one of the other.
 ABSENT = 1e3

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from grasp_planner.errors import GraspPlannerError, missing_extra
-from grasp_planner.untrusted import small_text
+from grasp_planner.core.errors import GraspPlannerError, missing_extra
+from grasp_planner.io.untrusted import small_text
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from grasp_planner.errors import GraspPlannerError, unknown_name
+from grasp_planner.core.errors import GraspPlannerError, unknown_name
 
 
 @dataclass(frozen=True)

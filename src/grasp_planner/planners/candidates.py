@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from grasp_planner.noise import Noise
-from grasp_planner.plans import Scored, score
-from grasp_planner.problem import Problem
+from grasp_planner.core.noise import Noise
+from grasp_planner.core.plans import Scored, score
+from grasp_planner.core.problem import Problem
 
 
 def spread(

@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from grasp_planner.errors import GraspPlannerError
-from grasp_planner.noise import Noise
+from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.core.noise import Noise
+from grasp_planner.core.plans import Scored, score
+from grasp_planner.core.problem import Problem
 from grasp_planner.planners.candidates import elites, evaluate, spread, weighted_moments
 from grasp_planner.planners.checks import at_least, whole
-from grasp_planner.plans import Scored, score
-from grasp_planner.problem import Problem
 
 
 class CEMState(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from grasp_planner.errors import GraspPlannerError
+from grasp_planner.core.errors import GraspPlannerError
 
 
 def at_least(planner: object, minimum: float, *names: str) -> None:

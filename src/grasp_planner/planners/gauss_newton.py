@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from grasp_planner.errors import GraspPlannerError
-from grasp_planner.objectives import GoalDistance
-from grasp_planner.problem import Problem
+from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.core.objectives import GoalDistance
+from grasp_planner.core.problem import Problem
 from grasp_planner.wrappers.compiled import differentiable_again
 
 # Normal equations are dense: this many variables take 32 MB a problem in float64, and a second or so to solve.

@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from grasp_planner.noise import Noise
+from grasp_planner.core.noise import Noise
+from grasp_planner.core.plans import Scored, score
+from grasp_planner.core.problem import Problem
 from grasp_planner.planners.candidates import best_candidate, leading, spread
 from grasp_planner.planners.checks import at_least, one_of, whole
 from grasp_planner.planners.descent import Moments, Optimiser, descend, with_gradients
-from grasp_planner.plans import Scored, score
-from grasp_planner.problem import Problem
 
 
 class GDState(NamedTuple):

@@ -9,9 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from grasp_planner.errors import GraspPlannerError
-from grasp_planner.noise import Noise
-from grasp_planner.planner import Planner, is_planner
+from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.core.noise import Noise
+from grasp_planner.core.plans import Scored, score
+from grasp_planner.core.problem import Problem
 from grasp_planner.planners.candidates import best_candidate, leading, spread
 from grasp_planner.planners.cem import CEM
 from grasp_planner.planners.checks import at_least, flag, one_of, whole
@@ -21,8 +22,7 @@ from grasp_planner.planners.icem import ICEM
 from grasp_planner.planners.lifted import gap_deviation, lifted_loss, straight_line
 from grasp_planner.planners.mppi import MPPI
 from grasp_planner.planners.serial import best_seen, check_polish, polish_of, rollouts_to_polish
-from grasp_planner.plans import Scored, score
-from grasp_planner.problem import Problem
+from grasp_planner.planning.loop import Planner, is_planner
 
 Schedule = Literal["constant", "linear"]
 

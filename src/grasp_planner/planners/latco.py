@@ -9,15 +9,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from grasp_planner.noise import Noise
-from grasp_planner.planner import Planner
+from grasp_planner.core.noise import Noise
+from grasp_planner.core.plans import Scored, score
+from grasp_planner.core.problem import Problem
 from grasp_planner.planners.checks import at_least, one_of, whole
 from grasp_planner.planners.descent import Moments, descend, with_gradients
 from grasp_planner.planners.gauss_newton import check_fits, gauss_newton_step
 from grasp_planner.planners.lifted import straight_line
 from grasp_planner.planners.serial import check_polish, polish_of, rollouts_to_polish
-from grasp_planner.plans import Scored, score
-from grasp_planner.problem import Problem
+from grasp_planner.planning.loop import Planner
 
 
 class LatCoState(NamedTuple):

@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from grasp_planner.noise import Noise
-from grasp_planner.objectives import costs_of, only_the_end_counts
-from grasp_planner.problem import Problem
+from grasp_planner.core.noise import Noise
+from grasp_planner.core.objectives import costs_of, only_the_end_counts
+from grasp_planner.core.problem import Problem
 
 
 def straight_line(problem: Problem, std: float, noise: Noise) -> Float[Tensor, "b t_less_1 s"]:

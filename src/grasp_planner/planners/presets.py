@@ -6,14 +6,14 @@ features where ours are sums in units of the problem's scale, which Adam cancels
 
 from __future__ import annotations
 
-from grasp_planner.errors import unknown_name
-from grasp_planner.planner import Planner
+from grasp_planner.core.errors import unknown_name
 from grasp_planner.planners.cem import CEM
 from grasp_planner.planners.gd import GD
 from grasp_planner.planners.grasp import GRASP
 from grasp_planner.planners.icem import ICEM
 from grasp_planner.planners.latco import LatCo
 from grasp_planner.planners.mppi import MPPI
+from grasp_planner.planning.loop import Planner
 
 PRESETS: dict[str, Planner] = {
     # Equations 10 to 15 of arXiv 2602.00475: gradient descent, zero actions, noise on the line. The paper names a sync

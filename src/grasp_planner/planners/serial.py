@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from grasp_planner.errors import GraspPlannerError
-from grasp_planner.evaluation import BudgetSpent
-from grasp_planner.noise import Noise
-from grasp_planner.planner import Planner, is_planner
-from grasp_planner.plans import Scored, better
-from grasp_planner.problem import Problem
+from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.core.noise import Noise
+from grasp_planner.core.plans import Scored, better
+from grasp_planner.core.problem import Problem
+from grasp_planner.planning.loop import Planner, is_planner
+from grasp_planner.planning.meter import BudgetSpent
 
 
 def best_seen(problem: Problem, planner: Planner, state: Any, steps: int, noise: Noise) -> Scored | None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from grasp_planner.errors import GraspPlannerError
+from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.io.untrusted import check_archive
 from grasp_planner.models.files import write_atomically
-from grasp_planner.untrusted import check_archive
 
 STATE_FILE = "training_state.pt"
 

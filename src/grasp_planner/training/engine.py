@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from grasp_planner.errors import GraspPlannerError, missing_extra
+from grasp_planner.core.errors import GraspPlannerError, missing_extra
 
 
 class Engine(Protocol):

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.data import Episodes
-from grasp_planner.errors import GraspPlannerError
 
 COVERED = 0.999  # share of the data's actions, per coordinate, that lie within the bounds of a model
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.data import Episodes, Windows
-from grasp_planner.errors import GraspPlannerError
-from grasp_planner.models.latent import LatentModel
-from grasp_planner.models.latent_config import LatentModelConfig
+from grasp_planner.models.latent.config import LatentModelConfig
+from grasp_planner.models.latent.model import LatentModel
 from grasp_planner.models.mlp import MLP
 from grasp_planner.training.fitting import action_units, check_finite
 from grasp_planner.training.latent_losses import LatentLoss, bend, decorrelation, sigreg, unexplained, variance_hinge

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from grasp_planner.errors import GraspPlannerError, unknown_name
+from grasp_planner.core.errors import GraspPlannerError, unknown_name
 
 SMALL = 1e-4
 MEASURES = ("position", "push_t")

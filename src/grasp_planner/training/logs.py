@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from grasp_planner.errors import missing_extra
+from grasp_planner.core.errors import missing_extra
 from grasp_planner.models.files import write_atomically
 
 

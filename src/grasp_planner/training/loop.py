@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.data import Episodes, Windows, split
-from grasp_planner.data.progress import progress_bar
-from grasp_planner.errors import GraspPlannerError
+from grasp_planner.io.progress import progress_bar
 from grasp_planner.models.files import make_folder, write_json
 from grasp_planner.training.checkpoints import STATE_FILE, load_state, save_state
 from grasp_planner.training.engine import Engine, SingleDevice

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from grasp_planner.errors import GraspPlannerError, unknown_name
-from grasp_planner.models.latent_config import LatentModelConfig
-from grasp_planner.models.state import StateModelConfig
+from grasp_planner.core.errors import GraspPlannerError, unknown_name
+from grasp_planner.models.latent.config import LatentModelConfig
+from grasp_planner.models.state.model import StateModelConfig
 from grasp_planner.training.latent_learner import LatentLearner
 from grasp_planner.training.latent_losses import LatentLoss
 from grasp_planner.training.state_learner import StateLearner

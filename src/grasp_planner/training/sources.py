@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.data import Episodes, read
-from grasp_planner.errors import GraspPlannerError
 
 Data = str | Path | Episodes
 JOINED = "joined"

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from grasp_planner.core.errors import GraspPlannerError, unknown_name
 from grasp_planner.data import Episodes, Windows
-from grasp_planner.errors import GraspPlannerError, unknown_name
-from grasp_planner.models.state import StateModel, StateModelConfig
+from grasp_planner.models.state.model import StateModel, StateModelConfig
 from grasp_planner.training.fitting import action_units, check_finite
 from grasp_planner.training.learner import Batch, Cut
 from grasp_planner.training.losses import path_loss

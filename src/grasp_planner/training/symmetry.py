@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from grasp_planner.models.state_push_t import CENTRE
+from grasp_planner.models.state.push_t import CENTRE
 
 Symmetry = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 

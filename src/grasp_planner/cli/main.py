@@ -1,0 +1,95 @@
+"""The command ``grasp``: parse, call, print. What it prints comes from ``grasp_planner.cli``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+
+from grasp_planner import __version__
+from grasp_planner.core.errors import GraspPlannerError, missing_extra, unknown_name
+
+# name -> what `grasp --help` says. The module of the same name in `commands` is imported only when it is called for,
+# since most of them need torch, which takes seconds to import.
+COMMANDS = {
+    "demo": "plan Push-T with three planners, execute the plans in the simulator, show what happened",
+    "plan": "the same for a task, a model, a planner and settings of your choice",
+    "collect": "collect a data set in an environment with its scripted policy",
+    "train": "train a world model on a data set",
+    "data": "what a data set holds: `grasp data info`, `grasp data preview`",
+    "bench": "run a suite of comparisons: tune every planner alike, then measure",
+    "report": "tables, charts and episodes of a suite's records, as a page that needs no network",
+    "diagnose": "pictures of what long horizons do to losses, plans and models",
+    "check": "check whether a model keeps the promises that planners rely on",
+}
+
+FAILED, INTERRUPTED = 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status: 0, 2 after an error, 130 after Ctrl-C.
+
+    Args:
+        arguments: without the program's name; ``None``: those of the process.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _call(words)
+    except GraspPlannerError as error:
+        return _complain(str(error))
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            # Whoever read the output has seen enough. Nothing more may be written, not even while Python shuts down.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        return _complain(f"{error.filename or 'a file'}: {error.strerror or error}")
+    except KeyboardInterrupt:
+        print("grasp: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _call(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if words else FAILED
+    if words[0] == "--version":
+        print(f"grasp-planner {__version__}")
+        return 0
+    if words[0] not in COMMANDS:
+        raise unknown_name("command", words[0], COMMANDS)
+    for package in ("tyro", "rich"):
+        if find_spec(package) is None:
+            raise missing_extra(package, "cli", "the command line")
+    return import_module(f"grasp_planner.cli.{words[0]}").run(words[1:])
+
+
+def usage() -> str:
+    """What ``grasp --help`` prints.
+
+    >>> usage().splitlines()[0]
+    'usage: grasp COMMAND [OPTIONS]'
+    """
+    rows = [f"  {name:<8} {summary}" for name, summary in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: grasp COMMAND [OPTIONS]",
+            "",
+            "Plan in learned world models over long horizons.",
+            "",
+            "commands:",
+            *rows,
+            "",
+            "`grasp COMMAND --help` lists the options of a command; `grasp --version` the version.",
+        ]
+    )
+
+
+def _complain(message: str) -> int:
+    print(f"grasp: error: {' '.join(message.split())}", file=sys.stderr)
+    return FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""``grasp report``: records as a page, as Markdown, and as tables on the terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from grasp_planner.cli.folders import output_folder
+from grasp_planner.cli.parsing import command_class, parse, settings_from
+from grasp_planner.cli.tables import consoles, print_table
+
+if TYPE_CHECKING:
+    from grasp_planner.figures.report import Section
+
+PAGE, MARKDOWN, SUMMARY = "report.html", "report.md", "summary.json"
+
+
+@dataclass(frozen=True)
+class Report:
+    """Make a page of a suite's records: tables, charts, and a viewer of solved and failed episodes.
+
+    Writes report.html, which is one file and needs no network, report.md with its charts as SVG, and summary.json with
+    the tables and curves for programs. What they say is a function of the records alone; those of a suite that is
+    still running are enough.
+
+    Args:
+        records: folders that `grasp bench` wrote, or files of records.
+        out: the folder for the files; None: that of the first records.
+    """
+
+    records: tuple[Path, ...]
+    out: Path | None = None
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command; returns its exit status."""
+    parsed: Any = parse(command_class(Report, positional=("records",)), arguments, "report")
+    settings = settings_from(Report, parsed)
+    console, _ = consoles()
+    from grasp_planner.bench.tables import tables
+    from grasp_planner.figures.report import chart_files, report_markdown, report_page
+
+    found = sections(settings.records)
+    first = settings.records[0]
+    out = settings.out or (first if first.is_dir() else first.parent)
+    with output_folder(out) as folder:
+        (folder / PAGE).write_text(report_page(found), encoding="utf-8")
+        (folder / MARKDOWN).write_text(report_markdown(found), encoding="utf-8")
+        (folder / SUMMARY).write_text(json.dumps(summary(found), indent=1) + "\n", encoding="utf-8")
+        for name, picture in chart_files(found).items():
+            (folder / name).write_text(picture, encoding="utf-8")
+        written = sorted(path.name for path in folder.iterdir())
+    for section in found:
+        for table in tables(section.records, section.published)[:3]:
+            print_table(console, table)
+    console.print(f"written to {out}: {', '.join(written)}")
+    return 0
+
+
+def summary(found: Sequence[Section]) -> dict[str, Any]:
+    """Tables and curves as JSON values: what is kept where the records themselves are too large."""
+    from grasp_planner.bench.curves import charts
+    from grasp_planner.bench.tables import tables
+
+    suites = [
+        {
+            "suite": section.name,
+            "records": len(section.records),
+            "tables": [asdict(table) for table in tables(section.records, section.published)],
+            "charts": [asdict(chart) for chart in charts(section.records)],
+        }
+        for section in found
+    ]
+    return {"schema": 1, "suites": suites}
+
+
+def sections(paths: Sequence[Path]) -> list[Section]:
+    """The records by suite, each with what its folder says of it.
+
+    Raises:
+        GraspPlannerError: there are no records, or they are not such.
+    """
+    from grasp_planner.bench.records import read_records
+    from grasp_planner.figures.report import Section
+
+    told: dict[str, dict[str, Any]] = {}
+    for path in paths:
+        about = (path if path.is_dir() else path.parent) / "suite.json"
+        if about.is_file():
+            suite = json.loads(about.read_text(encoding="utf-8"))["suite"]
+            told[suite["name"]] = suite
+    records = read_records(paths)
+    made = []
+    for name in dict.fromkeys(record["suite"] for record in records):
+        suite = told.get(name, {"title": name, "about": "", "published": ""})
+        mine = [record for record in records if record["suite"] == name]
+        made.append(Section(name, suite["title"], suite["about"], suite["published"], mine))
+    return made

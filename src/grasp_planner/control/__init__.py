@@ -1,0 +1,1 @@
+"""The closed loop: the agent, what it remembers, and files of plans."""

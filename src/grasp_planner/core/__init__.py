@@ -1,0 +1,1 @@
+"""The mathematics: problems, objectives, noise, plans and errors."""

@@ -1,0 +1,115 @@
+"""One random stream per problem, so that a problem's plan does not depend on its batch-mates.
+
+A stream is a counter-based generator: element ``i`` of a draw is a fixed function of ``(seed, i)``. Nothing is
+stored, nothing global is read or moved, and one draw for all problems costs the same few tensor operations
+however many problems there are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from grasp_planner.core.errors import GraspPlannerError
+
+_MASK = (1 << 64) - 1
+
+
+def _signed(value: int) -> int:
+    """``value`` modulo 2^64 as the signed integer that torch's int64 stores."""
+    value &= _MASK
+    return value - (1 << 64) if value >> 63 else value
+
+
+_GOLDEN, _MIX_1, _MIX_2 = (
+    _signed(constant) for constant in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+)
+_FOLD = 0xD1342543DE82EF95
+
+
+def _shifted(bits: Tensor, by: int) -> Tensor:
+    """Logical right shift: torch's is arithmetic, so the copied sign bits are masked away."""
+    return (bits >> by).bitwise_and_((1 << (64 - by)) - 1)
+
+
+def _mixed_(bits: Tensor) -> Tensor:
+    """The finaliser of SplitMix64, in place; int64 multiplication wraps modulo 2^64, as it must here."""
+    bits.bitwise_xor_(_shifted(bits, 30)).mul_(_MIX_1)
+    bits.bitwise_xor_(_shifted(bits, 27)).mul_(_MIX_2)
+    return bits.bitwise_xor_(_shifted(bits, 31))
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Random streams for b problems: ``seeds`` is ``(b,)`` int64.
+
+    Example:
+        >>> import torch
+        >>> together = Noise.of([7, 8], problems=2).normal((3,), torch.float64)
+        >>> alone = Noise.of([8], problems=1).normal((3,), torch.float64)
+        >>> torch.equal(together[1], alone[0])
+        True
+
+    Source: SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, OOPSLA 2014), read at
+    counter positions; normal numbers by Box and Muller (1958).
+    """
+
+    seeds: Int[Tensor, " b"]
+
+    @classmethod
+    def of(cls, seeds: int | Sequence[int] | Tensor | None, problems: int, device: torch.device | str = "cpu") -> Noise:
+        """The streams for ``problems`` problems: from one seed for all, or one seed each; ``None`` means 0 for all.
+
+        Problems that share a seed share their noise, whatever their place in the batch.
+
+        Raises:
+            GraspPlannerError: the number of seeds is not the number of problems, or they are not integers.
+        """
+        given = seeds.tolist() if isinstance(seeds, (Tensor, numpy.ndarray)) else seeds
+        given = 0 if given is None else given
+        listed = list(given) if isinstance(given, Iterable) else [given] * problems
+        if not all(isinstance(seed, (int, numpy.integer)) for seed in listed):
+            raise GraspPlannerError(f"seeds must be integers, one for all or one a problem, got {seeds!r}")
+        chosen = [_signed(int(seed)) for seed in listed]
+        if len(chosen) != problems:
+            raise GraspPlannerError(
+                f"seeds: needed one integer for all problems or {problems} (one a problem), got {len(chosen)}"
+            )
+        return cls(_mixed_(torch.tensor(chosen, dtype=torch.int64, device=device)))
+
+    def fold(self, number: int) -> Noise:
+        """Streams of their own for, say, step ``number``: independent of these and of those for other numbers."""
+        return Noise(_mixed_((self.seeds ^ _signed((number + 1) * _FOLD)).add_(_GOLDEN)))
+
+    def repeat(self, candidates: int) -> Noise:
+        """Streams ``(b * candidates,)``: the j-th candidate of a problem gets the same one in any batch."""
+        if candidates == 1:
+            return self.fold(0)
+        numbers = torch.arange(1, candidates + 1, device=self.seeds.device).mul_(_signed(_FOLD))  # as in `fold`
+        return Noise(_mixed_((self.seeds[:, None] ^ numbers).add_(_GOLDEN)).flatten())
+
+    def uniform(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """Uniform numbers ``(b, *shape)`` in the open interval (0, 1)."""
+        return self._uniform(math.prod(shape)).reshape(len(self.seeds), *shape).to(dtype)
+
+    def _uniform(self, count: int) -> Tensor:
+        counter = torch.arange(1, count + 1, dtype=torch.int64, device=self.seeds.device)
+        bits = _mixed_(self.seeds[:, None] + counter.mul_(_GOLDEN))
+        # 52 bits and a half: never 0 and never 1, so that a logarithm of it is finite.
+        return bits.bitwise_right_shift_(12).bitwise_and_((1 << 52) - 1).double().add_(0.5).mul_(2.0**-52)
+
+    def normal(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """Standard normal numbers ``(b, *shape)``; the same numbers, rounded, whatever the dtype."""
+        count = math.prod(shape)
+        half = (count + 1) // 2
+        uniform = self._uniform(2 * half)
+        radius = uniform[:, :half].log().mul_(-2.0).sqrt_()
+        angle = uniform[:, half:].mul_(2.0 * math.pi)
+        normal = torch.cat([angle.cos().mul_(radius), angle.sin().mul_(radius)], dim=1)
+        return normal[:, :count].reshape(len(self.seeds), *shape).to(dtype)

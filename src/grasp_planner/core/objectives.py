@@ -1,0 +1,123 @@
+"""What a plan is judged by: stage costs along the way and a terminal cost at the end.
+
+An objective sees coordinates without units: ``Problem`` divides states and goal by ``Problem.scale`` first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from grasp_planner.core.errors import GraspPlannerError
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """Anything with these two methods. Both reduce the last axis only and accept any leading axes."""
+
+    def terminal(self, states: Float[Tensor, "*batch s"], goal: Float[Tensor, "*batch s"]) -> Float[Tensor, "*batch"]:
+        """The cost phi(s_T, g) of ending in ``states``."""
+        ...
+
+    def stage(
+        self,
+        states: Float[Tensor, "*batch s"],
+        actions: Float[Tensor, "*batch a"],
+        goal: Float[Tensor, "*batch s"],
+    ) -> Float[Tensor, "*batch"]:
+        """The cost l(s_t, a_t) of one step that starts in ``states`` with ``actions``."""
+        ...
+
+
+def costs_of(part: str, cost: object, like: Float[Tensor, "*batch s"]) -> Float[Tensor, "*batch"]:
+    """``cost`` as it is, where it is what an objective must give for states ``like``: one number each, of their dtype.
+
+    A cost of another shape would be broadcast, and a plan made for the wrong thing, without a word.
+
+    Raises:
+        GraspPlannerError: it is something else.
+    """
+    if not isinstance(cost, Tensor):
+        raise GraspPlannerError(f"objective.{part} must return a tensor, got {type(cost).__name__}")
+    if cost.shape != like.shape[:-1] or cost.dtype != like.dtype:
+        raise GraspPlannerError(
+            f"objective.{part} was given states {tuple(like.shape)} {like.dtype} and must return "
+            f"{tuple(like.shape[:-1])} of the same dtype, got {tuple(cost.shape)} {cost.dtype}"
+        )
+    return cost
+
+
+@dataclass(frozen=True, eq=False)
+class GoalDistance:
+    """Squared distance to the goal, with a weight per coordinate.
+
+        phi(s_T, g)  =  sum_i w_i (s_T,i - g_i)^2
+        l(s_t, a_t)  =  stage_weight * sum_i w_i (s_t,i - g_i)^2  +  effort * |a_t|^2
+
+    Parts of a latent that count differently (pixels and proprioception, position and velocity) are weights here.
+
+    Args:
+        weights: ``(s,)`` non-negative weights w, a sequence or a tensor; ``None`` weighs all coordinates 1.
+        stage_weight: weight of the same distance at every step before the last. 0: only the end counts.
+        effort: weight of the squared action, in the model's own action units.
+
+    Raises:
+        GraspPlannerError: a weight is negative or not finite.
+
+    Example:
+        >>> import torch
+        >>> objective = GoalDistance(weights=(1.0, 0.0))
+        >>> objective.terminal(torch.tensor([3.0, 5.0]), torch.zeros(2))
+        tensor(9.)
+
+    Source: GRASP (arXiv 2602.00475), section 2: the terminal cost |s_T - g|^2. Stage cost, effort and weights are ours.
+    """
+
+    weights: Sequence[float] | Tensor | None = None
+    stage_weight: float = 0.0
+    effort: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in (("stage_weight", self.stage_weight), ("effort", self.effort)):
+            if not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+                raise GraspPlannerError(f"GoalDistance.{name} must be a number >= 0, got {value!r}")
+        if self.weights is not None:
+            wanted = "GoalDistance.weights must be (s,) finite numbers >= 0"
+            try:
+                weights = torch.as_tensor(self.weights)
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise GraspPlannerError(f"{wanted}, got {self.weights!r}") from error
+            if weights.ndim != 1 or not len(weights) or not bool((torch.isfinite(weights) & (weights >= 0)).all()):
+                raise GraspPlannerError(f"{wanted}, got {self.weights!r}")
+
+    def terminal(self, states: Tensor, goal: Tensor) -> Tensor:
+        """Sum over coordinates of w_i (s_i - g_i)^2."""
+        squared = (states - goal).square()
+        if self.weights is None:
+            return squared.sum(-1)
+        return (squared * self.weights_like(squared)).sum(-1)
+
+    def stage(self, states: Tensor, actions: Tensor, goal: Tensor) -> Tensor:
+        """The same distance before the end, times ``stage_weight``, plus effort; zero by default."""
+        cost = self.effort * actions.square().sum(-1) if self.effort > 0 else actions.new_zeros(actions.shape[:-1])
+        if self.stage_weight == 0.0:
+            return cost
+        return cost + self.stage_weight * self.terminal(states, goal)
+
+    def weights_like(self, states: Tensor) -> Tensor:
+        """The weights as a tensor ``(s,)`` of the dtype and device of ``states``; ones where none were given."""
+        if self.weights is None:
+            return torch.ones(states.shape[-1], dtype=states.dtype, device=states.device)
+        weights = torch.as_tensor(self.weights).detach().to(dtype=states.dtype, device=states.device)
+        return weights.clone() if weights.is_inference() else weights  # autograd refuses those made in inference mode
+
+
+def only_the_end_counts(objective: Objective) -> bool:
+    """Whether stage costs are known to be zero, so that nobody needs to gather the states that they would see."""
+    return type(objective) is GoalDistance and objective.stage_weight == 0 and objective.effort == 0

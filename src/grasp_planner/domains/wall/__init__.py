@@ -1,0 +1,1 @@
+"""Wall: two rooms and a door."""

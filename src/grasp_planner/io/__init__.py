@@ -1,0 +1,1 @@
+"""Files and processes: atomic writing, untrusted files, progress."""

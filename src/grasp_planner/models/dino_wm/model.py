@@ -1,0 +1,155 @@
+"""DINO-WM checkpoints (``hydra.yaml`` and ``checkpoints/model_*.pth``) as world models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from grasp_planner.core.errors import GraspPlannerError, unknown_name
+from grasp_planner.io.pickles import Part, read_parts
+from grasp_planner.models.dino_wm.vit import SlotCore, TokenCore, linear_from, transformer_from
+from grasp_planner.models.patches.dinov2 import dinov2_from, load_dinov2
+from grasp_planner.models.patches.layout import Layout
+from grasp_planner.models.patches.model import Encoder, PatchModel, UseSettings
+from grasp_planner.models.pictures import Pictures
+from grasp_planner.models.settings import Settings, read_yaml
+from grasp_planner.models.units import PUBLISHED, Statistics, identity_statistics
+
+SETTINGS_FILE = "hydra.yaml"
+WEIGHTS_FOLDER = "checkpoints"
+_PATCH, _DECODER_SCALE = 14, 16  # pixels a patch of the encoder; of the decoder, which decides on the number of patches
+_TOKENS = {"x_norm_patchtokens": "patches", "x_norm_clstoken": "class"}
+
+
+def load_dino_wm(
+    folder: str | Path,
+    statistics: Statistics | str | None = None,
+    *,
+    allow_pickle: bool = False,
+    epoch: int | str = "latest",
+    encoder: Encoder | None = None,
+    use: UseSettings | None = None,
+    device: str | torch.device = "cpu",
+) -> PatchModel:
+    """A trained DINO-WM, frozen and in evaluation mode; no network access.
+
+    The checkpoint is a pickle of whole modules. No class or function of it is built or run: the tensors are read by
+    ``grasp_planner.io.pickles`` and put into modules of this package.
+
+    Args:
+        folder: holds ``hydra.yaml`` and ``checkpoints/``.
+        statistics: means and deviations of the data set, which no checkpoint contains: :class:`Statistics`, or
+            ``"published"`` for those of the published data set of the same environment. Not needed for a model
+            trained with ``normalize_action: False``.
+        allow_pickle: agree to reading a pickle.
+        epoch: which ``checkpoints/model_<epoch>.pth``.
+        encoder: normalised pictures (n, 3, side, side) to patch tokens (n, p, d); ``None``: the one in the checkpoint
+            where it was trained, else DINOv2 from torch.hub's folder on this machine.
+        use: weight of proprioception in goals, history, bounds, scale.
+        device: where its tensors go.
+
+    Raises:
+        GraspPlannerError: consent or statistics are missing; files are missing, truncated, refused, or do not fit
+            together; the model is of a kind that is not supported.
+
+    Example:
+        ``load_dino_wm("outputs/pusht", "published", allow_pickle=True, use=UseSettings(alpha=1.0, history=1))``
+
+    Source: DINO-WM (arXiv 2411.04983) and its code. Differences: a plan may start from all frames that were seen
+    (theirs: from one, ``UseSettings(history=1)``); actions have bounds; an action is not repeated in a latent.
+    """
+    folder = Path(folder)
+    settings = Settings(read_yaml(folder / SETTINGS_FILE), folder / SETTINGS_FILE)
+    path = folder / WEIGHTS_FOLDER / f"model_{epoch}.pth"
+    if not allow_pickle:
+        raise GraspPlannerError(
+            f"{path} holds pickled Python objects, which are not read unless you agree. grasp-planner reads their "
+            "tensors and runs none of their code; pass allow_pickle=True to agree"
+        )
+    concat = settings.require("concat_dim", 0, 1)
+    parts = read_parts(path, ("predictor", "action_encoder", "proprio_encoder", "encoder"))
+    action, proprio = (linear_from(_embedder(parts, name, path), f"{name} in {path}") for name in _EMBEDDERS)
+    heads, side = settings.whole("predictor.heads", 1), settings.whole("img_size", _DECODER_SCALE)
+    token, patches = _visual_tokens(settings, side)
+    predictor = transformer_from(
+        _needed(parts, "predictor", path).tensors,
+        f"'predictor' in {path}",
+        tokens=patches + (2 if concat == 0 else 0),
+        heads=heads,
+    )
+    context = settings.whole("num_hist", 1)
+    width, room = predictor.pos_embedding.shape[2], predictor.pos_embedding.shape[1] // (patches + 2 * (1 - concat))
+    if context > room:
+        raise GraspPlannerError(f"{settings.path} has num_hist {context}, but the predictor has {room} frames")
+    repeats = tuple(settings.whole(f"num_{name}_repeat", 1) for name in ("action", "proprio"))
+    slots = repeats[0] * action.out_features + repeats[1] * proprio.out_features
+    layout = Layout(patches, width - concat * slots, proprio.out_features, repeats[1], as_token=concat == 0)
+    frameskip = settings.whole("frameskip", 1)
+    normal = _statistics(statistics, settings, action.in_features // frameskip, proprio.in_features)  # before DINOv2
+    model = PatchModel(
+        SlotCore(predictor, action, repeats[0]) if concat == 1 else TokenCore(predictor, action),
+        layout,
+        _encoder(parts, settings, token, path) if encoder is None else encoder,
+        proprio,
+        pictures=Pictures(side, encoder_size=side // _DECODER_SCALE * _PATCH),
+        statistics=normal,
+        context=context,
+        frameskip=frameskip,
+        use=use,
+    )
+    if len(model.low) != action.in_features:
+        raise GraspPlannerError(
+            f"the model takes {action.in_features} action numbers; {frameskip} steps with statistics of "
+            f"{len(model.action_mean)} make {len(model.low)}"
+        )
+    return model.to(device).eval().requires_grad_(False)
+
+
+_EMBEDDERS = ("action_encoder", "proprio_encoder")
+
+
+def _needed(parts: dict[str, Part], name: str, path: Path) -> Part:
+    if name not in parts:
+        raise GraspPlannerError(f"{path} must hold {name!r}; it has {sorted(parts) or 'none of the entries needed'}")
+    return parts[name]
+
+
+def _embedder(parts: dict[str, Part], name: str, path: Path) -> dict[str, torch.Tensor]:
+    part = _needed(parts, name, path)
+    if not part.kind.endswith(".ProprioceptiveEmbedding"):
+        raise GraspPlannerError(f"{name!r} in {path} is a {part.kind}; supported is ProprioceptiveEmbedding")
+    return part.tensors
+
+
+def _visual_tokens(settings: Settings, side: int) -> tuple[str, int]:
+    """Which tokens the encoder gives, and how many."""
+    key = settings.get("encoder.feature_key", "x_norm_patchtokens")
+    if key not in _TOKENS:
+        raise unknown_name(f"encoder.feature_key in {settings.path}", str(key), _TOKENS)
+    return _TOKENS[key], 1 if _TOKENS[key] == "class" else (side // _DECODER_SCALE) ** 2
+
+
+def _encoder(parts: dict[str, Part], settings: Settings, token: str, path: Path) -> Encoder:
+    if "encoder" in parts:
+        tensors = {name.removeprefix("base_model."): value for name, value in parts["encoder"].tensors.items()}
+        return dinov2_from(tensors, f"'encoder' in {path}", token)
+    name = settings.get("encoder.name", "")
+    if not str(name).startswith("dinov2_"):
+        raise GraspPlannerError(f"{settings.path} names the encoder {name!r}; supported is DINOv2. Pass encoder=")
+    return load_dinov2(str(name), token)
+
+
+def _statistics(given: Statistics | str | None, settings: Settings, actions: int, proprio: int) -> Statistics:
+    if isinstance(given, Statistics):
+        return given
+    if settings.get("normalize_action") is False:
+        return identity_statistics(actions, proprio)
+    name = settings.get("env.name", "unknown")
+    if given == "published" and name in PUBLISHED:
+        return PUBLISHED[name]
+    raise GraspPlannerError(
+        f"needed the statistics of the data that {settings.path.parent} (environment {name!r}) was trained on, got "
+        f"{given!r}: pass statistics=Statistics(action_mean, action_std, proprio_mean, proprio_std), or 'published' if "
+        f"it was trained on a published data set of {', '.join(sorted(PUBLISHED))}"
+    )

@@ -1,0 +1,169 @@
+"""From a latent and an action block to the next latent: a residual network, or keypoints moved as a rigid body."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from grasp_planner.models.latent.config import KEYPOINT_UNIT, LatentModelConfig
+from grasp_planner.models.mlp import MLP, Waves
+from grasp_planner.models.state.plain import least_squares
+
+EMBEDDING = 32  # numbers that an action block is embedded in
+FEELERS = 8
+NEAR = 0.25  # how near the picture's edge a feeler begins to feel it
+UNITS = 4.0  # of a predictor's inputs in half a picture: lengths are then in eighths of the side
+
+
+def build_predictor(config: LatentModelConfig) -> Mlp | Rigid:
+    """The predictor that a config asks for: (n, h, s) latents and (n, h, a) actions -> (n, s)."""
+    return Rigid(config) if config.predictor == "rigid" else Mlp(config)
+
+
+class Drift(nn.Module):
+    """The linear part of what proprioception does in one substep, fitted to data: q' = A q + B u + c.
+
+    Args:
+        size: numbers of proprioception, may be 0.
+        inputs: numbers in the action of a substep.
+    """
+
+    state: Tensor
+    action: Tensor
+    rest: Tensor
+
+    def __init__(self, size: int, inputs: int) -> None:
+        super().__init__()
+        self.register_buffer("state", torch.eye(size))
+        self.register_buffer("action", torch.zeros(inputs, size))
+        self.register_buffer("rest", torch.zeros(size))
+
+    def forward(self, proprio: Float[Tensor, "n q"], action: Float[Tensor, "n u"]) -> Float[Tensor, "n q"]:
+        """The proprioception after a substep."""
+        return proprio @ self.state + action @ self.action + self.rest
+
+    @torch.no_grad()
+    def fit(self, before: Float[Tensor, "n q"], actions: Float[Tensor, "n a"], after: Float[Tensor, "n q"]) -> None:
+        """Set A, B and c from model steps.
+
+        Data may hold observations only at the end of each block of k actions, which the linear model maps by
+
+            q_k = q_0 A^k + sum_i u_i B A^(k-1-i) + c (1 + A + .. + A^(k-1))        (rows act from the left)
+
+        so B stands beside the last action, A takes each action's matrix to that of the one before, and c follows.
+        """
+        size, inputs = self.state.shape[0], self.action.shape[0]
+        if size == 0:
+            return
+        rows = torch.cat([before, actions, torch.ones_like(before[:, :1])], dim=-1).double()
+        whole = least_squares(rows, after.double())
+        later = list(whole[size:-1].split(inputs))  # B A^(k-1), .., B A, B
+        if len(later) == 1:
+            step = whole[:size]
+            rest = whole[-1]
+        else:
+            step = least_squares(torch.cat(later[1:]), torch.cat(later[:-1]))
+            powers = [torch.linalg.matrix_power(step, i) for i in range(len(later))]
+            rest = torch.linalg.lstsq(torch.stack(powers).sum(0).mT, whole[-1][:, None]).solution[:, 0]
+        self.state.copy_(step)
+        self.action.copy_(later[-1])
+        self.rest.copy_(rest)
+
+
+class Mlp(nn.Module):
+    """A residual network on the last h latents and actions.
+
+        z' = z + f(z_{t-h+1..t}, e(a_{t-h+1}), .., e(a_t)),    q' = A q + B u + c + its part of f
+
+    e is an embedding of an action block. With ``substeps = frameskip`` the same network advances one environment action
+    at a time instead, and sees that action as it is.
+    """
+
+    def __init__(self, config: LatentModelConfig) -> None:
+        super().__init__()
+        self.latent, self.substeps = config.latent, config.substeps
+        inputs = config.action_size * config.frameskip // config.substeps
+        self.drift = Drift(config.proprio_size, inputs)
+        self.unit = KEYPOINT_UNIT if config.encoder == "keypoints" else 1.0
+        embedded = EMBEDDING if config.substeps == 1 else inputs
+        self.embedding: nn.Module = nn.Identity()
+        if config.substeps == 1:
+            self.embedding = nn.Sequential(nn.Linear(inputs, 64), nn.SiLU(), nn.Linear(64, EMBEDDING))
+        self.waves = Waves(config.size, config.octaves)
+        seen = config.context * (config.size + embedded) + self.waves.outputs
+        self.network = MLP(seen, config.size, config.width, config.depth)
+
+    def forward(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n s"]:
+        """The latents after one model step."""
+        if self.substeps == 1:
+            now = states[:, -1]
+            known = torch.cat([(states / self.unit).flatten(1), self.embedding(actions).flatten(1)], dim=-1)
+            return self._moved(now, known, actions[:, -1])
+        now = states[:, -1]
+        for action in actions[:, -1].chunk(self.substeps, dim=-1):
+            now = self._moved(now, torch.cat([now / self.unit, action], dim=-1), action)
+        return now
+
+    def _moved(self, now: Tensor, known: Tensor, action: Tensor) -> Tensor:
+        if self.waves.outputs:
+            known = torch.cat([known, self.waves(now / self.unit)], dim=-1)
+        visual, proprio = now.split((self.latent, now.shape[-1] - self.latent), dim=-1)
+        return torch.cat([visual, self.drift(proprio, action)], dim=-1) + self.unit * self.network(known)
+
+
+class Rigid(nn.Module):
+    """All keypoints move as one rigid body that something linear pushes: Push-T, as a picture shows it.
+
+    Proprioception (x, y, vx, vy) of the pusher moves by ``Drift`` alone. What it does to the body is predicted in the
+    body's own frame, so that a push learned anywhere holds wherever the body lies and points. With points of the
+    plane as complex numbers, keypoints p_k, learned complex w_k, pusher q, learned feelers f_j:
+
+        c = mean p_k,   h = sum w_k (p_k - c) / |..|
+        r_j = c + h f_j - clamp(c + h f_j)                          how far feelers have come near the picture's edge
+        d, turn = sigmoid(g) * m,    (m, g) = MLP((q - c) / h, (q' - c) / h, v' / h, r_j / h)
+        p_k' = c + h d + (p_k - c) exp(i turn)
+    """
+
+    def __init__(self, config: LatentModelConfig) -> None:
+        super().__init__()
+        points = config.latent // 2
+        self.latent, self.substeps = config.latent, config.substeps
+        self.drift = Drift(config.proprio_size, config.action_size)
+        turns = 2 * torch.pi / points * torch.arange(points)
+        self.heading = nn.Parameter(torch.stack([turns.cos(), turns.sin()], dim=-1) / points)
+        angles = 2 * torch.pi / FEELERS * torch.arange(FEELERS)
+        self.feelers = nn.Parameter(torch.stack([angles.cos(), angles.sin()], dim=-1) / UNITS)
+        self.waves = Waves(4, config.octaves)
+        self.network = MLP(2 * (3 + FEELERS) + self.waves.outputs, 4, config.width, config.depth)
+
+    def forward(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n s"]:
+        """The latents after one model step."""
+        points, proprio = states[:, -1].split((self.latent, states.shape[-1] - self.latent), dim=-1)
+        points = _complex(points.unflatten(-1, (-1, 2)))
+        feelers, weights = _complex(self.feelers), _complex(self.heading)
+        centre = points.mean(-1, keepdim=True)
+        arms = points - centre
+        heading = (arms * weights).sum(-1, keepdim=True)
+        heading = heading / heading.abs().clamp(min=0.02)
+        turned = torch.ones_like(heading)
+        room = 1.0 - NEAR
+        for action in actions[:, -1].chunk(self.substeps, dim=-1):
+            after = self.drift(proprio, action)
+            pusher = _complex(torch.stack([proprio[:, :2], after[:, :2], after[:, 2:]], dim=1))
+            pusher = torch.cat([pusher[:, :2] - centre, pusher[:, 2:]], dim=-1)
+            places = torch.view_as_real(centre + heading * feelers)
+            touched = torch.view_as_complex(places - places.clamp(-room, room))
+            felt = torch.view_as_real(torch.cat([pusher, touched], dim=-1) * heading.conj()).flatten(1) * UNITS
+            motion, gate = self.network(torch.cat([felt, self.waves(felt[:, :4])], dim=-1)).split((3, 1), dim=-1)
+            forward, left, turn = (motion * gate.sigmoid()).split(1, dim=-1)
+            centre = centre + heading * torch.complex(forward, left) / UNITS
+            turning = torch.complex(turn.cos(), turn.sin())
+            heading, turned, proprio = heading * turning, turned * turning, after
+        moved = torch.view_as_real(centre + arms * turned).flatten(1)
+        return torch.cat([moved, proprio], dim=-1)
+
+
+def _complex(pairs: Float[Tensor, "*batch 2"]) -> Tensor:
+    """Pairs (x, y) as x + i y."""
+    return torch.view_as_complex(pairs.contiguous())

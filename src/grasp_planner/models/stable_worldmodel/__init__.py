@@ -1,0 +1,1 @@
+"""stable-worldmodel: its models as ours, our planners as its solvers."""

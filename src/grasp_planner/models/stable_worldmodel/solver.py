@@ -1,0 +1,309 @@
+"""Any planner as a solver of stable-worldmodel: inside its ``WorldModelPolicy`` and ``World.evaluate``, unchanged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.core.frozen import frozen
+from grasp_planner.core.objectives import Objective
+from grasp_planner.core.plans import Budget, Plan
+from grasp_planner.core.problem import Problem
+from grasp_planner.core.world_model import WorldModel, goal_objective
+from grasp_planner.models.patches.model import UseSettings
+from grasp_planner.models.stable_worldmodel.model import StableWorldModel
+from grasp_planner.models.stable_worldmodel.objective import objective_like
+from grasp_planner.models.units import identity_statistics
+from grasp_planner.planning.loop import Planner, Progress, plan
+
+# Entries of an information dictionary that are no observations. The action is NaN right after a reset.
+_NO_OBSERVATIONS = ("action", "action_history", "reward", "terminated", "truncated", "id", "step_idx")
+
+
+class WorldModelSolver:
+    """Plans for stable-worldmodel's policy: it has ``configure``, ``solve`` and ``__call__`` as their solvers do.
+
+    Each call solves the problems whose tensors it is given, which may be a part of the environments, for
+    ``config.horizon`` model steps of ``config.action_block`` environment actions. Plans start from ``init_action``,
+    with zeros where it is too short. The model is in evaluation mode and frozen while it is used, and left as it was.
+
+    Args:
+        planner: one of ``PLANNERS``.
+        budget: for each call.
+        cost: what stable-worldmodel's solvers are given: an evaluator with a ``model`` (and an ``objective``), or the
+            model itself. Exactly one of ``cost`` and ``model``.
+        model: any :class:`~grasp_planner.core.world_model.WorldModel` of this package, in the policy's action units.
+        objective: ``None``: that of ``cost`` (GoalMSE, ControlPenalty, WeightedSum); without one, as the model weighs.
+        low: lowest action in the solver's units: a number, one for each environment action coordinate, or for each of
+            a block. ``None``: the bounds of ``model``; with ``cost`` no bound, since the policy's scaler is not known.
+        high: the same for the highest.
+        action_scaler: ``process["action"]`` of the policy; maps the bounds of the environment's action space.
+        seed: of the planner's noise; every call has noise of its own.
+        callbacks: recorders of stable-worldmodel, called after every planner step with ``step``, ``params``,
+            ``candidates`` (b, 1, horizon, block), ``cost`` and ``costs`` (b, 1): the best plan so far.
+
+    Attributes:
+        plan: the last :class:`~grasp_planner.core.plans.Plan`, ``None`` before the first call: status, cost, trace.
+
+    Raises:
+        GraspPlannerError: arguments that do not fit together; a model without a one-step prediction in its latent.
+
+    Example:
+        ``WorldModelPolicy(WorldModelSolver(GRASP(), Budget(seconds=2.0), cost=evaluator), PlanConfig(15, 5, ...))``
+
+    Source: the solver protocol of stable-worldmodel 0.1.1 and of its main branch of August 2026. Differences from its
+    own solvers: bounds hold, problems do not influence each other, nothing is printed, and ``costs`` is the cost of
+    the plan that is returned.
+    """
+
+    def __init__(
+        self,
+        planner: Planner,
+        budget: Budget,
+        cost: Any = None,
+        *,
+        model: WorldModel | None = None,
+        objective: Objective | None = None,
+        low: float | Sequence[float] | None = None,
+        high: float | Sequence[float] | None = None,
+        action_scaler: Any = None,
+        seed: int = 0,
+        callbacks: Sequence[Any] = (),
+    ) -> None:
+        if (cost is None) == (model is None):
+            raise GraspPlannerError("WorldModelSolver needs either cost= (or a model of stable-worldmodel) or model=")
+        if action_scaler is not None and (low is not None or high is not None):
+            raise GraspPlannerError("give low= and high=, or action_scaler=, which takes them from the environment")
+        self.planner, self.budget, self.seed = planner, budget, seed
+        self.cost, self.given_model, self.objective = cost, model, objective
+        self.low, self.high, self.action_scaler = low, high, action_scaler
+        self.callbacks = list(callbacks)
+        self.plan: Plan | None = None
+        self._calls = 0
+        self._setting: _Setting | None = None
+
+    def configure(self, *, action_space: Any, n_envs: int, config: Any) -> None:
+        """Take note of the environments: their batched action space (n_envs, ...), their number, the plan's shape.
+
+        Raises:
+            GraspPlannerError: actions are discrete, or the model takes blocks of another size.
+        """
+        shape = tuple(getattr(action_space, "shape", None) or ())
+        if len(shape) < 2 or not str(getattr(action_space, "dtype", "")).startswith("float"):
+            raise GraspPlannerError(f"needed a batched space of continuous actions (n, size), got {action_space!r}")
+        each, block = math.prod(shape[1:]), int(config.action_block)
+        if self.given_model is None:
+            inner = self.cost if not isinstance(getattr(self.cost, "model", None), nn.Module) else self.cost.model
+            if not isinstance(inner, nn.Module):
+                raise GraspPlannerError(
+                    f"needed a model with one step in its latent space (LeWM, PLDM, PreJEPA, TDMPC2) as cost or "
+                    f"cost.model, got {type(inner).__name__}; wrap your own as a WorldModel and pass model="
+                )
+            use = UseSettings(bounds=(-math.inf, math.inf))
+            model: WorldModel = StableWorldModel(inner, identity_statistics(each, 0), block, use=use)
+        else:
+            model = self.given_model
+        if len(model.low) != each * block:
+            raise GraspPlannerError(
+                f"the model takes action blocks of {len(model.low)} numbers; {block} actions of {each} numbers make "
+                f"{each * block}"
+            )
+        low, high = self._bounds(action_space, each, block, model)
+        objective, factor = self._judged_by(model)
+        self._setting = _Setting(model, objective, factor, low, high, int(n_envs), int(config.horizon))
+
+    def _bounds(self, action_space: Any, each: int, block: int, model: WorldModel) -> tuple[Tensor, Tensor]:
+        """Lowest and highest block, in the solver's units."""
+        low, high = self.low, self.high
+        if self.action_scaler is not None:
+            ends = (action_space.low[0].reshape(1, -1), action_space.high[0].reshape(1, -1))
+            first, second = (torch.as_tensor(self.action_scaler.transform(end)).flatten() for end in ends)
+            low, high = torch.minimum(first, second).tolist(), torch.maximum(first, second).tolist()
+        return (
+            model.low if low is None else _block(low, each, block, model.low, "low"),
+            model.high if high is None else _block(high, each, block, model.high, "high"),
+        )
+
+    def _judged_by(self, model: WorldModel) -> tuple[Objective, float]:
+        """The objective, and what its costs are multiplied by to be in the units of the one that was given."""
+        if self.objective is not None:
+            return self.objective, 1.0
+        if isinstance(model, StableWorldModel):
+            return objective_like(getattr(self.cost, "objective", None), model)
+        return goal_objective(model), 1.0
+
+    @property
+    def setting(self) -> _Setting:
+        """What ``configure`` was told.
+
+        Raises:
+            GraspPlannerError: it has not been called.
+        """
+        if self._setting is None:
+            raise GraspPlannerError("call configure(action_space=, n_envs=, config=) first; WorldModelPolicy does")
+        return self._setting
+
+    @property
+    def n_envs(self) -> int:
+        """Number of environments."""
+        return self.setting.n_envs
+
+    @property
+    def action_dim(self) -> int:
+        """Numbers in a block of actions."""
+        return len(self.setting.low)
+
+    @property
+    def horizon(self) -> int:
+        """Model steps to plan."""
+        return self.setting.horizon
+
+    def __call__(self, info_dict: Mapping[str, Any], init_action: Tensor | None = None) -> dict[str, Any]:
+        """The same as ``solve``; the policy calls its solver."""
+        return self.solve(info_dict, init_action)
+
+    def solve(self, info_dict: Mapping[str, Any], init_action: Tensor | None = None) -> dict[str, Any]:
+        """Plan for every problem in ``info_dict``.
+
+        Args:
+            info_dict: observations (b, frames, ...) with their goals (``"goal"`` for pixels, ``"goal_<key>"`` for the
+                others), and with several frames ``"action_history"`` (b, frames - 1, block). It is not written to.
+            init_action: (b, t, block) to start from, of any length t.
+
+        Returns:
+            ``actions`` (b, horizon, block), float32 on the CPU; ``costs``, a number each; ``status`` of each as in
+            :class:`~grasp_planner.core.plans.Status`; ``callbacks``, if there are any.
+
+        Raises:
+            GraspPlannerError: observations, goals or actions of another shape than the model takes.
+        """
+        setting = self.setting
+        # The policy's caller may have switched gradients off; planners that need them switch them on where they do.
+        with torch.inference_mode(False), frozen(setting.model), torch.no_grad():
+            problem = setting.problem(info_dict)
+            start = _padded(init_action, problem)
+        for callback in self.callbacks:
+            callback.reset()
+            callback.start_batch()
+        found = plan(
+            problem,
+            self.planner,
+            self.budget,
+            seeds=self.seed + self._calls,
+            warm_start=start,
+            callback=self._record if self.callbacks else None,
+        )
+        self._calls += 1
+        self.plan = found
+        result: dict[str, Any] = {
+            "actions": found.actions.detach().to("cpu", torch.float32),
+            "costs": (found.cost * setting.factor).tolist(),
+            "status": found.status.tolist(),
+        }
+        if self.callbacks:
+            for callback in self.callbacks:
+                callback.end_solve()
+            result["callbacks"] = {callback.output_key: callback.history for callback in self.callbacks}
+        return result
+
+    def _record(self, progress: Progress) -> None:
+        """Hand the best plans to the recorders; the state before the first step is not one of theirs."""
+        if progress.step == 0:
+            return
+        costs = progress.best.cost[:, None] * self.setting.factor
+        candidates = progress.best.actions[:, None]
+        for callback in self.callbacks:
+            callback(step=progress.step - 1, params=candidates, candidates=candidates, cost=costs.sum(), costs=costs)
+
+
+class _Setting:
+    """The model, the objective and the plan's shape, once the environments are known."""
+
+    def __init__(
+        self,
+        model: WorldModel,
+        objective: Objective,
+        factor: float,
+        low: Float[Tensor, " a"],
+        high: Float[Tensor, " a"],
+        n_envs: int,
+        horizon: int,
+    ) -> None:
+        self.model, self.objective, self.factor = model, objective, factor
+        self.low, self.high, self.n_envs, self.horizon = low, high, n_envs, horizon
+
+    def problem(self, info: Mapping[str, Any]) -> Problem:
+        """The problems that the tensors describe."""
+        tensors = {key: value for key, value in info.items() if isinstance(value, Tensor) and value.ndim >= 2}
+        seen = {
+            key: value
+            for key, value in tensors.items()
+            if key not in _NO_OBSERVATIONS and key != "goal" and not key.startswith("goal_")
+        }
+        wanted = {key.removeprefix("goal_"): value[:, -1:] for key, value in tensors.items() if key.startswith("goal_")}
+        if "goal" in tensors:
+            wanted["pixels"] = tensors["goal"][:, -1:]
+        if not seen or not wanted:
+            raise GraspPlannerError(f"needed observations and a goal ('goal' or 'goal_<key>'), got {sorted(info)}")
+        frames = max(value.shape[1] for value in seen.values())
+        states = self.model.encode(_filled({k: v for k, v in seen.items() if v.shape[1] == frames}, self.model.context))
+        goal = self.model.encode(wanted)[:, -1]
+        return Problem(
+            self.model,
+            states=states,
+            past_actions=self._past(tensors.get("action_history"), states, frames),
+            goal=goal,
+            horizon=self.horizon,
+            low=self.low,
+            high=self.high,
+            objective=self.objective,
+            scale=self.model.scale,
+        )
+
+    def _past(self, history: Tensor | None, states: Tensor, frames: int) -> Float[Tensor, "b h_less_1 a"]:
+        """The blocks between the frames of the window; zeros where nothing was seen yet."""
+        shape = (len(states), frames - 1, len(self.low))
+        if history is None and frames > 1:
+            raise GraspPlannerError(f"{frames} frames need info['action_history'] {shape}; there is none")
+        known = states.new_zeros(shape) if history is None else history.to(states)
+        if tuple(known.shape) != shape:
+            raise GraspPlannerError(f"info['action_history'] must be {shape}, got {tuple(known.shape)}")
+        count = self.model.context - 1
+        before = states.new_zeros(len(states), max(0, count - known.shape[1]), len(self.low))
+        return torch.cat([before, known[:, known.shape[1] - min(count, known.shape[1]) :]], dim=1)
+
+
+def _filled(observations: Mapping[str, Tensor], context: int) -> dict[str, Tensor]:
+    """The newest ``context`` frames; the first one repeated where there are fewer, which models take for missing."""
+    filled = {}
+    for key, value in observations.items():
+        newest = value[:, -context:]
+        before = newest[:, :1].expand(-1, context - newest.shape[1], *newest.shape[2:])
+        filled[key] = torch.cat([before, newest], dim=1)
+    return filled
+
+
+def _padded(given: Tensor | None, problem: Problem) -> Float[Tensor, "b t a"] | None:
+    """A plan to start from, zeros at its end where it is too short."""
+    if given is None:
+        return None
+    shape = (problem.batch, problem.horizon, problem.action_size)
+    if given.ndim != 3 or (given.shape[0], given.shape[2]) != (shape[0], shape[2]):
+        raise GraspPlannerError(f"init_action must be (b, t, block) = {shape} with any t, got {tuple(given.shape)}")
+    given = given.detach().to(problem.start)[:, : problem.horizon]
+    return torch.cat([given, given.new_zeros(shape[0], shape[1] - given.shape[1], shape[2])], dim=1)
+
+
+def _block(value: float | Sequence[float], each: int, block: int, like: Tensor, name: str) -> Float[Tensor, " a"]:
+    """A bound for every coordinate of a block."""
+    numbers = torch.as_tensor(value, dtype=like.dtype, device=like.device).flatten()
+    for count, times in ((1, each * block), (each, block), (each * block, 1)):
+        if len(numbers) == count:
+            return numbers.repeat(times)
+    raise GraspPlannerError(f"{name} must be 1, {each} or {each * block} numbers, got {len(numbers)}")

@@ -1,0 +1,181 @@
+"""``StateModel``: a trainable world model of an environment whose state is a short vector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from grasp_planner.core.errors import GraspPlannerError, unknown_name
+from grasp_planner.models.files import load_model, save_model
+from grasp_planner.models.state.plain import PlainDynamics
+from grasp_planner.models.state.push_t import PushTDynamics
+
+FEATURES: dict[str, type[PlainDynamics] | type[PushTDynamics]] = {
+    "plain": PlainDynamics,
+    "push_t": PushTDynamics,
+}
+
+
+@dataclass(frozen=True)
+class StateModelConfig:
+    """What a ``StateModel`` is built from.
+
+    Args:
+        state_size: numbers in the environment's state.
+        action_size: numbers in one environment action.
+        features: what the network sees and predicts: ``"plain"`` (any state vector) or ``"push_t"``.
+        frameskip: environment steps in one model step.
+        substeps: network evaluations in one model step; ``frameskip`` (one for each environment action) or 1.
+        width: units in a hidden layer.
+        depth: hidden layers.
+        octaves: sines and cosines of positions that the network sees besides, at wavelengths 8, 4, 2, .. latent units.
+        goal_weights: how much each latent coordinate counts towards a goal; ``None``: what the features say.
+    """
+
+    state_size: int
+    action_size: int
+    features: str = "plain"
+    frameskip: int = 5
+    substeps: int = 5
+    width: int = 128
+    depth: int = 3
+    octaves: int = 4
+    goal_weights: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.features not in FEATURES:
+            raise unknown_name("features", self.features, FEATURES)
+        for name in ("state_size", "action_size", "frameskip", "substeps", "width", "depth"):
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise GraspPlannerError(f"StateModelConfig.{name} must be an integer >= 1, got {value!r}")
+        if type(self.octaves) is not int or self.octaves < 0:
+            raise GraspPlannerError(f"StateModelConfig.octaves must be an integer >= 0, got {self.octaves!r}")
+        if self.substeps not in (1, self.frameskip):
+            raise GraspPlannerError(
+                f"StateModelConfig.substeps must be 1 or frameskip ({self.frameskip}), got {self.substeps}"
+            )
+
+
+class StateModel(nn.Module):
+    """A world model of context 1 over a state vector, with its normalisation inside.
+
+        z = encode(state),    z' = f( .. f(f(z, u_1), u_2) .. , u_k),    a = (u_1, .., u_k),  u = (action - mean) / std
+
+    One model step takes a block of ``frameskip`` environment actions. With ``substeps = frameskip`` the same
+    network f advances one environment action at a time; with ``substeps = 1`` it takes the whole block at once.
+    The latent is the state in units in which a squared distance means something; see the class of the features
+    (``PushTDynamics``, ``PlainDynamics``).
+
+    Args:
+        config: sizes and features.
+
+    Attributes:
+        context: 1.
+        frameskip: environment steps in a model step.
+        low, high: (a,) the range of actions that the training data cover, in units of their standard deviation.
+        scale: (s,) typical size of each latent coordinate.
+        goal_weights: (s,) for ``GoalDistance(weights=...)``: what a goal asks for (velocities, for one, do not count).
+
+    Example:
+        >>> import torch
+        >>> model = StateModel(StateModelConfig(state_size=2, action_size=2, frameskip=5))
+        >>> latent = model.encode({"state": torch.zeros(3, 1, 2)})
+        >>> model(latent, torch.zeros(3, 1, 10)).shape
+        torch.Size([3, 2])
+    """
+
+    low: Tensor
+    high: Tensor
+    action_mean: Tensor
+    action_std: Tensor
+
+    def __init__(self, config: StateModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.context = 1
+        self.frameskip = config.frameskip
+        inputs = config.action_size * config.frameskip // config.substeps
+        self.dynamics = FEATURES[config.features](config.state_size, inputs, config.width, config.depth, config.octaves)
+        size = config.action_size
+        self.register_buffer("action_mean", torch.zeros(size))
+        self.register_buffer("action_std", torch.ones(size))
+        self.register_buffer("low", torch.full((size * config.frameskip,), -3.0))
+        self.register_buffer("high", torch.full((size * config.frameskip,), 3.0))
+        weights = config.goal_weights
+        if weights is not None and len(weights) != self.dynamics.latent_size:
+            raise GraspPlannerError(
+                f"StateModelConfig.goal_weights must have one number for each of the {self.dynamics.latent_size} "
+                f"latent coordinates, got {len(weights)}"
+            )
+
+    @property
+    def scale(self) -> Float[Tensor, " s"]:
+        """(s,) typical size of each latent coordinate."""
+        return self.low.new_tensor(self.dynamics.scale)
+
+    @property
+    def goal_weights(self) -> Float[Tensor, " s"]:
+        """(s,) how much each latent coordinate counts towards a goal."""
+        given = self.config.goal_weights
+        return self.low.new_tensor(self.dynamics.goal_weights if given is None else given)
+
+    def forward(self, states: Float[Tensor, "n 1 s"], actions: Float[Tensor, "n 1 a"]) -> Float[Tensor, "n s"]:
+        """The latents after one model step."""
+        return self.path(states[:, -1], actions[:, -1])[:, -1]
+
+    def path(self, state: Float[Tensor, "n s"], actions: Float[Tensor, "n a"]) -> Float[Tensor, "n substeps s"]:
+        """The latents after each network evaluation inside model steps, the last one included.
+
+        ``actions`` may hold several blocks end to end; the path then goes through all of them.
+        """
+        inputs = self.config.action_size * self.frameskip // self.config.substeps
+        return self.dynamics.path(state, actions.unflatten(-1, (-1, inputs)))
+
+    def encode(self, observations: Mapping[str, Any]) -> Float[Tensor, "b h s"]:
+        """Latents of ``observations["state"]`` (b, h, state), in the environment's units; other keys are ignored.
+
+        Raises:
+            GraspPlannerError: there is no ``"state"``, or its shape is not (b, h, state_size).
+        """
+        if "state" not in observations:
+            raise GraspPlannerError(f"encode needs observations['state'], got the keys {sorted(observations)}")
+        state = torch.as_tensor(observations["state"]).to(self.low)
+        if state.ndim != 3 or state.shape[-1] != self.config.state_size:
+            raise GraspPlannerError(
+                f"observations['state'] must be (b, h, {self.config.state_size}), got {tuple(state.shape)}"
+            )
+        return self.dynamics.encode(state)
+
+    def decode_state(self, latents: Float[Tensor, "*batch s"]) -> Float[Tensor, "*batch state"]:
+        """The environment's state vector, in its own units: the inverse of ``encode``."""
+        return self.dynamics.decode(latents)
+
+    def environment_actions(self, actions: Float[Tensor, "*batch a"]) -> Float[Tensor, "*batch frameskip e"]:
+        """The environment actions in each block, earliest first, in the environment's units."""
+        return actions.unflatten(-1, (self.frameskip, -1)) * self.action_std + self.action_mean
+
+    def model_actions(self, actions: Float[Tensor, "*batch frameskip e"]) -> Float[Tensor, "*batch a"]:
+        """The inverse: blocks of environment actions in the model's units."""
+        return ((actions.to(self.low) - self.action_mean) / self.action_std).flatten(-2)
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write ``config.json`` and ``model.safetensors``, each atomically, and return the folder."""
+        return save_model(self, self.config, "state", folder)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, *, device: str | torch.device = "cpu") -> StateModel:
+        """The model saved in ``folder``, frozen and in evaluation mode.
+
+        Raises:
+            GraspPlannerError: files are missing, truncated or do not fit together.
+        """
+        folder = Path(folder)
+        model = load_model(cls, StateModelConfig, folder)
+        return model.to(device).eval().requires_grad_(False)

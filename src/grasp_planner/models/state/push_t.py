@@ -1,0 +1,125 @@
+"""Dynamics of Push-T: the pusher is linear, the block is a network that looks from where the block is."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.models.mlp import MLP, Waves
+from grasp_planner.models.state.plain import least_squares
+
+CENTRE = 255.5  # px, the middle of the walls
+LENGTH = 180 / math.pi  # px in one latent unit: 20 px weigh as much as 20 degrees, the two tolerances of success
+SPEED = 100.0  # px/s in one latent unit, about the standard deviation of a busy pusher
+ROOM = 248.5 / LENGTH  # from the middle to the inside of a wall
+NEAR = 0.5  # how near a wall a feeler begins to feel it: more than a step of the block
+FEELERS = 8
+
+
+class PushTDynamics(nn.Module):
+    """The latent [pusher x, y, block x, y, cos theta, sin theta, pusher vx, vy] and its path under actions.
+
+    One unit of the latent is 57.3 px of either position, or (for small angles) one radian of the block: since Push-T
+    counts 20 px and 20 degrees as success, squared distance weighs them as the task does. Velocities are in units
+    of 100 px/s; a goal gives them the weight 0.
+
+    The pusher is a kinematic body under PD control: nothing stops it, so its position and velocity q are an exactly
+    linear function of the actions, solved from the data. The block moves only while it is touched. Its motion is
+    predicted in its own frame, from what it can feel there: the pusher's way and velocity, and how far each of eight
+    points fixed to the block (learned "feelers") has come near the walls. What was learned of a push thus holds
+    wherever the block lies and points. With points of the plane as complex numbers, p for the pusher, b for the
+    block, h = exp(i theta), and f_j for the feelers:
+
+        q' = q A + u B + c
+        w_j = b + h f_j - clamp(b + h f_j),    clamped to the room less half a unit
+        d, turn = sigmoid(g) * m,    (m, g) = MLP((p - b) / h, (p' - b) / h, v / h, w_j / h)
+        b' = b + h d,    h' = h exp(i turn)
+
+    Args:
+        state_size: must be 7: [pusher x, y, block x, y, theta, pusher vx, vy].
+        action_size: must be 2, the (normalised) action u of one environment step.
+        width: units in a hidden layer.
+        depth: hidden layers.
+        octaves: see ``mlp.Waves``, of the pusher's positions before and after the step, seen from the block.
+    """
+
+    pusher: Tensor
+
+    def __init__(self, state_size: int, action_size: int, width: int, depth: int, octaves: int) -> None:
+        super().__init__()
+        if (state_size, action_size) != (7, 2):
+            raise GraspPlannerError(
+                "features 'push_t' need state_size 7, action_size 2 and substeps equal to frameskip, "
+                f"got states of {state_size} and steps of {action_size} action coordinates"
+            )
+        self.latent_size = 8
+        self.scale = (1.0,) * 8
+        self.goal_weights = (1.0,) * 6 + (0.0, 0.0)
+        angles = 2 * math.pi / FEELERS * torch.arange(FEELERS)
+        self.feelers = nn.Parameter(torch.stack([angles.cos(), angles.sin()], dim=-1))
+        self.waves = Waves(4, octaves)
+        self.network = MLP(2 * (3 + FEELERS) + self.waves.outputs, 4, width, depth)
+        self.register_buffer("pusher", torch.zeros(7, 4))  # rows: A (4), B (2), c
+
+    def encode(self, state: Float[Tensor, "*batch 7"]) -> Float[Tensor, "*batch 8"]:
+        """The latent of a state."""
+        angle = state[..., 4:5]
+        positions = (state[..., :4] - CENTRE) / LENGTH
+        return torch.cat([positions, angle.cos(), angle.sin(), state[..., 5:] / SPEED], dim=-1)
+
+    def decode(self, latent: Float[Tensor, "*batch 8"]) -> Float[Tensor, "*batch 7"]:
+        """The state of a latent, theta in [0, 2 pi)."""
+        angle = torch.atan2(latent[..., 5:6], latent[..., 4:5]) % (2 * math.pi)
+        return torch.cat([latent[..., :4] * LENGTH + CENTRE, angle, latent[..., 6:] * SPEED], dim=-1)
+
+    def path(self, latent: Float[Tensor, "n 8"], actions: Float[Tensor, "n t 2"]) -> Float[Tensor, "n t 8"]:
+        """The latents after each action."""
+        _, block, heading, _ = _complex(latent.unflatten(-1, (4, 2))).split(1, dim=-1)
+        # Planners hold virtual states off the unit circle, even near its middle, where dividing would blow up.
+        heading = heading / heading.abs().clamp(min=0.1)
+
+        state = torch.cat([latent[..., :2], latent[..., 6:]], dim=-1)
+        pusher = [state]
+        for push in (actions @ self.pusher[4:6] + self.pusher[6]).unbind(1):
+            state = torch.addmm(push, state, self.pusher[:4])
+            pusher.append(state)
+        pusher = _complex(torch.stack(pusher, dim=1).unflatten(-1, (2, 2)))
+        before, after = pusher[:, :-1], pusher[:, 1:]
+        way = torch.cat([before[..., :1], after[..., :1], before[..., 1:]], dim=-1)
+        feelers, room = _complex(self.feelers), ROOM - NEAR
+
+        blocks = []
+        for positions, speed in zip(way[..., :2].unbind(1), way[..., 2:].unbind(1)):
+            points = torch.view_as_real(block + heading * feelers)
+            touched = torch.view_as_complex(points - points.clamp(-room, room))
+            felt = torch.cat([positions - block, speed, 2 * touched], dim=-1) * heading.conj()
+            felt = torch.view_as_real(felt).flatten(1)
+            motion, gate = self.network(torch.cat([felt, self.waves(felt[:, :4])], dim=-1)).split((3, 1), dim=-1)
+            forward, left, turn = (motion * gate.sigmoid()).split(1, dim=-1)
+            block = block + heading * torch.complex(forward, left)
+            heading = heading * torch.complex(turn.cos(), turn.sin())
+            blocks.append(torch.cat([block, heading], dim=-1))
+        path = torch.cat([after[..., :1], torch.stack(blocks, dim=1), after[..., 1:]], dim=-1)
+        return torch.view_as_real(path).flatten(-2)
+
+    @torch.no_grad()
+    def fit(self, states: Float[Tensor, "n 2 7"], actions: Float[Tensor, "n 2"]) -> None:
+        """Solve for A, B and c.
+
+        Args:
+            states: before and after each step, in the environment's units.
+            actions: the normalised actions between them.
+        """
+        latent = self.encode(states.double())
+        before, after = torch.cat([latent[..., :2], latent[..., 6:]], dim=-1).unbind(1)
+        inputs = torch.cat([before, actions.double(), torch.ones_like(before[:, :1])], dim=-1)
+        self.pusher.copy_(least_squares(inputs, after))
+
+
+def _complex(pairs: Float[Tensor, "*batch 2"]) -> Tensor:
+    """Pairs (x, y) as x + i y."""
+    return torch.complex(pairs[..., 0], pairs[..., 1])

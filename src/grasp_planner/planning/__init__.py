@@ -1,0 +1,1 @@
+"""The planner contract, the loop, its meter, and planners around planners."""

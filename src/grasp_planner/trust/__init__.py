@@ -1,0 +1,1 @@
+"""How far a plan can be believed."""

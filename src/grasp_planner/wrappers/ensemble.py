@@ -1,0 +1,161 @@
+"""``Ensemble``: several models of the same latent as one, which knows where they disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.core.objectives import Objective
+from grasp_planner.core.world_model import ActionUnits, WorldModel, goal_objective
+
+
+class Ensemble:
+    """Predicts the mean of its members; the last coordinate of its latent is their disagreement.
+
+        s = [ z , u ]      z' = mean_i f_i(z, a)      u' = root mean square over coordinates of std_i f_i(z, a) / scale
+
+    u belongs to the prediction that led to the state: 0 for what was observed. It is carried along so that a plan can
+    be judged by it (:class:`Cautious`) at no further model call and for models of any context. By itself it counts
+    nothing: ``goal_weights`` gives it 0.
+
+    Agreement is no proof: members trained on the same data are wrong together outside of it.
+
+    Args:
+        members: two or more world models of the same latent space, context, frameskip and action units. Only the
+            first one encodes, so the others must have been trained on its latents.
+
+    Raises:
+        GraspPlannerError: fewer than two, or they do not fit together.
+
+    Example:
+        >>> from grasp_planner.models import Cautious, Ensemble, load_world_model
+        >>> ensemble = Ensemble([load_world_model("pusht-state"), load_world_model("pusht-state")])
+        >>> states, actions = torch.zeros(4, 1, 9), torch.zeros(4, 1, 10)
+        >>> ensemble.disagreement(states, actions)
+        tensor([0., 0., 0., 0.])
+        >>> objective = Cautious(ensemble.goal_objective(), weight=10.0)
+
+    Source: disagreement as a cost: Plan2Explore (arXiv 2005.05960) with the opposite sign; differences are ours.
+    """
+
+    def __init__(self, members: Sequence[WorldModel]) -> None:
+        if len(members) < 2:
+            raise GraspPlannerError(f"an ensemble needs two models or more, got {len(members)}")
+        first = members[0]
+        for place, other in enumerate(members[1:], start=1):
+            if (other.context, other.frameskip) != (first.context, first.frameskip) or not (
+                torch.equal(other.low, first.low)
+                and torch.equal(other.high, first.high)
+                and other.scale.shape == first.scale.shape
+            ):
+                raise GraspPlannerError(
+                    "members of an ensemble must have the same context, frameskip, bounds and latent size; member "
+                    f"{place} differs from member 0"
+                )
+        self.members = list(members)
+        self.context, self.frameskip = first.context, first.frameskip
+
+    @property
+    def low(self) -> Float[Tensor, " a"]:
+        """(a,) lower bounds of a model action."""
+        return self.members[0].low
+
+    @property
+    def high(self) -> Float[Tensor, " a"]:
+        """(a,) upper bounds."""
+        return self.members[0].high
+
+    @property
+    def scale(self) -> Float[Tensor, " s"]:
+        """(s,) the members' scale, and 1 for the disagreement, which is in units of it."""
+        scale = self.members[0].scale
+        return torch.cat([scale, scale.new_ones(1)])
+
+    @property
+    def goal_weights(self) -> Float[Tensor, " s"]:
+        """(s,) what the first member asks of a goal, and 0 for the disagreement."""
+        scale = self.members[0].scale
+        return torch.cat([goal_objective(self.members[0]).weights_like(scale), scale.new_zeros(1)])
+
+    def goal_objective(self) -> Objective:
+        """The distance to a goal as the first member weighs it; disagreement does not count."""
+        return goal_objective(self)
+
+    def __call__(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n s"]:
+        """The mean prediction, and how far the members are from it."""
+        return self.distribution(states, actions)[0]
+
+    def disagreement(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, " n"]:
+        """How far members are apart after one step from each window (u'), in units of ``scale``."""
+        return self(states, actions)[:, -1]
+
+    def distribution(
+        self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]
+    ) -> tuple[Float[Tensor, "n s"], Float[Tensor, "n s"]]:
+        """Mean and standard deviation over the members, for ``Sampled``; the disagreement itself has none."""
+        after = torch.stack([model(states[..., :-1], actions) for model in self.members])
+        mean = after.mean(0)
+        variance = (after - mean).square().mean(0)
+        apart = _root((variance / self.members[0].scale.square()).mean(-1, keepdim=True))
+        return torch.cat([mean, apart], dim=-1), torch.cat([_root(variance), torch.zeros_like(apart)], dim=-1)
+
+    def encode(self, observations: Mapping[str, Any]) -> Float[Tensor, "b h s"]:
+        """Latents of the first member; what was observed is not in dispute."""
+        latents = self.members[0].encode(observations)
+        return torch.cat([latents, latents.new_zeros(*latents.shape[:2], 1)], dim=-1)
+
+    def environment_actions(self, actions: Float[Tensor, "*batch a"]) -> Float[Tensor, "*batch frameskip e"]:
+        """The environment actions in each block, as the first member has them."""
+        first = self.members[0]
+        if isinstance(first, ActionUnits):
+            return first.environment_actions(actions)
+        return actions.unflatten(-1, (self.frameskip, -1))
+
+    def model_actions(self, actions: Float[Tensor, "*batch frameskip e"]) -> Float[Tensor, "*batch a"]:
+        """The inverse."""
+        first = self.members[0]
+        return first.model_actions(actions) if isinstance(first, ActionUnits) else actions.flatten(-2)
+
+
+def _root(squares: Tensor) -> Tensor:
+    """The square root, flat at 0, where it has no derivative: members that agree to the last bit."""
+    zero = squares <= torch.finfo(squares.dtype).tiny
+    return torch.where(zero, torch.zeros_like(squares), torch.where(zero, torch.ones_like(squares), squares).sqrt())
+
+
+@dataclass(frozen=True, eq=False)
+class Cautious:
+    """An objective for an :class:`Ensemble`: another one, plus the disagreement of every prediction of the plan.
+
+        l = l_0(s_t, a_t, g) + weight * u_t,      phi = phi_0(s_T, g) + weight * u_T
+
+    Args:
+        objective: judges latents of the ensemble, u included (``ensemble.goal_objective()`` gives it no weight).
+        weight: price of one unit of disagreement.
+
+    Raises:
+        GraspPlannerError: the weight is negative.
+    """
+
+    objective: Objective
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight < float("inf"):
+            raise GraspPlannerError(f"Cautious.weight must be a number >= 0, got {self.weight!r}")
+
+    def terminal(self, states: Float[Tensor, "*batch s"], goal: Float[Tensor, "*batch s"]) -> Float[Tensor, "*batch"]:
+        """The other's terminal cost, and the disagreement of the last prediction."""
+        return self.objective.terminal(states, goal) + self.weight * states[..., -1]
+
+    def stage(
+        self, states: Float[Tensor, "*batch s"], actions: Float[Tensor, "*batch a"], goal: Float[Tensor, "*batch s"]
+    ) -> Float[Tensor, "*batch"]:
+        """The other's stage cost, and the disagreement of the prediction that led here."""
+        return self.objective.stage(states, actions, goal) + self.weight * states[..., -1]

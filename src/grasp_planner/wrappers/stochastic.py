@@ -1,0 +1,116 @@
+"""Models whose prediction is a distribution: planning by its mean, or by a fixed set of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.core.noise import Noise
+from grasp_planner.core.world_model import ActionUnits, WorldModel, goal_objective
+
+
+@runtime_checkable
+class Stochastic(WorldModel, Protocol):
+    """A world model that knows how sure it is. Calling it gives the mean, so it plans by its mean as it stands."""
+
+    def distribution(
+        self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]
+    ) -> tuple[Float[Tensor, "n s"], Float[Tensor, "n s"]]:
+        """Mean and standard deviation of each coordinate of the next state."""
+        ...
+
+
+class Sampled:
+    """k futures at once, each with noise that is drawn once and then the same in every iteration and for every plan.
+
+        s = [ z_1 , .. , z_k , t ]      z_i' = mean(z_i, a) + std(z_i, a) * xi[t, i],     t' = t + 1
+
+    Plans are compared on the same futures, so costs are deterministic and differentiable, and no plan wins by luck of
+    the draw; a plan can still overfit to k futures, so k should grow with the noise. A goal is the same for every
+    future, and ``goal_weights`` averages over them. Model transitions count rows of this model; each evaluates k of
+    the other.
+
+    Args:
+        model: gives mean and standard deviation.
+        samples: k.
+        steps: model steps until the noise repeats; at least the horizon.
+        seed: of the noise.
+
+    Raises:
+        GraspPlannerError: the model gives no distribution, or a number is out of range.
+
+    Example:
+        >>> from grasp_planner.models import Ensemble, Sampled, load_world_model
+        >>> ensemble = Ensemble([load_world_model("pusht-state"), load_world_model("pusht-state")])
+        >>> futures = Sampled(ensemble, samples=4)
+        >>> futures.scale.shape
+        torch.Size([37])
+
+    Source: common random numbers, as in PEGASUS (Ng and Jordan, UAI 2000).
+    """
+
+    def __init__(self, model: Stochastic, samples: int = 8, *, steps: int = 128, seed: int = 0) -> None:
+        if not isinstance(model, Stochastic):
+            raise GraspPlannerError(
+                f"Sampled needs a world model with distribution(states, actions), got {type(model).__name__}"
+            )
+        for name, value in (("samples", samples), ("steps", steps)):
+            if type(value) is not int or value < 1:
+                raise GraspPlannerError(f"Sampled.{name} must be an integer >= 1, got {value!r}")
+        self.model, self.samples = model, samples
+        self.context, self.frameskip = model.context, model.frameskip
+        scale = model.scale
+        drawn = Noise.of(seed, problems=1, device=scale.device).normal((steps, samples, len(scale)), scale.dtype)
+        self.noise = drawn[0]
+
+    @property
+    def low(self) -> Float[Tensor, " a"]:
+        """(a,) lower bounds of a model action."""
+        return self.model.low
+
+    @property
+    def high(self) -> Float[Tensor, " a"]:
+        """(a,) upper bounds."""
+        return self.model.high
+
+    @property
+    def scale(self) -> Float[Tensor, " s"]:
+        """(s,) the model's scale for every future, and 1 for the time."""
+        scale = self.model.scale
+        return torch.cat([scale.repeat(self.samples), scale.new_ones(1)])
+
+    @property
+    def goal_weights(self) -> Float[Tensor, " s"]:
+        """(s,) the model's weights divided by k, so that distances are means over futures; 0 for the time."""
+        weights = goal_objective(self.model).weights_like(self.model.scale)
+        return torch.cat([weights.repeat(self.samples) / self.samples, weights.new_zeros(1)])
+
+    def __call__(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n s"]:
+        """Every future one step on."""
+        count = len(states)
+        futures = states[..., :-1].unflatten(-1, (self.samples, -1)).movedim(2, 1).flatten(0, 1)
+        mean, std = self.model.distribution(futures, actions.repeat_interleave(self.samples, dim=0))
+        # A planner that moves states moves the time with them; the nearest whole step says which noise is meant.
+        step = states[:, -1, -1].detach().round().long().remainder(len(self.noise))
+        after = mean + std * self.noise.to(mean)[step].flatten(0, 1)
+        return torch.cat([after.unflatten(0, (count, self.samples)).flatten(1), states[:, -1, -1:] + 1.0], dim=-1)
+
+    def encode(self, observations: Mapping[str, Any]) -> Float[Tensor, "b h s"]:
+        """All futures begin with what was observed, at time 0."""
+        latents = self.model.encode(observations)
+        return torch.cat([latents.repeat(1, 1, self.samples), latents.new_zeros(*latents.shape[:2], 1)], dim=-1)
+
+    def environment_actions(self, actions: Float[Tensor, "*batch a"]) -> Float[Tensor, "*batch frameskip e"]:
+        """The environment actions in each block, as the model has them."""
+        if isinstance(self.model, ActionUnits):
+            return self.model.environment_actions(actions)
+        return actions.unflatten(-1, (self.frameskip, -1))
+
+    def model_actions(self, actions: Float[Tensor, "*batch frameskip e"]) -> Float[Tensor, "*batch a"]:
+        """The inverse."""
+        return self.model.model_actions(actions) if isinstance(self.model, ActionUnits) else actions.flatten(-2)
