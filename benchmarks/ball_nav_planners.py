@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from grasp_planner import CEM, GD, GRASP, ICEM, MPPI, LatCo, RandomShooting
-from grasp_planner.planning.loop import Planner
+from grasp_planner.planning.protocol import Planner
 
 TOLERANCE = 1e-3  # every planner stops a problem at this cost: 8 cm from the goal in the model
 SWEEP = Path(__file__).with_name("ball_nav_sweep.jsonl")
@@ -100,7 +100,7 @@ def _grasp_unsynced(rng: random.Random) -> Settings:
 
 def _make_grasp(settings: Settings) -> GRASP:
     rest = {name: value for name, value in settings.items() if name != "sync_rate"}
-    sync = GD(rate=settings["sync_rate"]) if "sync_rate" in settings else None
+    sync = GD(lr=settings["sync_rate"]) if "sync_rate" in settings else None
     return GRASP(sync=sync, tolerance=TOLERANCE, **rest)
 
 

@@ -29,7 +29,7 @@ from grasp_planner.bench.statistics import Share
 from grasp_planner.domains.ball_nav.environment import BallNav as Environment
 from grasp_planner.domains.ball_nav.world import MAPS, RADIUS
 from grasp_planner.models.ball_nav import BallNav
-from grasp_planner.planning.loop import Planner
+from grasp_planner.planning.protocol import Planner
 
 TEST_SEED = 0
 RECORDS = Path(__file__).with_name("ball_nav_table.jsonl")

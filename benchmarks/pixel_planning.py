@@ -28,19 +28,19 @@ from grasp_planner.core.world_model import SeesPictures, WorldModel
 PLANNERS: dict[str, Planner] = {
     "cem": CEM(),
     "cem-100": CEM(samples=100, elites=12),
-    "gd": GD(rate=0.2, starts=16, start_std=1.0, action_noise=0.05),
+    "gd": GD(lr=0.2, starts=16, start_std=1.0, action_noise=0.05),
     "grasp": GRASP(
         state_lr=0.1,
         action_lr=0.1,
         state_noise=0.3,
         noise_schedule="linear",
-        sync=GD(rate=0.2),
+        sync=GD(lr=0.2),
         sync_every=15,
         sync_steps=20,
         particles=4,
     ),
     "mppi": MPPI(),
-    "gd-32": GD(rate=0.2, starts=32, start_std=2.0, action_noise=0.05),
+    "gd-32": GD(lr=0.2, starts=32, start_std=2.0, action_noise=0.05),
 }
 
 

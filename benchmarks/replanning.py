@@ -16,9 +16,9 @@ from grasp_planner.bench.closed_loop import drive
 from grasp_planner.bench.tasks import episodes, task
 
 PLANNERS = {
-    "GD": GD(rate=0.2, starts=8),
+    "GD": GD(lr=0.2, starts=8),
     "CEM": CEM(samples=64, elites=8),
-    "GRASP": GRASP(sync=GD(rate=0.2), sync_every=10, sync_steps=10, particles=8, start_std=1.0),
+    "GRASP": GRASP(sync=GD(lr=0.2), sync_every=10, sync_steps=10, particles=8, start_std=1.0),
 }
 MODELS = {"wall-state": "wall/dset/v1", "pusht-state": "push_t/dset/v1"}
 BUDGET = Budget(transitions=5 * 240)

@@ -11,9 +11,9 @@ from step_models import Case
 from torch import Tensor, nn
 
 from grasp_planner import GRASP, Budget, Planner, Problem, plan
+from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.frozen import frozen
 from grasp_planner.core.noise import Noise
-from grasp_planner.core.problem import Dynamics
 from grasp_planner.wrappers.live_bytes import LiveBytes
 
 # A lifted phase that never ends: the steps between two syncs are what is timed.

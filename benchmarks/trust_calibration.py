@@ -21,13 +21,13 @@ from grasp_planner.bench.execution import execute
 from grasp_planner.bench.measures import encoded_states
 from grasp_planner.bench.tasks import episodes, task
 from grasp_planner.core.world_model import environment_actions
-from grasp_planner.planning.loop import plan
+from grasp_planner.planners.recommended import plan
 from grasp_planner.trust.diagnosis import diagnose
 from grasp_planner.trust.law import TrustLaw, true_errors
 
 COVERED = 0.9
 TOLERANCES = (0.005, 0.01, 0.02, 0.05, 0.1)
-PLANNERS = {"grasp": (GRASP(), 50), "gd": (GD(rate=0.2, starts=4), 60)}
+PLANNERS = {"grasp": (GRASP(), 50), "gd": (GD(lr=0.2, starts=4), 60)}
 
 
 def main() -> None:

@@ -7,15 +7,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from grasp_planner.control.agent import Agent
+    from grasp_planner.core.dynamics import Dynamics, Markov
     from grasp_planner.core.errors import GraspPlannerError
     from grasp_planner.core.objectives import GoalDistance, Objective
-    from grasp_planner.core.plans import Budget, Plan, Status, WarmStart
-    from grasp_planner.core.problem import Dynamics, Markov, Problem
+    from grasp_planner.core.plans import Budget, Plan, Scored, Status, WarmStart
+    from grasp_planner.core.problem import Problem
     from grasp_planner.core.world_model import WorldModel
     from grasp_planner.models.check import check_world_model
     from grasp_planner.models.registry import load_world_model
-    from grasp_planner.planners import CEM, GD, GRASP, ICEM, MPPI, PLANNERS, LatCo, RandomShooting
-    from grasp_planner.planning.loop import Planner, Progress, plan
+    from grasp_planner.planners import (
+        CEM,
+        GD,
+        GRASP,
+        ICEM,
+        MPPI,
+        PLANNERS,
+        LatCo,
+        MultiStart,
+        RandomShooting,
+        Sequential,
+    )
+    from grasp_planner.planners.recommended import plan, recommended
+    from grasp_planner.planning.protocol import Planner, Progress
     from grasp_planner.wrappers.chunked import Chunked
     from grasp_planner.wrappers.compiled import Compiled
     from grasp_planner.wrappers.low_precision import LowPrecision
@@ -39,18 +52,22 @@ __all__ = [
     "LatCo",
     "LowPrecision",
     "Markov",
+    "MultiStart",
     "Objective",
     "Plan",
     "Planner",
     "Problem",
     "Progress",
     "RandomShooting",
+    "Scored",
+    "Sequential",
     "Status",
     "WarmStart",
     "WorldModel",
     "check_world_model",
     "load_world_model",
     "plan",
+    "recommended",
 ]
 
 # Names are imported when they are first asked for: torch takes seconds to import, and neither `grasp --help` nor the
@@ -66,24 +83,28 @@ _HOMES = {
     "Budget": "core.plans",
     "Chunked": "wrappers.chunked",
     "Compiled": "wrappers.compiled",
-    "Dynamics": "core.problem",
+    "Dynamics": "core.dynamics",
     "GoalDistance": "core.objectives",
     "GraspPlannerError": "core.errors",
     "LatCo": "planners",
     "LowPrecision": "wrappers.low_precision",
-    "Markov": "core.problem",
+    "Markov": "core.dynamics",
+    "MultiStart": "planners",
     "Objective": "core.objectives",
     "Plan": "core.plans",
-    "Planner": "planning.loop",
+    "Planner": "planning.protocol",
     "Problem": "core.problem",
-    "Progress": "planning.loop",
+    "Progress": "planning.protocol",
     "RandomShooting": "planners",
+    "Scored": "core.plans",
+    "Sequential": "planners",
     "Status": "core.plans",
     "WarmStart": "core.plans",
     "WorldModel": "core.world_model",
     "check_world_model": "models.check",
     "load_world_model": "models.registry",
-    "plan": "planning.loop",
+    "plan": "planners.recommended",
+    "recommended": "planners.recommended",
 }
 
 

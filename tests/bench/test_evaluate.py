@@ -18,7 +18,7 @@ WALL = task("wall/dset/v1", horizon=10)
 
 
 def evaluated(model: FreeDot, count: int = 3, planner: object = None, **options: object) -> Evaluation:
-    planner = GD(rate=0.2) if planner is None else planner
+    planner = GD(lr=0.2) if planner is None else planner
     budget = Budget(steps=30)
     return evaluate(WALL, model, planner, budget, episodes(WALL, count=count), **options)  # type: ignore[arg-type]
 
@@ -41,7 +41,7 @@ def test_what_is_reported_is_what_the_simulator_does() -> None:
 def test_success_in_the_model_and_in_the_simulator_are_kept_apart() -> None:
     # The model knows no walls: with goals in the other room it believes in plans that run into one.
     across = task("wall/random_state/v1", horizon=25)
-    found = evaluate(across, SeenDot(), GD(rate=0.2), Budget(steps=60), episodes(across, count=6))
+    found = evaluate(across, SeenDot(), GD(lr=0.2), Budget(steps=60), episodes(across, count=6))
     assert found.success_model is not None and found.distances_model is not None
     assert found.success_model.all() and not found.success.all()
     assert (found.distances_model["position_px"] < 4.5).all()

@@ -46,7 +46,7 @@ def test_virtual_states_of_the_right_problem_end_as_the_plan(planner) -> None:
 
 
 def test_rollouts_are_those_of_the_actions_then_in_hand() -> None:
-    planner, kept = GD(rate=0.1), []
+    planner, kept = GD(lr=0.1), []
 
     def keep(progress) -> None:
         if progress.state is not None:

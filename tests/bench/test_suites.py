@@ -109,7 +109,7 @@ def test_every_draw_is_a_planner_and_no_two_are_the_same(space: str) -> None:
 
 
 def test_settings_and_planners_are_two_forms_of_one_thing() -> None:
-    planner = GRASP(sync=GD(rate=0.3, starts=2), particles=4)
+    planner = GRASP(sync=GD(lr=0.3, starts=2), particles=4)
     assert planner_of({"name": "grasp", **described(planner)}) == planner
     assert planner_of(changed({"name": "grasp"}, {"sync": "none"})) == GRASP(sync=None)
     assert planner_of(changed(drawn("grasp", 0), {"sync": "none"})).sync is None  # type: ignore[attr-defined]

@@ -244,7 +244,7 @@ def test_flags_build_the_planner_that_they_name() -> None:
     from grasp_planner.cli.plan import parsed
 
     words = "--planner grasp --planner.sync-every 50 --planner.no-stop-gradient --planner.sync.rate 0.3"
-    assert parsed(words.split())[1] == GRASP(sync_every=50, stop_gradient=False, sync=GD(rate=0.3))
+    assert parsed(words.split())[1] == GRASP(sync_every=50, stop_gradient=False, sync=GD(lr=0.3))
     words = "--planner.sync cem --planner.sync.samples 64 --planner.sync.elites 8 --planner.gap-std 1"
     assert parsed(words.split())[1] == GRASP(sync=CEM(samples=64, elites=8), gap_std=1.0)
     assert parsed(["--planner.sync", "none"])[1] == GRASP(sync=None)

@@ -123,7 +123,7 @@ def test_descent_reaches_the_optimum(name, optimiser):
     model = LinearQuadratic.random(seed=1)
     problem = model.problem(4, 6, objective=OBJECTIVES[name], seed=4, scale=torch.ones(4, dtype=torch.float64))
     best = model.optimum(problem)
-    found = plan(problem, GD(rate=0.03 if optimiser == "adam" else 0.01, optimiser=optimiser), Budget(steps=900))
+    found = plan(problem, GD(lr=0.03 if optimiser == "adam" else 0.01, optimiser=optimiser), Budget(steps=900))
     assert (found.cost >= best.cost - 1e-12).all()
     assert (found.cost - best.cost).max() < 1e-5
     if name == "weights and effort":
@@ -172,7 +172,7 @@ def test_a_constant_goal_weight_biases_an_underactuated_system():
         state_noise=0.0,
         state_lr=0.1,
         action_lr=0.02,
-        sync=GD(rate=0.01),
+        sync=GD(lr=0.01),
         sync_every=25,
         sync_steps=5,
         reset_states=True,

@@ -9,8 +9,8 @@ import torch
 import toys
 from grasp_planner import CEM, GraspPlannerError, Markov
 from grasp_planner.core.noise import Noise
-from grasp_planner.planners.candidates import elites, weighted_moments
 from grasp_planner.planners.cem import CEMState
+from grasp_planner.planning.candidates import elites, weighted_moments
 
 BATCH, HORIZON, ACTION = 3, 4, 2
 

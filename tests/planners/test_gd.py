@@ -28,7 +28,7 @@ def test_its_steps_are_those_of_torch_on_the_rollout_cost(optimiser):
     reference = (
         torch.optim.Adam([actions], lr=0.03, eps=1e-12) if optimiser == "adam" else torch.optim.SGD([actions], lr=0.03)
     )
-    for ours in iterates(problem, GD(rate=0.03, optimiser=optimiser), 12):
+    for ours in iterates(problem, GD(lr=0.03, optimiser=optimiser), 12):
         reference.zero_grad()
         problem.cost(problem.rollout(actions), actions).sum().backward()
         reference.step()
@@ -39,13 +39,13 @@ def test_projected_onto_the_bounds_each_step():
     """The optimum of a goal out of reach lies on the bounds."""
     start, bound = torch.zeros(1, 2, dtype=torch.float64), torch.full((2,), 0.3, dtype=torch.float64)
     problem = Problem.between(Markov(lambda s, a: s + a), start, start + 100.0, 4, -bound, bound)
-    found = plan(problem, GD(rate=0.1), Budget(steps=10))
+    found = plan(problem, GD(lr=0.1), Budget(steps=10))
     assert torch.equal(found.actions, torch.full_like(found.actions, 0.3))
 
 
 def test_action_noise_has_the_deviation_that_was_asked_for_and_is_not_correlated():
     problem = toys.problem(1, 500, Markov(lambda s, a: s + 0.0 * a.sum(-1, keepdim=True)), bound=1e6)
-    planner = GD(rate=0.1, action_noise=0.25)
+    planner = GD(lr=0.1, action_noise=0.25)
     first, second, *_ = iterates(problem, planner, 2, seeds=1)
     increments = torch.stack([first, second - first])
     assert increments.std().item() == pytest.approx(0.25, rel=0.05)
@@ -66,8 +66,8 @@ def test_the_first_start_is_the_one_given_and_the_others_lie_around_it():
 
 def test_starts_descend_independently_and_the_best_one_is_the_plan():
     problem = toys.problem(2, 4)
-    several = GD(rate=0.05, starts=4, start_std=1.0)
-    alone = GD(rate=0.05)
+    several = GD(lr=0.05, starts=4, start_std=1.0)
+    alone = GD(lr=0.05)
     starts = several.init(problem, torch.zeros(2, 4, 2, dtype=torch.float64), Noise.of(9, 2).fold(0)).actions
     found = plan(problem, several, Budget(steps=30), seeds=9)
     singles = torch.stack(

@@ -211,7 +211,7 @@ def test_without_noise_and_sync_it_settles_on_the_greedy_policy(gamma):
             if t < 7:
                 torch.testing.assert_close(state.states[i, t], at, rtol=0, atol=1e-6)
     greedy_cost = toys.cost_by_hand(problem, state.actions)
-    best = plan(problem, GD(rate=0.1), Budget(steps=200))
+    best = plan(problem, GD(lr=0.1), Budget(steps=200))
     assert (best.cost < 1e-6).all() and (greedy_cost > 0.1).all()
 
 

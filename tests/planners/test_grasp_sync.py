@@ -55,7 +55,7 @@ def test_sync_none_scores_and_changes_nothing():
 def test_a_sync_that_the_budget_cuts_short_hands_on_the_best_that_it_saw(fit):
     meter = Meter(toys.Nonlinear())
     problem, noise = toys.problem(2, 3).through(meter), Noise.of([0, 1], 2)
-    planner = GRASP(sync=GD(rate=0.1), sync_steps=9, reset_moments=False)
+    planner = GRASP(sync=GD(lr=0.1), sync_steps=9, reset_moments=False)
     state = planner.init(problem, torch.zeros(2, 3, 2, dtype=torch.float64), noise)
     meter.most_rows = meter.rows + fit * 2 * 3 + 5  # not quite one more rollout
     cut = planner.synchronise(problem, state, noise).scored
@@ -108,8 +108,8 @@ def test_a_sync_that_never_fits_is_a_shorter_one():
 
 
 SYNCS = {
-    "gd": GD(rate=0.1),
-    "gd sgd": GD(rate=0.05, optimiser="sgd"),
+    "gd": GD(lr=0.1),
+    "gd sgd": GD(lr=0.05, optimiser="sgd"),
     "cem": CEM(samples=16, elites=4, std=0.3),
     "icem": ICEM(samples=16, elites=4, std=0.3),
     "mppi": MPPI(samples=16, std=0.3),
@@ -139,10 +139,10 @@ def test_any_planner_can_be_the_sync(sync, particles):
 
 def test_a_sync_by_gd_is_gd_from_the_lifted_actions():
     problem = toys.problem(2, 4)
-    planner = GRASP(sync=GD(rate=0.07), sync_every=3, sync_steps=6)
+    planner = GRASP(sync=GD(lr=0.07), sync_every=3, sync_steps=6)
     lifted = states_of(problem, dataclasses.replace(planner, sync_every=NEVER), 3)[-1]
     synced = states_of(problem, planner, 3)[-1]
-    alone = plan(problem, GD(rate=0.07), Budget(steps=6), warm_start=lifted.actions)
+    alone = plan(problem, GD(lr=0.07), Budget(steps=6), warm_start=lifted.actions)
     torch.testing.assert_close(synced.actions, alone.actions)
     torch.testing.assert_close(synced.scored.cost, alone.cost)
 
@@ -150,9 +150,9 @@ def test_a_sync_by_gd_is_gd_from_the_lifted_actions():
 def test_a_sync_starts_afresh_each_time():
     """The serial planner's own moments and deviations do not outlive a sync, as in the authors' code."""
     problem = toys.problem(2, 4)
-    planner = GRASP(sync=GD(rate=0.07), sync_every=2, sync_steps=3, action_lr=0.0, state_noise=0.0)
+    planner = GRASP(sync=GD(lr=0.07), sync_every=2, sync_steps=3, action_lr=0.0, state_noise=0.0)
     seen = states_of(problem, planner, 4)
-    once = plan(problem, GD(rate=0.07), Budget(steps=3), warm_start=seen[2].actions)
+    once = plan(problem, GD(lr=0.07), Budget(steps=3), warm_start=seen[2].actions)
     torch.testing.assert_close(seen[4].actions, once.actions)
 
 
@@ -238,7 +238,7 @@ def test_on_the_double_integrator_a_schedule_beats_a_constant_goal_weight(seed):
             state_noise=0.05,
             goal_weight=weight,
             goal_schedule=schedule,
-            sync=GD(rate=0.02),
+            sync=GD(lr=0.02),
             sync_every=50,
             sync_steps=5,
             reset_states=True,

@@ -11,7 +11,7 @@ import torch
 import toys
 from grasp_planner import Budget, GoalDistance, GraspPlannerError, LatCo, Markov, Problem, Status, plan
 from grasp_planner.core.noise import Noise
-from grasp_planner.planners.gauss_newton import MOST_VARIABLES, _linearised, gauss_newton_step
+from grasp_planner.planners.collocation import MOST_VARIABLES, _linearised, gauss_newton_step
 from grasp_planner.planners.latco import defects
 
 

@@ -31,7 +31,7 @@ SETTINGS = {
     "cem": (CEM(samples=200, elites=20), 60, 5e-3),
     "icem": (ICEM(samples=200, elites=20, noise_beta=0.5), 60, 5e-3),
     "mppi": (MPPI(samples=200, temperature=0.05), 60, 5e-3),
-    "grasp gd": (GRASP(sync=GD(rate=0.1), sync_every=25, sync_steps=25), 100, 2e-2),
+    "grasp gd": (GRASP(sync=GD(lr=0.1), sync_every=25, sync_steps=25), 100, 2e-2),
     "grasp cem": (GRASP(sync=CEM(samples=100, elites=10), sync_every=25, sync_steps=10), 100, 3e-2),
 }
 
@@ -51,6 +51,6 @@ def test_how_near_the_optimum(name):
 def test_gradient_descent_reaches_the_optimal_actions(optimiser):
     problem = lq.problem(effort=0.5)
     best, least = lq.optimum(problem)
-    found = plan(problem, GD(rate=0.05, optimiser=optimiser), Budget(steps=700 if optimiser == "adam" else 300))
+    found = plan(problem, GD(lr=0.05, optimiser=optimiser), Budget(steps=700 if optimiser == "adam" else 300))
     assert (found.actions - best).abs().max() < 1e-5
     torch.testing.assert_close(found.cost, least, rtol=1e-5, atol=1e-8)

@@ -12,7 +12,7 @@ import toys
 from grasp_planner import CEM, GD, GRASP, Budget, GraspPlannerError, LatCo, Status, plan
 
 LIFTED = [GRASP(sync_every=4, sync_steps=2, particles=2), LatCo(score_every=2)]
-POLISH = GD(rate=0.05)
+POLISH = GD(lr=0.05)
 
 
 def with_polish(planner, steps, polish=POLISH):

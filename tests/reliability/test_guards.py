@@ -7,7 +7,7 @@ from faults import BATCH, HORIZON, VICTIM, Fault, FaultyObjective, Model
 
 import toys
 from grasp_planner import GD, Budget, Status, plan
-from grasp_planner.planners.candidates import leading
+from grasp_planner.planning.candidates import leading
 
 
 def test_the_plan_in_hand_is_one_without_a_fault():

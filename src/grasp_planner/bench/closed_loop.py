@@ -15,7 +15,7 @@ from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.objectives import Objective
 from grasp_planner.core.plans import Budget, Plan
 from grasp_planner.core.world_model import WorldModel
-from grasp_planner.planning.loop import Planner
+from grasp_planner.planning.protocol import Planner
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from grasp_planner.core.dynamics import Markov
 from grasp_planner.core.frozen import frozen
 from grasp_planner.core.noise import Noise
-from grasp_planner.core.problem import Markov, Problem
+from grasp_planner.core.problem import Problem
 from grasp_planner.planners.lifted import lifted_loss, straight_line
 
 Loss = Callable[[Tensor], Tensor]

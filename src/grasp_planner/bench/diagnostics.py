@@ -23,7 +23,7 @@ from grasp_planner.models.ball_nav import BallNav
 from grasp_planner.planners.gd import GD
 from grasp_planner.planners.grasp import GRASP
 from grasp_planner.planners.lifted import lifted_loss
-from grasp_planner.planning.loop import plan
+from grasp_planner.planners.recommended import plan
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ import torch
 
 from grasp_planner.bench.execution import Outcome, execute
 from grasp_planner.bench.tasks import Episode, Task, digest
+from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.objectives import Objective
 from grasp_planner.core.plans import Budget, Plan, Status
-from grasp_planner.core.problem import Dynamics, Problem
+from grasp_planner.core.problem import Problem
 from grasp_planner.core.world_model import (
     SeesPictures,
     StateDecoder,
@@ -24,7 +25,8 @@ from grasp_planner.core.world_model import (
     idle_block,
 )
 from grasp_planner.planners import PLANNERS
-from grasp_planner.planning.loop import Callback, Planner, plan
+from grasp_planner.planners.recommended import plan
+from grasp_planner.planning.protocol import Callback, Planner
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,7 +235,7 @@ def described(settings: Any) -> dict[str, Any]:
     """The settings of a planner as JSON values; a planner inside keeps its name.
 
     >>> from grasp_planner import GD, GRASP
-    >>> described(GRASP(sync=GD(rate=0.1)))["sync"]["name"]
+    >>> described(GRASP(sync=GD(lr=0.1)))["sync"]["name"]
     'gd'
     """
     names = {cls: name for name, cls in PLANNERS.items()}

@@ -28,7 +28,7 @@ from grasp_planner.core.plans import Budget, Status
 from grasp_planner.core.world_model import WorldModel
 from grasp_planner.models.registry import ANALYTIC, checkpoints, load_world_model
 from grasp_planner.planners import PLANNERS
-from grasp_planner.planning.loop import Planner
+from grasp_planner.planning.protocol import Planner
 
 FRAMES = 36  # moments of planning that a recording keeps, about
 WARM_UP = Budget(steps=2, seconds=0.5)

@@ -13,8 +13,8 @@ from grasp_planner.bench.execution import Outcome, execute
 from grasp_planner.bench.tasks import Episode, Task
 from grasp_planner.core.plans import Plan
 from grasp_planner.core.world_model import WorldModel, environment_actions
-from grasp_planner.planning.loop import Callback, Planner, Progress
-from grasp_planner.trust.diagnosis import Lifted, virtual_from_rollout
+from grasp_planner.planning.protocol import Callback, Lifted, Planner, Progress
+from grasp_planner.trust.diagnosis import virtual_from_rollout
 
 
 class LastIterate:

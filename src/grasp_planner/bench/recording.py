@@ -12,8 +12,7 @@ from grasp_planner.bench.evaluate import Evaluation, decoded
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.problem import Problem
 from grasp_planner.core.world_model import WorldModel
-from grasp_planner.planning.loop import Planner, Progress
-from grasp_planner.trust.diagnosis import Lifted
+from grasp_planner.planning.protocol import Lifted, Planner, Progress
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from typing import Any
 
 from grasp_planner.core.errors import GraspPlannerError, unknown_name
 from grasp_planner.planners import PLANNERS
-from grasp_planner.planning.loop import Planner
+from grasp_planner.planning.protocol import Planner
 
 FILE = Path(__file__).parent / "spaces.toml"
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from grasp_planner.core.plans import Budget
-from grasp_planner.planning.loop import Callback, Planner, Progress
+from grasp_planner.planning.protocol import Callback, Planner, Progress
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -20,7 +20,7 @@ from grasp_planner.core.plans import Budget
 from grasp_planner.models.registry import load_world_model
 from grasp_planner.planners import PLANNERS
 from grasp_planner.planners.presets import PRESETS
-from grasp_planner.planning.loop import Planner
+from grasp_planner.planning.protocol import Planner
 
 INTERRUPTED = 130
 TASK, HORIZON = "push_t/dset/v1", 50

@@ -33,13 +33,13 @@ from grasp_planner.cli.planner_flags import (
 from grasp_planner.cli.results import write_plans, write_results
 from grasp_planner.cli.tables import consoles, print_results
 from grasp_planner.cli.watching import budget_of, threads, watched
+from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.plans import Budget
-from grasp_planner.core.problem import Dynamics
 from grasp_planner.models.registry import load_world_model
 from grasp_planner.planners import PLANNERS
 from grasp_planner.planners.presets import preset
-from grasp_planner.planning.loop import Planner
+from grasp_planner.planning.protocol import Planner
 from grasp_planner.wrappers.chunked import Chunked
 from grasp_planner.wrappers.compiled import Compiled
 

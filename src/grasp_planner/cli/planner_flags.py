@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_type_hints
 from grasp_planner.cli.parsing import described_fields
 from grasp_planner.core.errors import GraspPlannerError, unknown_name
 from grasp_planner.planners import PLANNERS
-from grasp_planner.planning.loop import Planner
+from grasp_planner.planning.protocol import Planner
 
 NONE = "none"
 INNER = tuple(name for name in PLANNERS if name != "grasp")  # what may stand inside another planner

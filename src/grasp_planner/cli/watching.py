@@ -11,11 +11,11 @@ from grasp_planner.bench.evaluate import Evaluation, evaluate
 from grasp_planner.bench.recording import Recorder
 from grasp_planner.bench.tasks import Episode, Task
 from grasp_planner.cli.bars import Bars
+from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.plans import Budget
-from grasp_planner.core.problem import Dynamics
 from grasp_planner.core.world_model import WorldModel
-from grasp_planner.planning.loop import Planner, Progress
+from grasp_planner.planning.protocol import Planner, Progress
 
 
 def watched(

@@ -13,14 +13,17 @@ from torch import Tensor
 
 from grasp_planner.control.current_plans import InHand, Source
 from grasp_planner.control.history import Frame, History
+from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.frozen import frozen
 from grasp_planner.core.objectives import Objective
 from grasp_planner.core.plans import Budget, Plan, Status
-from grasp_planner.core.problem import Dynamics, Problem
+from grasp_planner.core.problem import Problem
 from grasp_planner.core.world_model import WorldModel, environment_actions, goal_objective, idle_block
-from grasp_planner.planning.loop import Planner, plan
+from grasp_planner.planners.recommended import plan
 from grasp_planner.planning.memory import is_out_of_memory
+from grasp_planner.planning.protocol import Planner
+from grasp_planner.trust.diagnosis import diagnose
 from grasp_planner.trust.law import TrustLaw
 
 Observation = Mapping[str, Any]
@@ -237,7 +240,8 @@ class Agent:
                 problem = _later(problem, self._history.blocks(late, 0, idle)[places])
             seeds = [self.seeds[i] + self._replans[i] for i in places.tolist()]
             rest = self._in_hand.rest(places)
-            found = plan(problem, self.planner, self.budget, seeds=seeds, warm_start=rest, trust=self.trust)
+            found = plan(problem, self.planner, self.budget, seeds=seeds, warm_start=rest)
+            trusted = None if self.trust is None else diagnose(problem, found, self.trust).trust
         except GraspPlannerError as error:
             _note(reason, due, str(error))
             return nobody
@@ -251,8 +255,8 @@ class Agent:
         _note(reason, failed, f"no plan of finite cost was found ({Status.NONFINITE.name})")
         self._in_hand.reusable &= ~failed
         self._in_hand.take(places[good], found.actions[good], found.states[good])
-        if found.diagnosis is not None:
-            until = found.diagnosis.trust.clamp(1, self.execute)
+        if trusted is not None:
+            until = trusted.clamp(1, self.execute)
             self._until[places[good].cpu()] = until[good].cpu()
         return planned
 

@@ -13,23 +13,35 @@ import torch
 from torch import Tensor
 
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.core.plans import Diagnosis, Plan, Scored, Snapshot, Trace, WarmStart
+from grasp_planner.core.plans import Plan, Scored, Snapshot, Trace, WarmStart
 from grasp_planner.io.untrusted import plain_json
 from grasp_planner.models.files import write_atomically
 from grasp_planner.planners import PLANNERS
-from grasp_planner.planners.cem import CEMState
 from grasp_planner.planners.descent import Moments
 from grasp_planner.planners.gd import GDState
 from grasp_planner.planners.grasp import GRASPState
 from grasp_planner.planners.icem import ICEMState
 from grasp_planner.planners.latco import LatCoState
-from grasp_planner.planners.mppi import MPPIState
 from grasp_planner.planners.random_shooting import RandomShootingState
+from grasp_planner.planners.sampling import Gaussian
+from grasp_planner.planning.multi_start import MultiStartState
+from grasp_planner.planning.sequential import SequentialState
 
 VERSION = 1
-_STATES = (GRASPState, GDState, CEMState, ICEMState, MPPIState, LatCoState, RandomShootingState, Moments, Scored)
+_STATES = (
+    GRASPState,
+    GDState,
+    Gaussian,
+    ICEMState,
+    MultiStartState,
+    SequentialState,
+    LatCoState,
+    RandomShootingState,
+    Moments,
+    Scored,
+)
 _KNOWN: dict[str, type] = {
-    cls.__name__: cls for cls in (*PLANNERS.values(), *_STATES, Plan, Diagnosis, Trace, Snapshot, WarmStart)
+    cls.__name__: cls for cls in (*PLANNERS.values(), *_STATES, Plan, Trace, Snapshot, WarmStart)
 }
 
 

@@ -1,8 +1,11 @@
-"""One random stream per problem, so that a problem's plan does not depend on its batch-mates.
+"""Random streams, one per problem, so that the plan of a problem does not depend on the other problems of its batch.
 
-A stream is a counter-based generator: element ``i`` of a draw is a fixed function of ``(seed, i)``. Nothing is
-stored, nothing global is read or moved, and one draw for all problems costs the same few tensor operations
-however many problems there are.
+A stream is a counter-based generator: element ``i`` of a draw is a fixed function of ``(seed, i)``. A stream stores
+nothing and neither reads nor moves any global random state. A draw for all problems costs the same few tensor
+operations for any number of problems.
+
+One rule derives streams: ``fold(number)`` gives a stream of its own for, say, step ``number``. Draw from a stream once,
+or fold it; a second draw from the same stream repeats the numbers of the first.
 """
 
 from __future__ import annotations
@@ -31,23 +34,27 @@ _GOLDEN, _MIX_1, _MIX_2 = (
     _signed(constant) for constant in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 )
 _FOLD = 0xD1342543DE82EF95
+_CANDIDATES = -(1 << 40)  # the fold from which the streams of candidates derive; no step has this number
 
 
 def _shifted(bits: Tensor, by: int) -> Tensor:
-    """Logical right shift: torch's is arithmetic, so the copied sign bits are masked away."""
+    """Shift right logically: torch shifts arithmetically, so the copied sign bits are masked away."""
     return (bits >> by).bitwise_and_((1 << (64 - by)) - 1)
 
 
 def _mixed_(bits: Tensor) -> Tensor:
-    """The finaliser of SplitMix64, in place; int64 multiplication wraps modulo 2^64, as it must here."""
+    """Apply the finaliser of SplitMix64 in place; int64 multiplication wraps modulo 2^64, as SplitMix64 requires."""
     bits.bitwise_xor_(_shifted(bits, 30)).mul_(_MIX_1)
     bits.bitwise_xor_(_shifted(bits, 27)).mul_(_MIX_2)
     return bits.bitwise_xor_(_shifted(bits, 31))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Noise:
-    """Random streams for b problems: ``seeds`` is ``(b,)`` int64.
+    """Random streams for b problems.
+
+    Args:
+        seeds: ``(b,)`` int64, the state of each stream. Use :meth:`of` to make streams from seeds of your own.
 
     Example:
         >>> import torch
@@ -57,20 +64,32 @@ class Noise:
         True
 
     Source: SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, OOPSLA 2014), read at
-    counter positions; normal numbers by Box and Muller (1958).
+    counter positions. Normal numbers are made by the method of Box and Muller (1958).
     """
 
     seeds: Int[Tensor, " b"]
 
     @classmethod
-    def of(cls, seeds: int | Sequence[int] | Tensor | None, problems: int, device: torch.device | str = "cpu") -> Noise:
-        """The streams for ``problems`` problems: from one seed for all, or one seed each; ``None`` means 0 for all.
+    def of(
+        cls, seeds: int | Sequence[int] | Tensor | Noise | None, problems: int, device: torch.device | str = "cpu"
+    ) -> Noise:
+        """Make the streams of ``problems`` problems.
 
-        Problems that share a seed share their noise, whatever their place in the batch.
+        Problems that share a seed share their noise, whatever their position in the batch.
+
+        Args:
+            seeds: one integer for all problems, or one integer per problem; ``None`` means 0 for all. Streams are
+                returned as they are.
+            problems: number of problems.
+            device: device of the noise.
 
         Raises:
-            GraspPlannerError: the number of seeds is not the number of problems, or they are not integers.
+            GraspPlannerError: the number of seeds is not the number of problems, or a seed is not an integer.
         """
+        if isinstance(seeds, Noise):
+            if len(seeds.seeds) != problems:
+                raise GraspPlannerError(f"seeds: needed streams for {problems} problems, got {len(seeds.seeds)}")
+            return cls(seeds.seeds.to(device))
         given = seeds.tolist() if isinstance(seeds, (Tensor, numpy.ndarray)) else seeds
         given = 0 if given is None else given
         listed = list(given) if isinstance(given, Iterable) else [given] * problems
@@ -83,29 +102,37 @@ class Noise:
             )
         return cls(_mixed_(torch.tensor(chosen, dtype=torch.int64, device=device)))
 
-    def fold(self, number: int) -> Noise:
-        """Streams of their own for, say, step ``number``: independent of these and of those for other numbers."""
+    def fold(self, number: int | Int[Tensor, " b"]) -> Noise:
+        """Derive streams of their own for ``number``, independent of these streams and of those of other numbers.
+
+        Args:
+            number: for example a step; or ``(b,)`` int64, a number for each problem.
+        """
+        if isinstance(number, Tensor):
+            factor = (number.to(self.seeds) + 1).mul_(_signed(_FOLD))
+            return Noise(_mixed_((self.seeds ^ factor).add_(_GOLDEN)))
         return Noise(_mixed_((self.seeds ^ _signed((number + 1) * _FOLD)).add_(_GOLDEN)))
 
     def repeat(self, candidates: int) -> Noise:
-        """Streams ``(b * candidates,)``: the j-th candidate of a problem gets the same one in any batch."""
-        if candidates == 1:
-            return self.fold(0)
-        numbers = torch.arange(1, candidates + 1, device=self.seeds.device).mul_(_signed(_FOLD))  # as in `fold`
-        return Noise(_mixed_((self.seeds[:, None] ^ numbers).add_(_GOLDEN)).flatten())
+        """Derive a stream for each of several candidates per problem, ``(b * candidates,)``.
+
+        Candidate ``j`` of a problem gets the same stream in any batch and among any number of candidates.
+        """
+        numbers = torch.arange(candidates, device=self.seeds.device).repeat(len(self.seeds))
+        return Noise(self.fold(_CANDIDATES).seeds.repeat_interleave(candidates)).fold(numbers)
 
     def uniform(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        """Uniform numbers ``(b, *shape)`` in the open interval (0, 1)."""
+        """Draw uniform numbers ``(b, *shape)`` in the open interval (0, 1)."""
         return self._uniform(math.prod(shape)).reshape(len(self.seeds), *shape).to(dtype)
 
     def _uniform(self, count: int) -> Tensor:
         counter = torch.arange(1, count + 1, dtype=torch.int64, device=self.seeds.device)
         bits = _mixed_(self.seeds[:, None] + counter.mul_(_GOLDEN))
-        # 52 bits and a half: never 0 and never 1, so that a logarithm of it is finite.
+        # 52 bits and a half: never 0 and never 1, so that the logarithm is finite.
         return bits.bitwise_right_shift_(12).bitwise_and_((1 << 52) - 1).double().add_(0.5).mul_(2.0**-52)
 
     def normal(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        """Standard normal numbers ``(b, *shape)``; the same numbers, rounded, whatever the dtype."""
+        """Draw standard normal numbers ``(b, *shape)``; other dtypes get the same numbers, rounded."""
         count = math.prod(shape)
         half = (count + 1) // 2
         uniform = self._uniform(2 * half)

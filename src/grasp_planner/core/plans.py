@@ -1,4 +1,4 @@
-"""What goes into planning and what comes out: Budget, Status, Plan, and plans that were scored."""
+"""What goes into planning and what comes out: budgets, statuses, plans, warm starts and scored actions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Status(IntEnum):
     """Why planning stopped, per problem."""
 
     CONVERGED = 0
-    """The best cost is at or below the planner's own ``tolerance``."""
+    """The best cost is at or below the planner's ``tolerance``."""
     BUDGET = 1
     """The steps or transitions of the budget are spent."""
     DEADLINE = 2
@@ -29,18 +29,29 @@ class Status(IntEnum):
     """Ctrl-C, or the callback asked to stop."""
 
 
+class Statuses(Tensor):
+    """Values of :class:`Status`, ``(b,)`` int64, that print as names. Every operation returns a plain tensor."""
+
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+    def __repr__(self, *, tensor_contents: Any = None) -> str:
+        """Return the names, for example ``[CONVERGED, BUDGET]``."""
+        values = self.as_subclass(Tensor).flatten().tolist()
+        return f"[{', '.join(Status(value).name for value in values)}]"
+
+
 @dataclass(frozen=True)
 class Budget:
-    """What a call of ``plan`` may spend; each limit that is given holds, and the first one reached ends it.
+    """What a call of ``plan`` may spend. Every limit that is given holds; planning ends at the first one reached.
 
     Args:
         steps: planner steps.
-        seconds: wall-clock. No model call is started after it, except those that score the first plan.
-        transitions: one-step model evaluations *per problem* (rows divided by b), so that the limit means the same
-            however problems are batched. The limit is never overrun; scoring the first plan needs ``horizon`` of them.
+        seconds: wall-clock time. No model call starts after the deadline, except those that score the first plan.
+        transitions: one-step model evaluations *per problem* (rows divided by b), so the limit does not depend on how
+            problems are batched. The limit is never overrun; scoring the first plan needs ``horizon`` transitions.
 
     Raises:
-        GraspPlannerError: no limit was given, or one is negative or not a number.
+        GraspPlannerError: no limit was given, or a limit is negative or not a number.
 
     Example:
         >>> Budget(steps=100, seconds=2.0)
@@ -59,9 +70,18 @@ class Budget:
             if value is not None and (isinstance(value, bool) or not isinstance(value, kind) or not value >= 0):
                 raise GraspPlannerError(f"Budget.{name} must be a number >= 0 (whole for steps), got {value!r}")
 
+    def share(self, steps: int, seconds: float, transitions: int) -> float:
+        """Return the share of the budget that is spent, from 0 to 1, by the limit that is nearest.
+
+        >>> Budget(steps=100, transitions=1000).share(steps=10, seconds=0.0, transitions=500)
+        0.5
+        """
+        limits = ((self.steps, steps), (self.seconds, seconds), (self.transitions, transitions))
+        return min(1.0, max(spent / limit if limit > 0 else 1.0 for limit, spent in limits if limit is not None))
+
 
 class Scored(NamedTuple):
-    """Actions that were rolled out: the rollout and its cost."""
+    """Actions that were rolled out, with their rollout and its cost."""
 
     actions: Float[Tensor, "b t a"]
     states: Float[Tensor, "b t s"]
@@ -71,9 +91,9 @@ class Scored(NamedTuple):
 class WarmStart(NamedTuple):
     """What the next call of ``plan`` can start from.
 
-    As it is, planning goes on where it stopped: same planner state, and noise that continues. That needs the same
-    planner with the same settings, horizon, precision and bounds; otherwise, and after ``shifted`` (for a problem that
-    begins some steps later), only the actions carry over.
+    A warm start that is passed on unchanged continues planning where it stopped: the planner keeps its state, and the
+    noise goes on. That needs the same planner with the same settings, and problems of the same horizon, bounds, scale
+    and precision. Otherwise, and after ``shifted``, only the actions carry over.
     """
 
     actions: Float[Tensor, "b t a"]
@@ -81,10 +101,11 @@ class WarmStart(NamedTuple):
     steps: int = 0
     planner: Any = None
     bounds: tuple[Tensor, Tensor] | None = None
+    unit: Tensor | None = None
 
     def continues(self, problem: Problem, planner: object) -> bool:
-        """Whether the planner's state, and not the actions alone, can be gone on from."""
-        if self.state is None or self.bounds is None or self.planner != planner:
+        """Return whether the planner's state, and not only the actions, carries over to ``problem``."""
+        if self.state is None or self.bounds is None or self.unit is None or self.planner != planner:
             return False
         like, low, high = self.actions, *self.bounds
         return (
@@ -92,10 +113,11 @@ class WarmStart(NamedTuple):
             and (like.dtype, like.device) == (problem.low.dtype, problem.low.device)
             and torch.equal(low, problem.low)
             and torch.equal(high, problem.high)
+            and torch.equal(self.unit, problem.unit)
         )
 
     def shifted(self, steps: int) -> WarmStart:
-        """The plan from model step ``steps`` on; its last action is repeated at the end."""
+        """Return the plan from model step ``steps`` on. The last action is repeated at the end."""
         horizon = self.actions.shape[1]
         if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
             raise GraspPlannerError(f"a warm start is shifted by a whole number of steps >= 0, got {steps!r}")
@@ -116,12 +138,10 @@ class Snapshot(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """What happened while planning, one row a step; row 0 is the start.
+    """What happened during planning, one row per step. Row 0 is the start.
 
-    Finishing is no step: a plan that was found only then is in the last snapshot.
-
-    ``snapshots`` are taken at every improvement in the first steps and then ever more rarely, each about 5% of
-    the steps so far after the one before, plus the last.
+    The score of the last actions is not a step: a plan found by it appears only in the last snapshot. Snapshots are
+    taken at every improvement in the first steps, later at intervals of about 5 % of the steps so far, and at the end.
     """
 
     cost: Float[Tensor, "k b"]
@@ -131,44 +151,20 @@ class Trace:
 
 
 @dataclass(frozen=True, eq=False)
-class Diagnosis:
-    """What there is to know about a plan without carrying it out. All in units of the problem's scale.
-
-    Attributes:
-        gap: (b, t-1) root mean square distance of the virtual states s_1 .. s_{T-1} from the rollout of the actions
-            beside them, when planning ended; ``None`` for planners without virtual states.
-        gain: (b, t) how much a small difference in the state grows in each step of the plan, root mean square over
-            directions. Where it is large the model is steep: a place that an optimiser can exploit.
-        exploited: (b,) share of the steps whose gain is above ``steep``.
-        disagreement: (b, t) of an ensemble along the plan; ``None`` where the model is none.
-        error: (b, t) how far the plan's states may be off, by the law of trust.
-        trust: (b,) steps up to which the plan can be believed.
-    """
-
-    gap: Float[Tensor, "b t_less_1"] | None
-    gain: Float[Tensor, "b t"]
-    exploited: Float[Tensor, " b"]
-    disagreement: Float[Tensor, "b t"] | None
-    error: Float[Tensor, "b t"]
-    trust: Int[Tensor, " b"]
-
-
-@dataclass(frozen=True, eq=False)
 class Plan:
     """The best plan that was seen by true rollout, for each problem.
 
     Attributes:
         actions: ``(b, t, a)``, within the bounds.
         states: ``(b, t, s)``, s_1 .. s_T of their rollout.
-        cost: ``(b,)``, the cost of that rollout; not finite only where no finite one was ever seen.
-        status: ``(b,)`` int64 values of :class:`Status`.
+        cost: ``(b,)``, the cost of that rollout; not finite only if no finite cost was ever seen.
+        status: ``(b,)`` int64 values of :class:`Status`; prints as names.
         steps: planner steps taken.
-        seconds: wall-clock spent.
-        transitions: model transitions per problem, of those that ran longest: one that is solved costs no more.
+        seconds: wall-clock time spent.
+        transitions: model transitions per problem, of the problems that ran longest.
         calls: model calls, each on many rows.
         trace: best cost per step, and plans with their times.
-        warm_start: pass to the next call of ``plan``, as it is or ``.shifted(k)``.
-        diagnosis: what the plan rests on and how far to believe it, where ``plan`` was given a law of trust.
+        warm_start: pass to the next call of ``plan``, unchanged or ``.shifted(k)``.
     """
 
     actions: Float[Tensor, "b t a"]
@@ -181,16 +177,15 @@ class Plan:
     calls: int
     trace: Trace
     warm_start: WarmStart
-    diagnosis: Diagnosis | None = None
 
 
 def first_actions_of(
     problem: Problem, planner: object, warm_start: WarmStart | Tensor | None
 ) -> tuple[Tensor, Any, int]:
-    """Actions to begin with, within bounds and of the problem's length; a planner state and its age, if given.
+    """Return the actions to begin with, within bounds and of the problem's horizon; a planner state and its age.
 
     Raises:
-        GraspPlannerError: what is given has another shape or holds numbers that are not finite.
+        GraspPlannerError: the warm start has another shape or holds numbers that are not finite.
     """
     shape = (problem.batch, problem.horizon, problem.action_size)
     if warm_start is None:
@@ -217,21 +212,26 @@ def first_actions_of(
 
 
 def score(problem: Problem, actions: Float[Tensor, "b t a"]) -> Scored:
-    """Roll actions out and cost them, without a graph."""
+    """Roll actions out and compute their cost, without a graph."""
     with torch.no_grad():
         states = problem.rollout(actions)
         return Scored(actions, states, problem.cost(states, actions))
 
 
 def better(first: Scored, second: Scored) -> Scored:
-    """Per problem the one of lower cost, the first where they are equal; a finite cost beats one that is not."""
+    """Choose per problem the lower cost, the first if both are equal. A finite cost beats one that is not finite."""
     finite = torch.isfinite(second.cost)
     mask = finite & (~torch.isfinite(first.cost) | (second.cost < first.cost))
     return chosen(mask, second, first)
 
 
+def best_of(first: Scored | None, second: Scored | None) -> Scored | None:
+    """Choose as :func:`better` does where both are given; otherwise return the one that is given."""
+    return second if first is None else first if second is None else better(first, second)
+
+
 def chosen(mask: Bool[Tensor, " b"], where_true: Scored, where_false: Scored) -> Scored:
-    """Per problem one of two, by a mask."""
+    """Choose per problem between two, by a mask."""
     rows = mask[:, None, None]
     return Scored(
         torch.where(rows, where_true.actions, where_false.actions),

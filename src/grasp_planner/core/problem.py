@@ -3,51 +3,23 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Any
 
+import numpy
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.core.frozen import frozen
 from grasp_planner.core.objectives import GoalDistance, Objective, costs_of, only_the_end_counts
+from grasp_planner.core.problem_checks import as_tensors, check_problem
+from grasp_planner.core.world_model import WorldModel, goal_objective, idle_block, one_moment_repeated
 
-
-@runtime_checkable
-class Dynamics(Protocol):
-    """What a planner needs of a model; structural, nothing to inherit.
-
-        s_{t+1} = F(s_{t-h+1:t}, a_{t-h+1:t})
-
-    ``context`` is h, the number of past states (and actions) that one prediction reads; a Markov model has 1.
-    """
-
-    context: int
-
-    def __call__(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n s"]:
-        """The state that follows each window: rows are independent of each other."""
-        ...
-
-
-@dataclass(frozen=True)
-class Markov:
-    """A function ``fn(state (n, s), action (n, a)) -> (n, s)`` as a ``Dynamics`` of context 1.
-
-    Example:
-        >>> import torch
-        >>> double = Markov(lambda state, action: state + action)
-        >>> double(torch.ones(2, 1, 3), torch.ones(2, 1, 3)).shape
-        torch.Size([2, 3])
-    """
-
-    fn: Callable[[Tensor, Tensor], Tensor]
-    context: int = field(default=1, init=False)
-
-    def __call__(self, states: Tensor, actions: Tensor) -> Tensor:
-        """The next states of the only state and action in each window."""
-        return self.fn(states[:, -1], actions[:, -1])
+Array = Tensor | numpy.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,35 +29,39 @@ class Problem:
         min_a  sum_{t=0}^{T-1} l(s_t, a_t) + phi(s_T, g)
         s.t.   s_{t+1} = F(s_{t-h+1:t}, a_{t-h+1:t}),    low <= a_t <= high
 
-    Shape letters, everywhere: b problems, n candidates, t horizon, h context, s latent, a action.
-    A latent is one flat axis. There are two doors to the model and no others: ``rollout`` (sequential, the model is
-    fed its own predictions) and ``predict`` (parallel over time, one step from every given state, one model call).
+    Shape letters, everywhere: b problems, n candidates, t horizon, h context, s latent, a action. A latent is one flat
+    axis. A planner evaluates the model in exactly two ways: :meth:`rollout` is sequential, and feeds the model its own
+    predictions; :meth:`predict` is parallel over time, and makes one step from every given state in one model call.
+
+    The loop hands planners the :meth:`normalised` problem, whose latents are in units of ``scale``.
 
     Args:
         dynamics: F. Called with ``(rows, h, s)`` and ``(rows, h, a)``; returns ``(rows, s)``.
-        states: ``(b, h, s)``, the states s_{1-h} .. s_0 that were observed; float32 or float64.
-        past_actions: ``(b, h-1, a)``, the actions taken between them.
+        states: ``(b, h, s)``, the observed states s_{1-h} .. s_0; float32 or float64.
+        past_actions: ``(b, h-1, a)``, the actions between these states.
         goal: ``(b, s)``, g.
         horizon: T, in model steps.
-        low: ``(a,)`` lower bounds, in the model's own action units; may be ``-inf``.
-        high: ``(a,)`` upper bounds.
-        objective: l and phi; sees states and goal divided by ``scale``.
-        scale: ``(s,)`` typical size of each latent coordinate, > 0. ``None``: one number a problem for all
-            coordinates, the root mean square of g - s_0 (of g where the start is the goal; 1 where that is 0 too).
+        low: ``(a,)`` lower bounds, or one number for all coordinates, in the model's action units; may be ``-inf``.
+        high: ``(a,)`` upper bounds, or one number.
+        objective: l and phi; it sees states and goal divided by ``scale``.
+        scale: ``(s,)`` typical size of each latent coordinate, > 0. ``None``: one number per problem for all
+            coordinates, the root mean square of g - s_0 (of g where the start is the goal; 1 where g is 0, too).
+
+    numpy arrays are accepted where tensors are; they are converted to the dtype and device of ``states``.
 
     Raises:
-        GraspPlannerError: shapes, dtypes or devices do not fit together, a start or goal is not finite, bounds are
-            upside down, the horizon is not a positive integer, a scale is not positive.
+        GraspPlannerError: shapes, dtypes or devices do not fit together, a start or goal is not finite, a lower bound
+            is above its upper bound, the horizon is not a positive integer, or a scale is not positive.
 
     Example:
         >>> import torch
+        >>> from grasp_planner import Markov
         >>> step = Markov(lambda state, action: state + 0.1 * action)
-        >>> start, goal, bound = torch.zeros(1, 2), torch.ones(1, 2), torch.ones(2)
-        >>> problem = Problem.between(step, start, goal, horizon=10, low=-bound, high=bound)
+        >>> problem = Problem.between(step, torch.zeros(1, 2), torch.ones(1, 2), horizon=10, low=-torch.ones(2), high=1)
         >>> problem.rollout(torch.ones(1, 10, 2))[0, -1]
         tensor([1.0000, 1.0000])
 
-    Source: GRASP (arXiv 2602.00475), section 2, with stage costs, bounds and context windows added.
+    Source: GRASP (arXiv 2602.00475), section 2. Stage costs, bounds and context windows are additions.
     """
 
     dynamics: Dynamics
@@ -98,43 +74,112 @@ class Problem:
     objective: Objective = field(default_factory=GoalDistance)
     scale: Float[Tensor, " s"] | None = None
     unit: Float[Tensor, "b s"] = field(init=False, repr=False)
-    """The scale of every problem and coordinate, whether it was given or derived."""
+    """The scale of every problem and coordinate, given or derived."""
+    spent: float = field(init=False, repr=False, default=0.0)
+    """Share of the budget that is spent, from 0 to 1. ``plan`` keeps it up to date; elsewhere it is 0."""
+    history: Float[Tensor, "b h s"] | None = field(init=False, repr=False, default=None)
+    """In a normalised problem: the observed states in the model's own units."""
 
     def __post_init__(self) -> None:
-        _check(self)
+        for name, value in as_tensors(self).items():
+            object.__setattr__(self, name, value)
+        check_problem(self)
         object.__setattr__(self, "unit", _unit(self))
 
     @classmethod
     def between(
         cls,
         dynamics: Dynamics,
-        start: Float[Tensor, "b s"],
-        goal: Float[Tensor, "b s"],
+        start: Float[Array, "b s"],
+        goal: Float[Array, "b s"],
         horizon: int,
-        low: Float[Tensor, " a"],
-        high: Float[Tensor, " a"],
+        low: Float[Array, " a"] | float,
+        high: Float[Array, " a"] | float,
         *,
         objective: Objective | None = None,
-        scale: Float[Tensor, " s"] | None = None,
+        scale: Float[Array, " s"] | None = None,
+        action_size: int | None = None,
     ) -> Problem:
-        """The problems from ``start`` to ``goal`` in a model of context 1, whose history is the start alone."""
-        for name, value in (("start", start), ("low", low)):
-            if not isinstance(value, Tensor):
-                raise GraspPlannerError(f"{name} must be a tensor, got {type(value).__name__}")
-        if start.ndim != 2 or low.ndim != 1:
-            raise GraspPlannerError(
-                f"start must be (b, s) and low (a,), got {tuple(start.shape)} and {tuple(low.shape)}"
-            )
+        """Make the problems from ``start`` to ``goal`` in a model of context 1, whose history is the start alone.
+
+        Args:
+            dynamics: F, of context 1.
+            start: ``(b, s)``, s_0.
+            goal: ``(b, s)``, g.
+            horizon: T, in model steps.
+            low: ``(a,)`` lower bounds, or one number for all coordinates.
+            high: ``(a,)`` upper bounds, or one number.
+            objective: ``None`` is ``GoalDistance()``.
+            scale: see :class:`Problem`.
+            action_size: a, needed where both bounds are numbers and an action has more than one coordinate.
+
+        Raises:
+            GraspPlannerError: see :class:`Problem`.
+        """
+        start = torch.as_tensor(start) if isinstance(start, numpy.ndarray) else start
+        if not isinstance(start, Tensor):
+            raise GraspPlannerError(f"start must be a tensor, got {type(start).__name__}")
+        if start.ndim != 2:
+            raise GraspPlannerError(f"start must be (b, s), got {tuple(start.shape)}")
+        size = action_size
+        for bound in (low, high):
+            shape = getattr(bound, "shape", ())
+            size = shape[0] if size is None and len(shape) == 1 else size
         return cls(
             dynamics,
             states=start[:, None],
-            past_actions=start.new_zeros(start.shape[0], 0, low.shape[0]),
+            past_actions=start.new_zeros(start.shape[0], 0, 1 if size is None else size),
+            goal=goal,  # type: ignore[arg-type]  (arrays and numbers become tensors in __post_init__)
+            horizon=horizon,
+            low=low,  # type: ignore[arg-type]
+            high=high,  # type: ignore[arg-type]
+            objective=GoalDistance() if objective is None else objective,
+            scale=scale,  # type: ignore[arg-type]
+        )
+
+    @classmethod
+    def observed(
+        cls,
+        model: WorldModel,
+        observations: Mapping[str, Any],
+        goals: Mapping[str, Any] | Float[Tensor, "b s"],
+        horizon: int,
+        *,
+        past_actions: Float[Tensor, "b h_less_1 a"] | None = None,
+        objective: Objective | None = None,
+        dynamics: Dynamics | None = None,
+    ) -> Problem:
+        """Make the problems from what was observed to what is to be reached, in a world model.
+
+        Args:
+            model: encodes observations and goals; gives bounds and scale.
+            observations: arrays ``(b, h, ...)`` under the keys that ``model.encode`` reads. A single moment
+                ``(b, 1, ...)`` is repeated h times.
+            goals: the same for the goals, one moment ``(b, 1, ...)``; or latents ``(b, s)``.
+            horizon: T, in model steps.
+            past_actions: ``(b, h-1, a)`` model actions between the observations; ``None``: the environment's zero
+                action.
+            objective: ``None``: the distance to the goal, weighted by ``model.goal_weights`` if the model has them.
+            dynamics: how the model is evaluated, such as ``Compiled(model)``; ``None``: the model itself.
+
+        Raises:
+            GraspPlannerError: see :class:`Problem`.
+        """
+        with torch.no_grad(), frozen(model):
+            states = model.encode(one_moment_repeated(observations, model.context))
+            goal = goals if isinstance(goals, Tensor) else model.encode(goals)[:, -1]
+        if past_actions is None:
+            past_actions = idle_block(model).expand(len(states), model.context - 1, -1)
+        return cls(
+            model if dynamics is None else dynamics,
+            states=states,
+            past_actions=past_actions,
             goal=goal,
             horizon=horizon,
-            low=low,
-            high=high,
-            objective=GoalDistance() if objective is None else objective,
-            scale=scale,
+            low=model.low,
+            high=model.high,
+            objective=goal_objective(model) if objective is None else objective,
+            scale=model.scale,
         )
 
     @property
@@ -162,30 +207,39 @@ class Problem:
         """s_0, the newest state of each history."""
         return self.states[:, -1]
 
+    def normalised(self) -> Problem:
+        """Return the same problems with states and goals in units of the scale; planners work on this form.
+
+        The model still gets its own units: :meth:`rollout` and :meth:`predict` convert.
+        """
+        unit = self.unit[:, None]
+        return self._with(history=self.states, states=self.states / unit, goal=self.goal / self.unit)
+
     def rollout(self, actions: Float[Tensor, "b t a"]) -> Float[Tensor, "b t s"]:
-        """s_1 .. s_T: the model fed its own predictions, one call after the other."""
-        # A model that writes to its input must not reach the caller's own tensors.
-        window, taken = self.states.clone(), torch.cat([self.past_actions, actions], dim=1)
+        """Predict s_1 .. s_T one after the other: the model is fed its own predictions."""
+        # The window is a copy, since a model may write to its input.
+        window = (self.states if self.history is None else self.history).clone()
+        taken = torch.cat([self.past_actions, actions], dim=1)
         states = []
         for t in range(actions.shape[1]):
             next_state = self.call(window, taken[:, t : t + self.context])
             states.append(next_state)
             window = torch.cat([window[:, 1:], next_state[:, None]], dim=1)
-        return torch.stack(states, dim=1)
+        rolled_out = torch.stack(states, dim=1)
+        return rolled_out if self.history is None else rolled_out / self.unit[:, None]
 
     def predict(self, states: Float[Tensor, "b t s"], actions: Float[Tensor, "b t a"]) -> Float[Tensor, "b t s"]:
-        """One step from every given state s_0 .. s_{T-1}: one model call on b * t rows.
+        """Predict one step from each of the states s_0 .. s_{T-1}, in one model call on b * t rows.
 
         Windows of ``context`` states are cut from the history followed by ``states``, so predicting along a
         rollout gives back the rollout.
         """
-        windows, blocks = self.windows(states, actions)
-        return self.call(windows, blocks).reshape(*states.shape[:2], -1)
+        return self.one_step(*self.windows(states, actions)).unflatten(0, (states.shape[0], -1))
 
     def windows(
         self, states: Float[Tensor, "b t s"], actions: Float[Tensor, "b t a"]
     ) -> tuple[Float[Tensor, "b_t h s"], Float[Tensor, "b_t h a"]]:
-        """What the model is called with to step from every given state: histories cut from the past and ``states``."""
+        """Cut the windows from which the model steps from every given state."""
         rows = states.shape[0] * states.shape[1]
         if self.context == 1:
             return states.reshape(rows, 1, -1), actions.reshape(rows, 1, -1)
@@ -195,50 +249,62 @@ class Problem:
         blocks = taken.unfold(1, self.context, 1).movedim(-1, 2).reshape(rows, self.context, -1)
         return windows, blocks
 
+    def one_step(self, windows: Float[Tensor, "b_t h s"], blocks: Float[Tensor, "b_t h a"]) -> Float[Tensor, "b_t s"]:
+        """Predict the state that follows each window; windows come problem by problem."""
+        if self.history is None:
+            return self.call(windows, blocks)
+        inputs = windows.unflatten(0, (self.batch, -1)) * self.unit[:, None, None]
+        outputs = self.call(inputs.flatten(0, 1), blocks)
+        return (outputs.unflatten(0, (self.batch, -1)) / self.unit[:, None]).flatten(0, 1)
+
     def cost(self, states: Float[Tensor, "b t s"], actions: Float[Tensor, "b t a"]) -> Float[Tensor, " b"]:
-        """The objective of ``states`` (s_1 .. s_T) reached by ``actions``, per problem."""
-        goal = self.goal / self.unit
-        last = states[:, -1] / self.unit
-        terminal = costs_of("terminal", self.objective.terminal(last, goal), last)
+        """Compute the objective of ``states`` (s_1 .. s_T) reached by ``actions``, per problem."""
+        if self.history is None:
+            return self.normalised().cost(states / self.unit[:, None], actions)
+        terminal = costs_of("terminal", self.objective.terminal(states[:, -1], self.goal), states[:, -1])
         if only_the_end_counts(self.objective):
             return terminal
-        before = torch.cat([self.start[:, None], states[:, :-1]], dim=1) / self.unit[:, None]
-        return costs_of("stage", self.objective.stage(before, actions, goal[:, None]), before).sum(1) + terminal
+        before = torch.cat([self.start[:, None], states[:, :-1]], dim=1)
+        return costs_of("stage", self.objective.stage(before, actions, self.goal[:, None]), before).sum(1) + terminal
 
     def clamp(self, actions: Float[Tensor, "*batch a"]) -> Float[Tensor, "*batch a"]:
-        """The nearest actions within the bounds."""
+        """Move actions to the nearest actions within the bounds."""
         return torch.clamp(actions, self.low, self.high)
 
     def repeat(self, candidates: int) -> Problem:
-        """The same problems with ``candidates`` rows each: row ``i * candidates + j`` is candidate j of problem i."""
+        """Repeat each problem for its candidates: row ``i * candidates + j`` is candidate j of problem i."""
         if candidates == 1:
             return self
-        repeated = copy.copy(self)  # already checked: not checked again
-        for name in ("states", "past_actions", "goal", "unit"):
-            value = getattr(self, name)
-            rows = value[:, None].expand(-1, candidates, *value.shape[1:]).flatten(0, 1)
-            object.__setattr__(repeated, name, rows)
-        return repeated
+        parts = {name: getattr(self, name) for name in ("states", "past_actions", "goal", "unit", "history")}
+        return self._with(
+            **{
+                name: part[:, None].expand(-1, candidates, *part.shape[1:]).flatten(0, 1)
+                for name, part in parts.items()
+                if part is not None
+            }
+        )
 
     def through(self, dynamics: Dynamics) -> Problem:
-        """The same problems in another model of the same interface, such as a wrapper that counts."""
-        changed = copy.copy(self)
-        object.__setattr__(changed, "dynamics", dynamics)
-        return changed
+        """Return the same problems in another model of the same interface, such as a wrapper that counts."""
+        return self._with(dynamics=dynamics)
+
+    def at(self, spent: float) -> Problem:
+        """Return the same problems at the moment when the share ``spent`` of the budget is spent."""
+        return self._with(spent=spent)
 
     def detached(self) -> Problem:
-        """The same problems without a graph, and without tensors made in inference mode (no gradient passes those)."""
-        changed = copy.copy(self)
-        for name in ("states", "past_actions", "goal", "low", "high", "unit"):
-            value = getattr(self, name).detach()
-            object.__setattr__(changed, name, value.clone() if value.is_inference() else value)
-        return changed
+        """Return the same problems without a graph and without tensors that were made in inference mode."""
+        parts = {
+            name: getattr(self, name).detach() for name in ("states", "past_actions", "goal", "low", "high", "unit")
+        }
+        return self._with(**{name: part.clone() if part.is_inference() else part for name, part in parts.items()})
 
     def call(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n s"]:
-        """The model on windows as it takes them; what both doors go through.
+        """Evaluate the model on windows in its own units; :meth:`rollout` and :meth:`predict` call this.
 
         Raises:
-            GraspPlannerError: its answer has another shape or dtype, or gradients are wanted and do not pass it.
+            GraspPlannerError: the model's answer has another shape or dtype, or gradients are needed and the model
+                does not pass them.
         """
         next_states = self.dynamics(states, actions)
         expected = (states.shape[0], states.shape[2])
@@ -257,6 +323,13 @@ class Problem:
             )
         return next_states
 
+    def _with(self, **parts: Any) -> Problem:
+        """Return a copy with other parts, which are not checked again."""
+        changed = copy.copy(self)
+        for name, value in parts.items():
+            object.__setattr__(changed, name, value)
+        return changed
+
 
 def _unit(problem: Problem) -> Tensor:
     """``scale`` for every problem and coordinate, ``(b, s)``; derived from start and goal where none was given."""
@@ -266,77 +339,3 @@ def _unit(problem: Problem) -> Tensor:
     size = problem.goal.square().mean(-1, keepdim=True).sqrt()
     fallback = torch.where(size > 0, size, torch.ones_like(size))
     return torch.where(distance > 0, distance, fallback).expand_as(problem.goal)
-
-
-def _check(problem: Problem) -> None:
-    """Everything that can be known to be wrong before planning starts."""
-    if not isinstance(problem.dynamics, Dynamics) or isinstance(problem.dynamics, type):
-        raise GraspPlannerError(
-            "dynamics must have `context: int` and be callable with (n, h, s) states and (n, h, a) actions; "
-            f"got {type(problem.dynamics).__name__}. Wrap a function of one state and one action in Markov(fn)"
-        )
-    context = problem.dynamics.context
-    if isinstance(context, bool) or not isinstance(context, int) or context < 1:
-        raise GraspPlannerError(f"dynamics.context must be an integer >= 1, got {context!r}")
-    if isinstance(problem.horizon, bool) or not isinstance(problem.horizon, int) or problem.horizon < 1:
-        raise GraspPlannerError(f"horizon must be an integer >= 1 (model steps), got {problem.horizon!r}")
-
-    tensors = {name: getattr(problem, name) for name in ("states", "past_actions", "goal", "low", "high")}
-    if problem.scale is not None:
-        tensors["scale"] = problem.scale
-    for name, value in tensors.items():
-        if not isinstance(value, Tensor):
-            raise GraspPlannerError(f"{name} must be a tensor, got {type(value).__name__}")
-
-    states = problem.states
-    if states.ndim != 3 or states.shape[1] != context or 0 in states.shape:
-        raise GraspPlannerError(
-            f"states must be (b, h, s) with h = {context} (the model's context) and no empty axis, "
-            f"got {tuple(states.shape)}"
-        )
-    if not states.is_floating_point():
-        raise GraspPlannerError(f"states must be floating point, got {states.dtype}")
-    if problem.low.ndim != 1 or problem.low.shape[0] == 0:
-        raise GraspPlannerError(f"low must be (a,), got {tuple(problem.low.shape)}")
-    batch, _, latent = states.shape
-    expected = {
-        "past_actions": (batch, context - 1, problem.low.shape[0]),
-        "goal": (batch, latent),
-        "high": tuple(problem.low.shape),
-        "scale": (latent,),
-    }
-    for name, value in tensors.items():
-        if name in expected and tuple(value.shape) != expected[name]:
-            raise GraspPlannerError(
-                f"{name} must be {expected[name]} to go with states {tuple(states.shape)} and low "
-                f"{tuple(problem.low.shape)}, got {tuple(value.shape)}"
-            )
-        if value.dtype != states.dtype or value.device != states.device:
-            raise GraspPlannerError(
-                f"{name} must be {states.dtype} on {states.device} like states, got {value.dtype} on {value.device}"
-            )
-
-    for name in ("states", "past_actions", "goal"):
-        bad = ~torch.isfinite(tensors[name]).flatten(1).all(1)
-        if bool(bad.any()):
-            rows = bad.nonzero().flatten().tolist()
-            raise GraspPlannerError(f"{name} must be finite, got NaN or infinity in problem(s) {rows[:10]}")
-    if not bool((problem.low <= problem.high).all()):
-        raise GraspPlannerError(
-            f"bounds must satisfy low <= high in every coordinate, got low {problem.low.tolist()}, "
-            f"high {problem.high.tolist()}"
-        )
-    if bool((problem.low == torch.inf).any()) or bool((problem.high == -torch.inf).any()):
-        raise GraspPlannerError("bounds leave no action: low is +inf or high is -inf in some coordinate")
-    if problem.scale is not None and not bool(((problem.scale > 0) & torch.isfinite(problem.scale)).all()):
-        raise GraspPlannerError(f"scale must be finite and > 0 in every coordinate, got {problem.scale.tolist()}")
-
-    if not isinstance(problem.objective, Objective) or isinstance(problem.objective, type):
-        raise GraspPlannerError(
-            "objective must have methods terminal(states, goal) and stage(states, actions, goal), "
-            f"got {type(problem.objective).__name__}"
-        )
-    if isinstance(problem.objective, GoalDistance) and problem.objective.weights is not None:
-        given = len(problem.objective.weights)
-        if given != latent:
-            raise GraspPlannerError(f"GoalDistance.weights must be ({latent},) like a state, got ({given},)")

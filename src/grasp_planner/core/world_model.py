@@ -14,9 +14,9 @@ from grasp_planner.core.objectives import GoalDistance
 
 @runtime_checkable
 class WorldModel(Protocol):
-    """A ``Dynamics`` that an agent can use: it knows its own units and how to encode observations.
+    """A ``Dynamics`` that an agent can use: it knows its own units and encodes observations.
 
-    Structural, nothing to inherit. ``check_world_model`` tests a model against this contract.
+    The protocol is structural: a model inherits nothing. ``check_world_model`` tests a model against this contract.
 
     Attributes:
         context: h, the states and actions that one prediction reads.
@@ -26,8 +26,15 @@ class WorldModel(Protocol):
         scale: (s,) typical size of each latent coordinate, > 0.
     """
 
-    context: int
-    frameskip: int
+    @property
+    def context(self) -> int:
+        """h, the states and actions that one prediction reads."""
+        ...
+
+    @property
+    def frameskip(self) -> int:
+        """Environment steps in one model step."""
+        ...
 
     @property
     def low(self) -> Float[Tensor, " a"]:
@@ -45,47 +52,47 @@ class WorldModel(Protocol):
         ...
 
     def __call__(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n s"]:
-        """The state that follows each window; rows are independent of each other."""
+        """Predict the state that follows each window. Rows are independent of each other."""
         ...
 
     def encode(self, observations: Mapping[str, Any]) -> Float[Tensor, "b h s"]:
-        """Latents of a mapping of (b, h, ...) arrays or tensors."""
+        """Encode a mapping of (b, h, ...) arrays or tensors as latents."""
         ...
 
 
 @runtime_checkable
 class ActionUnits(Protocol):
-    """The optional part of a world model whose actions are normalised; one without it has environment units."""
+    """Optional: the actions of the world model are normalised. Without this part they are in environment units."""
 
     def environment_actions(self, actions: Float[Tensor, "*batch a"]) -> Float[Tensor, "*batch frameskip e"]:
-        """The environment actions in each block, earliest first, in the environment's units."""
+        """Convert blocks to environment actions, earliest first, in the environment's units."""
         ...
 
     def model_actions(self, actions: Float[Tensor, "*batch frameskip e"]) -> Float[Tensor, "*batch a"]:
-        """The inverse: blocks of environment actions as model actions."""
+        """Convert blocks of environment actions to model actions."""
         ...
 
 
 @runtime_checkable
 class StateDecoder(Protocol):
-    """The optional part of a world model that can say which environment state a latent stands for."""
+    """Optional: the world model decodes latents to environment states."""
 
     def decode_state(self, latents: Float[Tensor, "*batch s"]) -> Float[Tensor, "*batch state"]:
-        """The environment's state vector, in its own units."""
+        """Decode latents to the environment's state vector, in the environment's units."""
         ...
 
 
 @runtime_checkable
 class SeesPictures(Protocol):
-    """The optional part of a world model that reads ``observations["pixels"]``."""
+    """Optional: the world model reads ``observations["pixels"]``."""
 
     pixels: int
-    """Side of the pictures that it reads, in px."""
+    """Side of the pictures that the model reads, in px."""
 
 
 @runtime_checkable
 class GoalWeights(Protocol):
-    """The optional part of a world model that knows which of its coordinates a goal asks for."""
+    """Optional: the world model knows how much each coordinate counts towards a goal."""
 
     @property
     def goal_weights(self) -> Float[Tensor, " s"]:
@@ -94,20 +101,30 @@ class GoalWeights(Protocol):
 
 
 def goal_objective(model: WorldModel) -> GoalDistance:
-    """The distance to a goal as the model itself would weigh it; all coordinates alike where it does not say."""
+    """Return the distance to the goal, weighted by ``model.goal_weights`` if the model has them."""
     return GoalDistance(model.goal_weights) if isinstance(model, GoalWeights) else GoalDistance()
 
 
 def environment_actions(model: WorldModel, actions: Tensor) -> Tensor:
-    """Model actions ``(..., a)`` as blocks ``(..., frameskip, e)`` of environment actions, in its units."""
+    """Convert model actions ``(..., a)`` to blocks ``(..., frameskip, e)`` of environment actions."""
     if isinstance(model, ActionUnits):
         return model.environment_actions(actions)
     return actions.unflatten(-1, (model.frameskip, -1))
 
 
 def idle_block(model: WorldModel) -> Tensor:
-    """The model action ``(a,)`` that stands for doing nothing in the environment: zero in *its* units."""
+    """Return the model action ``(a,)`` of a block of zero actions in the environment's own units."""
     zero = torch.zeros_like(model.low)
     if isinstance(model, ActionUnits):
         return model.model_actions(torch.zeros_like(model.environment_actions(zero)))
     return zero
+
+
+def one_moment_repeated(observations: Mapping[str, Any], count: int) -> dict[str, Any]:
+    """Repeat observations of a single moment ``(b, 1, ...)`` to ``(b, count, ...)``; leave others as they are."""
+    repeated = {}
+    for key, value in observations.items():
+        single = getattr(value, "ndim", 0) >= 2 and value.shape[1] == 1 and count > 1
+        many = torch.as_tensor(value) if single else value
+        repeated[key] = many.expand(-1, count, *many.shape[2:]) if single else many
+    return repeated

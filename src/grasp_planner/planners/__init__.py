@@ -1,4 +1,4 @@
-"""Planners: one algorithm a file, all behind the same four methods."""
+"""Planners: one algorithm per file, all with the same three methods."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from grasp_planner.planners.icem import ICEM
 from grasp_planner.planners.latco import LatCo
 from grasp_planner.planners.mppi import MPPI
 from grasp_planner.planners.random_shooting import RandomShooting
+from grasp_planner.planning.multi_start import MultiStart
+from grasp_planner.planning.sequential import Sequential
 
 PLANNERS = {
     "grasp": GRASP,
@@ -18,6 +20,19 @@ PLANNERS = {
     "mppi": MPPI,
     "latco": LatCo,
     "random_shooting": RandomShooting,
+    "multi_start": MultiStart,
+    "sequential": Sequential,
 }
 
-__all__ = ["CEM", "GD", "GRASP", "ICEM", "MPPI", "PLANNERS", "LatCo", "RandomShooting"]
+__all__ = [
+    "CEM",
+    "GD",
+    "GRASP",
+    "ICEM",
+    "MPPI",
+    "PLANNERS",
+    "LatCo",
+    "MultiStart",
+    "RandomShooting",
+    "Sequential",
+]

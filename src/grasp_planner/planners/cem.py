@@ -3,41 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.core.checks import at_least, whole
 from grasp_planner.core.noise import Noise
-from grasp_planner.core.plans import Scored, score
+from grasp_planner.core.plans import Scored
 from grasp_planner.core.problem import Problem
-from grasp_planner.planners.candidates import elites, evaluate, spread, weighted_moments
-from grasp_planner.planners.checks import at_least, whole
-
-
-class CEMState(NamedTuple):
-    """The normal distribution that the next candidates are drawn from, and the best of the last ones."""
-
-    mean: Float[Tensor, "b t a"]
-    std: Float[Tensor, "b t a"]
-    scored: Scored | None
+from grasp_planner.planners.sampling import Gaussian, check_fit, elites, fitted, mixed
+from grasp_planner.planning.candidates import evaluate, spread
 
 
 @dataclass(frozen=True)
 class CEM:
-    """Draw plans from a normal distribution, roll them out, and fit it to the best.
+    """Draw plans from a normal distribution, roll them out, and fit the distribution to the best.
 
         a^j ~ clamp(N(mean, std^2)),  j = 1..n-1,    a^0 = mean
         mean, std <- mean and standard deviation of the ``elites`` cheapest
 
     Args:
-        samples: n, candidates a step, the current mean among them.
-        elites: how many the distribution is fitted to.
-        std: standard deviation at the start, in action units.
-        min_std: the standard deviation never falls below this.
-        momentum: share of the old mean and deviation that is kept at each fit.
+        samples: n, candidates per step, including the current mean.
+        elites: number of candidates that the distribution is fitted to.
+        std: initial standard deviation, in action units.
+        min_std: lower limit of the standard deviation, in action units.
+        momentum: share of the old mean and standard deviation that is kept at each fit.
         tolerance: stop a problem whose best cost is at or below this.
 
     Raises:
@@ -45,12 +36,12 @@ class CEM:
 
     Example:
         >>> from grasp_planner import CEM
-        >>> CEM(samples=64, elites=8).rollouts_per_step
+        >>> CEM(samples=64, elites=8).samples
         64
 
     Source: the planner of DINO-WM (arXiv 2411.04983): 300 samples, 30 elites, 30 rounds, std 1, the mean as first
     candidate. Differences: bounds hold, candidates of non-finite cost are never elites, the best candidate seen is
-    the plan. The deviation divides by the number of elites (theirs by one less).
+    the plan. The standard deviation divides by the number of elites (DINO-WM: by that number less one).
     """
 
     samples: int = 300
@@ -64,43 +55,23 @@ class CEM:
         whole(self, 2, "samples")
         whole(self, 1, "elites")
         at_least(self, 0, "std", "min_std", "momentum", "tolerance")
-        if self.elites > self.samples:
-            raise GraspPlannerError(f"CEM.elites must be <= samples ({self.samples}), got {self.elites}")
-        if self.momentum >= 1:
-            raise GraspPlannerError(f"CEM.momentum must be < 1, got {self.momentum}")
+        check_fit(self)
 
-    @property
-    def rollouts_per_step(self) -> int:
-        """One a sample."""
-        return self.samples
+    def init(self, problem: Problem, actions: Tensor, noise: Noise) -> Gaussian:
+        """Begin with a wide distribution around the given actions."""
+        return Gaussian(actions, torch.full_like(actions, self.std))
 
-    @property
-    def rollouts_to_finish(self) -> int:
-        """The last mean is not scored yet."""
-        return 1
-
-    @property
-    def serial_rollouts_to_finish(self) -> int:
-        """One, of all at once."""
-        return 1
-
-    def init(self, problem: Problem, actions: Tensor, noise: Noise) -> CEMState:
-        """A wide distribution around the given actions."""
-        return CEMState(actions, torch.full_like(actions, self.std), None)
-
-    def step(self, problem: Problem, state: CEMState, noise: Noise) -> CEMState:
-        """Draw, evaluate, refit."""
+    def step(self, problem: Problem, state: Gaussian, noise: Noise) -> tuple[Gaussian, Scored]:
+        """Draw, evaluate and refit."""
         candidates = spread(problem, state.mean, self.samples, state.std, noise)
         cost, best = evaluate(problem, candidates)
-        mean, std = weighted_moments(*elites(candidates, cost, self.elites))
-        mean = problem.clamp(torch.lerp(mean, state.mean, self.momentum))  # averaging rounds
-        std = torch.lerp(std, state.std, self.momentum).clamp(min=self.min_std)
-        return CEMState(mean, std, best)
+        new = fitted(problem, *elites(candidates, cost, self.elites), self.min_std)
+        return mixed(problem, new, state, self.momentum, self.min_std), best
 
-    def finish(self, problem: Problem, state: CEMState, noise: Noise) -> CEMState:
-        """Score the last mean."""
-        return state._replace(scored=score(problem, state.mean))
-
-    def actions(self, state: CEMState) -> Float[Tensor, "b t a"]:
-        """The mean."""
+    def actions(self, state: Gaussian) -> Float[Tensor, "b t a"]:
+        """Return the mean."""
         return state.mean
+
+    def with_std(self, state: Gaussian, std: Float[Tensor, "b t a"]) -> Gaussian:
+        """Return the distribution with another standard deviation; a sync of GRASP sets it."""
+        return state._replace(std=std)

@@ -1,4 +1,4 @@
-"""First-order moves that planners share: a gradient with respect to actions, and one step of SGD or Adam."""
+"""First-order optimisation that planners share: gradients of a loss per problem, and one step of SGD or Adam."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from grasp_planner.core.errors import GraspPlannerError
 Optimiser = Literal["adam", "sgd"]
 
 # Adam's usual constants (Kingma and Ba, arXiv 1412.6980). The epsilon is far below any gradient that matters here:
-# gradients are in units of the problem's scale, and a larger one would make the step depend on that scale.
+# gradients are in units of the problem's scale, and a larger epsilon would make the step depend on that scale.
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-12
 
 
 class Moments(NamedTuple):
-    """Adam's running means of the gradient and of its square, and how many gradients they have seen."""
+    """Adam's running means of the gradient and of its square, and the number of gradients in them."""
 
     first: Tensor
     second: Tensor
@@ -26,38 +26,39 @@ class Moments(NamedTuple):
 
     @classmethod
     def zeros(cls, like: Tensor) -> Moments:
-        """Moments that have seen nothing."""
+        """Return moments of no gradient."""
         return cls(torch.zeros_like(like), torch.zeros_like(like), 0)
 
 
 def descend(
     optimiser: Optimiser,
-    rate: float,
+    lr: float,
     variable: Tensor,
     gradient: Tensor,
     moments: Moments,
     epsilon: float = _EPSILON,
 ) -> tuple[Tensor, Moments]:
-    """One step against the gradient; never writes to its arguments.
+    """Make one step against the gradient. The arguments are not written to.
 
-    sgd    x <- x - rate * g
-    adam   x <- x - rate * m / (sqrt(v) + eps),   m and v corrected for their start at zero
+    sgd    x <- x - lr * g
+    adam   x <- x - lr * m / (sqrt(v) + eps),   m and v corrected for their start at zero
     """
     if optimiser == "sgd":
-        return variable - rate * gradient, moments
+        return variable - lr * gradient, moments
     count = moments.count + 1
     first = torch.lerp(gradient, moments.first, _BETA_1)
     second = torch.lerp(gradient.square(), moments.second, _BETA_2)
     size = (second / (1 - _BETA_2**count)).sqrt_().add_(epsilon)
-    return torch.addcdiv(variable, first, size, value=-rate / (1 - _BETA_1**count)), Moments(first, second, count)
+    return torch.addcdiv(variable, first, size, value=-lr / (1 - _BETA_1**count)), Moments(first, second, count)
 
 
 def with_gradients(function: Callable[..., tuple[Tensor, Any]], *variables: Tensor) -> tuple[tuple[Tensor, ...], Any]:
-    """``function(*variables) -> (loss (rows,), by-product)``: gradients of the summed loss, and the by-product.
+    """Differentiate ``function(*variables) -> (loss (rows,), by-product)``; return the gradients and the by-product.
 
-    Rows are independent, so the gradient of the sum is each row's own. Infinite entries become NaN: a step along one
-    would end on a bound and look like a plan. So do those whose square overflows: Adam would stand still for good.
-    And so do all of a row whose loss is not finite, whatever its gradient says.
+    Rows are independent, so the gradient of the sum is each row's own gradient. Three kinds of entries become NaN, so
+    that the loop sees the fault: infinite entries, since a step along one would end on a bound and look like a plan;
+    entries whose square overflows, since Adam would never move again; and every entry of a row whose loss is not
+    finite.
 
     Raises:
         GraspPlannerError: the loss does not depend on the first variable as far as autograd can see.

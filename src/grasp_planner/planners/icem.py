@@ -9,22 +9,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.core.checks import at_least, between_zero_and_one, whole
 from grasp_planner.core.noise import Noise
-from grasp_planner.core.plans import Scored, score
+from grasp_planner.core.plans import Scored
 from grasp_planner.core.problem import Problem
-from grasp_planner.planners.candidates import elites, evaluate, weighted_moments
-from grasp_planner.planners.checks import at_least, whole
+from grasp_planner.planners.sampling import Gaussian, check_fit, elites, fitted, mixed
+from grasp_planner.planning.candidates import evaluate
 
 
 class ICEMState(NamedTuple):
-    """The distribution, the elites that are tried again, and the number of draws so far."""
+    """The distribution, the elites that are evaluated again, and the number of draws so far."""
 
-    mean: Float[Tensor, "b t a"]
-    std: Float[Tensor, "b t a"]
+    gaussian: Gaussian
     kept: Float[Tensor, "b e t a"]
     draws: int
-    scored: Scored | None
 
 
 @dataclass(frozen=True)
@@ -36,13 +34,13 @@ class ICEM:
 
     Args:
         samples: n, new candidates in the first step.
-        elites: how many the distribution is fitted to.
-        std: standard deviation at the start, in action units.
-        min_std: the standard deviation never falls below this.
+        elites: number of candidates that the distribution is fitted to.
+        std: initial standard deviation, in action units.
+        min_std: lower limit of the standard deviation, in action units.
         noise_beta: exponent of the noise's spectrum; 0 is white, 2 a random walk.
         kept_share: share of the elites that is evaluated again in the next step.
-        decay: factor by which the number of samples falls each step; 1 keeps it.
-        momentum: share of the old mean and deviation that is kept at each fit.
+        decay: factor by which the number of samples falls at each step; 1: the number stays.
+        momentum: share of the old mean and standard deviation that is kept at each fit.
         tolerance: stop a problem whose best cost is at or below this.
 
     Raises:
@@ -71,62 +69,42 @@ class ICEM:
     def __post_init__(self) -> None:
         whole(self, 2, "samples")
         whole(self, 1, "elites")
-        at_least(self, 0, "std", "min_std", "noise_beta", "kept_share", "momentum", "tolerance")
+        at_least(self, 0, "std", "min_std", "noise_beta", "momentum", "tolerance")
         at_least(self, 1, "decay")
-        if self.elites > self.samples:
-            raise GraspPlannerError(f"ICEM.elites must be <= samples ({self.samples}), got {self.elites}")
-        if self.momentum >= 1 or self.kept_share > 1:
-            raise GraspPlannerError(
-                f"ICEM needs momentum < 1 and kept_share <= 1, got {self.momentum} and {self.kept_share}"
-            )
-
-    @property
-    def rollouts_per_step(self) -> int:
-        """At most: the new samples, the mean, and the kept elites."""
-        return self.samples + 1 + int(self.kept_share * self.elites)
-
-    @property
-    def rollouts_to_finish(self) -> int:
-        """The last mean is not scored yet."""
-        return 1
-
-    @property
-    def serial_rollouts_to_finish(self) -> int:
-        """One, of all at once."""
-        return 1
+        between_zero_and_one(self, "kept_share")
+        check_fit(self)
 
     def init(self, problem: Problem, actions: Tensor, noise: Noise) -> ICEMState:
-        """A wide distribution around the given actions, and no elites yet."""
+        """Begin with a wide distribution around the given actions, and no elites."""
         nothing = actions.new_zeros(actions.shape[0], 0, *actions.shape[1:])
-        return ICEMState(actions, torch.full_like(actions, self.std), nothing, 0, None)
+        return ICEMState(Gaussian(actions, torch.full_like(actions, self.std)), nothing, 0)
 
-    def step(self, problem: Problem, state: ICEMState, noise: Noise) -> ICEMState:
-        """Draw, add the mean and the kept elites, evaluate, refit."""
+    def step(self, problem: Problem, state: ICEMState, noise: Noise) -> tuple[ICEMState, Scored]:
+        """Draw, add the mean and the kept elites, evaluate and refit."""
+        mean, std = state.gaussian
         samples = max(int(self.samples * self.decay**-state.draws), min(2 * self.elites, self.samples))
-        white = noise.normal((samples, *state.mean.shape[1:]), state.mean.dtype)
-        around = problem.clamp(state.mean[:, None] + state.std[:, None] * coloured(white, self.noise_beta))
-        candidates = torch.cat([state.mean[:, None], state.kept, around], dim=1)
+        white = noise.normal((samples, *mean.shape[1:]), mean.dtype)
+        drawn = problem.clamp(mean[:, None] + std[:, None] * coloured(white, self.noise_beta))
+        candidates = torch.cat([mean[:, None], state.kept, drawn], dim=1)
         cost, best = evaluate(problem, candidates)
-        chosen, weights = elites(candidates, cost, self.elites)
-        mean, std = weighted_moments(chosen, weights)
-        mean = problem.clamp(torch.lerp(mean, state.mean, self.momentum))  # averaging rounds
-        std = torch.lerp(std, state.std, self.momentum).clamp(min=self.min_std)
-        kept = chosen[:, : int(self.kept_share * self.elites)]
-        return ICEMState(mean, std, kept, state.draws + 1, best)
-
-    def finish(self, problem: Problem, state: ICEMState, noise: Noise) -> ICEMState:
-        """Score the last mean."""
-        return state._replace(scored=score(problem, state.mean))
+        cheapest, weights = elites(candidates, cost, self.elites)
+        new = fitted(problem, cheapest, weights, self.min_std)
+        kept = cheapest[:, : int(self.kept_share * self.elites)]
+        return ICEMState(mixed(problem, new, state.gaussian, self.momentum, self.min_std), kept, state.draws + 1), best
 
     def actions(self, state: ICEMState) -> Float[Tensor, "b t a"]:
-        """The mean."""
-        return state.mean
+        """Return the mean."""
+        return state.gaussian.mean
+
+    def with_std(self, state: ICEMState, std: Float[Tensor, "b t a"]) -> ICEMState:
+        """Return the state with another standard deviation; a sync of GRASP sets it."""
+        return state._replace(gaussian=state.gaussian._replace(std=std))
 
 
 def coloured(white: Float[Tensor, "b n t a"], beta: float) -> Float[Tensor, "b n t a"]:
-    """White noise along time filtered to the power spectrum 1 / f^beta, with unit variance.
+    """Filter white noise along time to the power spectrum 1 / f^beta, with unit variance.
 
-    As in iCEM the constant component gets the power of the slowest oscillation.
+    As in iCEM, the constant component gets the power of the slowest oscillation.
     """
     horizon = white.shape[2]
     frequency = torch.arange(horizon // 2 + 1, dtype=white.dtype, device=white.device).clamp(min=1.0)

@@ -1,4 +1,4 @@
-"""What planners with states as variables share: the line they start on, the lifted loss, the gap to the rollout."""
+"""What planners with virtual states share: the initial line, the lifted loss, the gap to the rollout."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ from grasp_planner.core.problem import Problem
 
 
 def straight_line(problem: Problem, std: float, noise: Noise) -> Float[Tensor, "b t_less_1 s"]:
-    """s_1 .. s_{T-1} on the line from s_0 to g, plus normal noise of ``std`` in units of the problem's scale."""
+    """Return s_1 .. s_{T-1} on the line from s_0 to g, plus normal noise of standard deviation ``std``."""
     share = torch.arange(1, problem.horizon, dtype=problem.start.dtype, device=problem.start.device) / problem.horizon
     states = torch.lerp(problem.start[:, None], problem.goal[:, None], share[:, None])
-    if std > 0:
-        states = states + std * problem.unit[:, None] * noise.normal(tuple(states.shape[1:]), states.dtype)
-    return states
+    return states + std * noise.normal(tuple(states.shape[1:]), states.dtype) if std > 0 else states
 
 
 def lifted_loss(
@@ -27,44 +25,38 @@ def lifted_loss(
     goal_weight: float,
     stop_gradient: bool,
 ) -> Float[Tensor, " b"]:
-    """L(s, a) of GRASP, from one model call, in units of the problem's scale.
+    """Compute GRASP's loss L(s, a) from one model call.
 
         sum_{t<T-1} |p_t - s_{t+1}|^2 + phi(p_{T-1}, g) + gamma sum_t phi(p_t, g) + sum_t l(s'_t, a_t)
         p_t = F(sg[s_t], a_t),    s'_0 = s_0,  s'_{t+1} = p_t
 
-    With the plain goal distance as phi and no stage cost this is equation 10. The last target is g itself and is
-    measured by phi, so that a coordinate without weight in the goal is not forced there either.
+    With the plain goal distance as phi and no stage cost this is equation 10. The last target is g itself. The
+    objective phi measures the distance to it, so that a coordinate without weight in the goal is free there, too.
     """
     before = torch.cat([problem.start[:, None], states], dim=1)
-    predicted = problem.predict(before.detach() if stop_gradient else before, actions) / problem.unit[:, None]
-    goal = (problem.goal / problem.unit)[:, None]
-    defects = (predicted[:, :-1] - states / problem.unit[:, None]).square().sum((1, 2))
+    predicted = problem.predict(before.detach() if stop_gradient else before, actions)
+    goal = problem.goal[:, None]
+    defects = (predicted[:, :-1] - states).square().sum((1, 2))
     distances = costs_of("terminal", problem.objective.terminal(predicted, goal), predicted)
     loss = defects + distances[:, -1] + goal_weight * distances.sum(1)
     if only_the_end_counts(problem.objective):
         return loss
-    came_from = torch.cat([(problem.start / problem.unit)[:, None], predicted[:, :-1]], dim=1)
+    came_from = torch.cat([problem.start[:, None], predicted[:, :-1]], dim=1)
     return loss + costs_of("stage", problem.objective.stage(came_from, actions, goal), predicted).sum(1)
 
 
 def gap_deviation(
-    problem: Problem, states: Float[Tensor, "b t_less_1 s"], actions: Float[Tensor, "b t a"]
-) -> Float[Tensor, "b t a"]:
-    """Root mean square distance of virtual states from the rollout, per step, as a deviation for each action.
+    problem: Problem, states: Float[Tensor, "b t_less_1 s"], rolled_out: Float[Tensor, "b t s"]
+) -> Float[Tensor, "b t 1"]:
+    """Compute the root mean square distance of virtual states from a rollout, as a deviation for each action.
 
-    Action t gets the gap at s_t, the first action (whose state is exact) the mean over time; with a horizon of 1
-    there is no virtual state, and the gap is that between the end of the rollout and the goal.
+    Action t gets the gap at s_t. The first action, whose state is exact, gets the mean over time. With a horizon of 1
+    there is no virtual state, and the gap is the distance between the end of the rollout and the goal.
 
-    Source: the CEM sync of the authors' code for LeWM, which uses variances in latent units; here the gap is in
-    units of the problem's scale, since a deviation of actions cannot be in those of a latent.
+    Source: the CEM sync of the authors' code for LeWM, which uses variances in latent units. Here the gap is in units
+    of the problem's scale.
     """
-    with torch.no_grad():
-        rolled_out = problem.rollout(actions)
-        if problem.horizon == 1:
-            gap = (rolled_out[:, -1:] - problem.goal[:, None]) / problem.unit[:, None]
-            per_step = gap.square().mean(-1)
-        else:
-            gap = (rolled_out[:, :-1] - states) / problem.unit[:, None]
-            squared = gap.square().mean(-1)
-            per_step = torch.cat([squared.mean(1, keepdim=True), squared], dim=1)
-    return per_step.sqrt()[:, :, None].expand_as(actions)
+    if problem.horizon == 1:
+        return (rolled_out[:, -1:] - problem.goal[:, None]).square().mean(-1, keepdim=True).sqrt()
+    squared = (rolled_out[:, :-1] - states).square().mean(-1, keepdim=True)
+    return torch.cat([squared.mean(1, keepdim=True), squared], dim=1).sqrt()

@@ -1,7 +1,7 @@
-"""Published settings, by name, each with its source; and the ones that we measured ourselves.
+"""Published settings by name, each with its source, and settings that we measured ourselves.
 
-A preset says which numbers a result was made with. Learning rates are those of the source: its losses are means over
-features where ours are sums in units of the problem's scale, which Adam cancels and plain SGD does not.
+Learning rates are those of the source. The losses of most sources are means over features; ours are sums in units of
+the problem's scale. Adam cancels the difference, plain SGD does not.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from grasp_planner.planners.grasp import GRASP
 from grasp_planner.planners.icem import ICEM
 from grasp_planner.planners.latco import LatCo
 from grasp_planner.planners.mppi import MPPI
-from grasp_planner.planning.loop import Planner
+from grasp_planner.planning.multi_start import MultiStart
+from grasp_planner.planning.protocol import Planner
 
 PRESETS: dict[str, Planner] = {
     # Equations 10 to 15 of arXiv 2602.00475: gradient descent, zero actions, noise on the line. The paper names a sync
@@ -24,17 +25,17 @@ PRESETS: dict[str, Planner] = {
         action_lr=0.01,
         state_noise=0.05,
         initial_noise=0.05,
-        sync=GD(optimiser="sgd", rate=0.01),
+        sync=GD(optimiser="sgd", lr=0.01),
         sync_every=100,
         sync_steps=25,
     ),
     # Defaults of the planner for DINO-type latents in the JEPA-WMs fork (1000 steps there).
     "grasp/jepa-wms": GRASP(
-        state_lr=0.1, action_lr=0.001, state_noise=0.5, sync=GD(rate=0.1), sync_every=100, sync_steps=25
+        state_lr=0.1, action_lr=0.001, state_noise=0.5, sync=GD(lr=0.1), sync_every=100, sync_steps=25
     ),
     # grasp.yaml and grasp_cem_sync.yaml of the authors' fork of LeWM (750 steps there).
     "grasp/lewm": GRASP(
-        state_lr=0.1, action_lr=0.005, state_noise=0.005, sync=GD(rate=0.05), sync_every=50, sync_steps=10
+        state_lr=0.1, action_lr=0.005, state_noise=0.005, sync=GD(lr=0.05), sync_every=50, sync_steps=10
     ),
     "grasp/lewm-cem-sync": GRASP(
         state_lr=0.1,
@@ -47,11 +48,11 @@ PRESETS: dict[str, Planner] = {
     ),
     # DINO-WM (arXiv 2411.04983), its planner configurations: 30 rounds of CEM; 1000 steps of GD.
     "cem/dino-wm": CEM(samples=300, elites=30, std=1.0),
-    "gd/dino-wm": GD(optimiser="sgd", rate=1.0, action_noise=0.003),
+    "gd/dino-wm": GD(optimiser="sgd", lr=1.0, action_noise=0.003),
     # JEPA-WMs (arXiv 2512.24497): 30 rounds, 10 elites.
     "cem/jepa-wms": CEM(samples=300, elites=10, std=1.0),
     # stable-worldmodel's gradient solver: 100 candidates, AdamW at rate 0.1, 30 steps.
-    "gd/stable-worldmodel": GD(rate=0.1, starts=100),
+    "gd/stable-worldmodel": MultiStart(GD(lr=0.1), starts=100),
     # iCEM (arXiv 2008.06389).
     "icem/paper": ICEM(samples=64, elites=10, std=0.5, noise_beta=2.5, kept_share=0.3, decay=1.25, momentum=0.1),
     # TD-MPC2 (arXiv 2310.16828): 512 samples, std between 0.05 and 2. Its temperature is absolute, ours relative.
@@ -61,29 +62,31 @@ PRESETS: dict[str, Planner] = {
         method="gauss_newton", damping=1e-3, dual_every=1, dual_rate=0.1, threshold=1e-4, initial_noise=0.0
     ),
     # Ours, for Push-T at H = 50 in `pusht-state`: chosen on validation episodes, see docs/push_t.md.
-    "grasp/push-t": GRASP(
-        state_lr=0.2,
-        action_lr=0.2,
-        state_noise=0.5,
-        goal_weight=0.1,
-        noise_schedule="linear",
-        goal_schedule="linear",
-        sync=GD(rate=0.2),
-        sync_every=25,
-        sync_steps=40,
-        particles=16,
+    "grasp/push-t": MultiStart(
+        GRASP(
+            state_lr=0.2,
+            action_lr=0.2,
+            state_noise=0.5,
+            goal_weight=0.1,
+            noise_schedule="linear",
+            goal_schedule="linear",
+            sync=GD(lr=0.2),
+            sync_every=25,
+            sync_steps=40,
+        ),
+        starts=16,
         start_std=1.0,
     ),
     "cem/push-t": CEM(samples=300, elites=9, std=2.0, min_std=0.03, momentum=0.3),
-    "gd/push-t": GD(rate=0.2, starts=32, start_std=2.0, action_noise=0.05),
+    "gd/push-t": MultiStart(GD(lr=0.2, action_noise=0.05), starts=32, start_std=2.0),
 }
 
 
 def preset(name: str) -> Planner:
-    """The planner with the settings of that name.
+    """Return the planner with the settings of that name.
 
     Raises:
-        GraspPlannerError: no such preset; suggests the nearest.
+        GraspPlannerError: there is no such preset; the message suggests the nearest name.
 
     Example:
         >>> from grasp_planner.planners.presets import preset

@@ -1,4 +1,4 @@
-"""Out of memory: the same work in smaller pieces, and an error only when the smallest does not fit."""
+"""Out of memory: the same work in smaller pieces, and an error only if the smallest piece does not fit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether this says that memory does not suffice, on whatever device.
+    """Return whether an error says that memory does not suffice, on any device.
 
     Example:
         >>> is_out_of_memory(torch.cuda.OutOfMemoryError()), is_out_of_memory(RuntimeError("another one"))
@@ -23,20 +23,20 @@ def is_out_of_memory(error: BaseException) -> bool:
     """
     if isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)):
         return True
-    # What torch says where no device has an error of its own for it, as on the CPU.
+    # What torch says on devices that have no error class of their own for it, such as the CPU.
     return isinstance(error, RuntimeError) and any(
         words in str(error) for words in ("can't allocate memory", "not enough memory", "out of memory")
     )
 
 
 def within_memory(meter: Meter, act: Callable[[], Result]) -> Result:
-    """What ``act`` returns; where memory does not suffice, it is tried again with half as many rows a model call.
+    """Return what ``act`` returns; where memory does not suffice, try again with half as many rows per model call.
 
-    ``act`` must be repeatable: a step of a planner is, since it writes to nothing and draws its noise from its
-    arguments. What was counted of an attempt that failed is taken back, so a budget buys the same plan.
+    ``act`` must be repeatable. A step of a planner is repeatable, since it writes to nothing and draws its noise from
+    its arguments. The calls of a failed attempt are not counted, so that the plan for a given budget is the same.
 
     Raises:
-        GraspPlannerError: not even one row at a time fits.
+        GraspPlannerError: not even one row at a time fits into memory.
     """
     while True:
         calls, rows = meter.calls, meter.rows
@@ -46,13 +46,13 @@ def within_memory(meter: Meter, act: Callable[[], Result]) -> Result:
             if not is_out_of_memory(error):
                 raise
             said = (str(error).strip() or type(error).__name__).splitlines()[0]
-        # Not within the handler: the error holds on to all that the attempt had made.
+        # Outside of the handler, because the error holds on to the tensors of the attempt.
         meter.calls, meter.rows = calls, rows
         _split(meter, said)
 
 
 def _split(meter: Meter, said: str) -> None:
-    """From here on half as many rows at once."""
+    """Halve the number of rows that the model evaluates at once."""
     pieces = isinstance(meter.model, Chunked) and meter.model is not meter.dynamics
     most = meter.model.rows if pieces else meter.largest  # type: ignore[union-attr]
     if most is None or most <= 1:

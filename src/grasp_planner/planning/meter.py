@@ -1,4 +1,4 @@
-"""The meter between the loop and the user's model: it counts calls and rows, and refuses what the budget lacks."""
+"""The meter between the loop and the user's model: it counts calls and rows, and refuses calls beyond the budget."""
 
 from __future__ import annotations
 
@@ -9,28 +9,29 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from grasp_planner.core.problem import Dynamics
+from grasp_planner.core.dynamics import Dynamics
+from grasp_planner.core.plans import Status
 
 
 class BudgetSpent(Exception):
-    """The next model call would overrun the budget; ``reason`` says which part of it."""
+    """The next model call would overrun the budget; ``status`` says which limit of it."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+    def __init__(self, status: Status) -> None:
+        super().__init__(status.name)
+        self.status = status
 
 
 class Meter:
-    """Counts a model's calls and rows, and refuses the call that would overrun a limit.
+    """A model that counts its calls and rows, and refuses the call that would overrun a limit.
 
     Attributes:
         calls: model calls so far.
-        rows: rows asked for so far, over all problems.
-        fastest: seconds of the fastest call so far; the first ones of a run are slow for reasons of their own.
+        rows: rows evaluated so far, over all problems.
+        fastest: seconds of the fastest call so far. The first calls of a run are slow for other reasons.
         largest: the most rows that a call has had.
-        model: what answers: ``dynamics``, or the same in pieces where memory does not suffice.
+        model: what evaluates the rows: ``dynamics``, or ``dynamics`` in pieces where memory does not suffice.
         most_rows: limit on ``rows``; ``None``: no limit.
-        deadline: time of ``time.perf_counter`` after which no call is started; ``None``: no limit.
+        deadline: time of ``time.perf_counter`` after which no call starts; ``None``: no limit.
     """
 
     def __init__(self, dynamics: Dynamics) -> None:
@@ -42,33 +43,41 @@ class Meter:
         self.fastest = math.inf
         self.most_rows: int | None = None
         self.deadline: float | None = None
-        self._asking: tuple[Tensor, int] | None = None
+        self._active: tuple[Tensor, int] | None = None
 
-    def answer_only(self, asking: Bool[Tensor, " b"] | None) -> None:
-        """From here on the model is asked for these problems alone; ``None``: for all.
+    def answer_only(self, active: Bool[Tensor, " b"] | None) -> None:
+        """Evaluate the model only for active problems from now on; ``None``: for all problems.
 
-        Rows come problem by problem, so those of the others can be left out of a call. They are counted, and their
-        last states are handed back as they are.
+        Rows come problem by problem, so the rows of the other problems are left out of a call. They are counted, and
+        their last states are returned unchanged.
         """
-        self._asking = None if asking is None else (asking.nonzero()[:, 0], len(asking))
+        self._active = None if active is None else (active.nonzero()[:, 0], len(active))
+
+    def check_deadline(self) -> None:
+        """Raise ``BudgetSpent`` if the deadline has passed."""
+        if self.deadline is not None and time.perf_counter() >= self.deadline:
+            raise BudgetSpent(Status.DEADLINE)
 
     def __call__(self, states: Tensor, actions: Tensor) -> Tensor:
-        """The model's own answer, counted."""
+        """Evaluate the model, and count the call.
+
+        Raises:
+            BudgetSpent: the call would overrun a limit.
+        """
+        self.check_deadline()
         before = time.perf_counter()
-        if self.deadline is not None and before >= self.deadline:
-            raise BudgetSpent("seconds")
         if self.most_rows is not None and self.rows + states.shape[0] > self.most_rows:
-            raise BudgetSpent("transitions")
+            raise BudgetSpent(Status.BUDGET)
         self.calls += 1
         self.rows += states.shape[0]
-        if self._asking is None:
+        if self._active is None:
             next_states = self._answer(states, actions)
         else:
-            problems, batch = self._asking
+            problems, batch = self._active
             each = states.shape[0] // batch
             rows = (problems[:, None] * each + torch.arange(each, device=problems.device)).flatten()
             next_states = self._answer(states[rows], actions[rows])
-            if _fits(next_states, states[rows, -1]):  # what does not is for `Problem.call` to refuse
+            if _fits(next_states, states[rows, -1]):  # `Problem.call` refuses an answer that does not fit
                 next_states = states[:, -1].index_copy(0, rows, next_states)
         self.fastest = min(self.fastest, time.perf_counter() - before)
         return next_states

@@ -2,35 +2,47 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from grasp_planner.core.frozen import frozen
 from grasp_planner.core.noise import Noise
-from grasp_planner.core.plans import Diagnosis, Plan
+from grasp_planner.core.plans import Plan
 from grasp_planner.core.problem import Problem
 from grasp_planner.planning.memory import within_memory
 from grasp_planner.planning.meter import Meter
+from grasp_planner.planning.protocol import Planner, virtual_states
 from grasp_planner.trust.law import TrustLaw, disagreement_of
 
 _PROBES, _STEP = 8, 1e-3
 
 
-@runtime_checkable
-class Lifted(Protocol):
-    """A planner whose states are variables, such as ``GRASP`` and ``LatCo``."""
+@dataclass(frozen=True, eq=False)
+class Diagnosis:
+    """What there is to know about a plan without carrying it out. All in units of the problem's scale.
 
-    def virtual(self, state: Any) -> Float[Tensor, "b t_less_1 s"]:
-        """Its virtual states s_1 .. s_{T-1}, beside the actions of ``actions(state)``."""
-        ...
+    Attributes:
+        gap: (b, t-1) root mean square distance of the virtual states s_1 .. s_{T-1} from the rollout of the actions
+            beside them, when planning ended; ``None`` for planners without virtual states.
+        gain: (b, t) how much a small difference in the state grows in each step of the plan, root mean square over
+            directions. Where it is large the model is steep: a place that an optimiser can exploit.
+        exploited: (b,) share of the steps whose gain is above ``steep``.
+        disagreement: (b, t) of an ensemble along the plan; ``None`` where the model is none.
+        error: (b, t) how far the plan's states may be off, by the law of trust.
+        trust: (b,) steps up to which the plan can be believed.
+    """
 
-    def actions(self, state: Any) -> Float[Tensor, "b t a"]:
-        """The current plan."""
-        ...
+    gap: Float[Tensor, "b t_less_1"] | None
+    gain: Float[Tensor, "b t"]
+    exploited: Float[Tensor, " b"]
+    disagreement: Float[Tensor, "b t"] | None
+    error: Float[Tensor, "b t"]
+    trust: Int[Tensor, " b"]
 
 
 def diagnose(problem: Problem, found: Plan, law: TrustLaw | None = None, *, steep: float = 2.0) -> Diagnosis:
@@ -98,12 +110,17 @@ def _gain(problem: Problem, found: Plan) -> Tensor:
 
 def _gap(problem: Problem, found: Plan) -> Tensor | None:
     planner, state = found.warm_start.planner, found.warm_start.state
-    if state is None or not isinstance(planner, Lifted):
+    difference = None if state is None else virtual_from_rollout(problem, planner, state)
+    return None if difference is None else difference.square().mean(-1).sqrt()
+
+
+def virtual_from_rollout(problem: Problem, planner: Planner, state: Any) -> Float[Tensor, "b t_less_1 s"] | None:
+    """Subtract the rollout of a state's actions from its virtual states, in units of the scale.
+
+    ``None`` if the planner has no virtual states.
+    """
+    virtual = virtual_states(planner, state)
+    if virtual is None:
         return None
-    return virtual_from_rollout(problem, planner, state).square().mean(-1).sqrt()
-
-
-def virtual_from_rollout(problem: Problem, planner: Lifted, state: Any) -> Float[Tensor, "b t_less_1 s"]:
-    """Virtual states less the rollout of the actions beside them, in units of the scale."""
     with torch.no_grad():
-        return (planner.virtual(state) - problem.rollout(planner.actions(state))[:, :-1]) / problem.unit[:, None]
+        return virtual - problem.normalised().rollout(planner.actions(state))[:, :-1]

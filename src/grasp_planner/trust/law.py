@@ -9,11 +9,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.frozen import frozen
 from grasp_planner.core.noise import Noise
 from grasp_planner.core.objectives import GoalDistance
-from grasp_planner.core.problem import Dynamics, Problem
+from grasp_planner.core.problem import Problem
 from grasp_planner.planning.meter import Meter
 from grasp_planner.wrappers.chunked import Chunked
 from grasp_planner.wrappers.compiled import Compiled

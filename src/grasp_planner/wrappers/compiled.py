@@ -11,8 +11,8 @@ import torch._functorch.config
 from jaxtyping import Float
 from torch import Tensor
 
+from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.frozen import frozen
-from grasp_planner.core.problem import Dynamics
 
 
 class Compiled:

@@ -20,7 +20,8 @@ from grasp_planner.models.patches.model import UseSettings
 from grasp_planner.models.stable_worldmodel.model import StableWorldModel
 from grasp_planner.models.stable_worldmodel.objective import objective_like
 from grasp_planner.models.units import identity_statistics
-from grasp_planner.planning.loop import Planner, Progress, plan
+from grasp_planner.planning.loop import run
+from grasp_planner.planning.protocol import Planner, Progress
 
 # Entries of an information dictionary that are no observations. The action is NaN right after a reset.
 _NO_OBSERVATIONS = ("action", "action_history", "reward", "terminated", "truncated", "id", "step_idx")
@@ -191,7 +192,7 @@ class WorldModelSolver:
         for callback in self.callbacks:
             callback.reset()
             callback.start_batch()
-        found = plan(
+        found = run(
             problem,
             self.planner,
             self.budget,

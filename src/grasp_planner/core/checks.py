@@ -1,4 +1,4 @@
-"""Checks of hyperparameters, with errors that say which one, what it must be and what it is."""
+"""Checks of hyperparameters. Each error names the setting, what it must be and what it is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from grasp_planner.core.errors import GraspPlannerError
 
 
 def at_least(planner: object, minimum: float, *names: str) -> None:
-    """Each named setting is a finite number not below ``minimum``."""
+    """Raise unless each named setting is a finite number not below ``minimum``."""
     for name in names:
         value = getattr(planner, name)
         number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
@@ -17,7 +17,7 @@ def at_least(planner: object, minimum: float, *names: str) -> None:
 
 
 def whole(planner: object, minimum: int, *names: str) -> None:
-    """Each named setting is an integer not below ``minimum``."""
+    """Raise unless each named setting is an integer not below ``minimum``."""
     for name in names:
         value = getattr(planner, name)
         if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
@@ -25,15 +25,25 @@ def whole(planner: object, minimum: int, *names: str) -> None:
 
 
 def flag(planner: object, *names: str) -> None:
-    """Each named setting is True or False."""
+    """Raise unless each named setting is True or False."""
     for name in names:
         value = getattr(planner, name)
         if not isinstance(value, bool):
             raise GraspPlannerError(f"{type(planner).__name__}.{name} must be True or False, got {value!r}")
 
 
-def one_of(planner: object, name: str, choices: tuple[str, ...]) -> None:
-    """The named setting is one of a few words."""
-    value = getattr(planner, name)
-    if value not in choices:
-        raise GraspPlannerError(f"{type(planner).__name__}.{name} must be one of {choices}, got {value!r}")
+def one_of(planner: object, choices: tuple[str, ...], *names: str) -> None:
+    """Raise unless each named setting is one of a few words."""
+    for name in names:
+        value = getattr(planner, name)
+        if value not in choices:
+            raise GraspPlannerError(f"{type(planner).__name__}.{name} must be one of {choices}, got {value!r}")
+
+
+def between_zero_and_one(planner: object, *names: str) -> None:
+    """Raise unless each named setting is a number from 0 to 1."""
+    at_least(planner, 0, *names)
+    for name in names:
+        value = getattr(planner, name)
+        if value > 1:
+            raise GraspPlannerError(f"{type(planner).__name__}.{name} must be a number from 0 to 1, got {value!r}")

@@ -11,17 +11,17 @@ from grasp_planner.core.objectives import GoalDistance
 from grasp_planner.core.problem import Problem
 from grasp_planner.wrappers.compiled import differentiable_again
 
-# Normal equations are dense: this many variables take 32 MB a problem in float64, and a second or so to solve.
+# Normal equations are dense: this many variables take 32 MB per problem in float64, and about a second to solve.
 MOST_VARIABLES = 2048
-# How often actions that leave their bounds are held there and the rest is solved again, within one step.
+# Within one step: how often actions that leave their bounds are held there and the rest is solved again.
 _BOUND_ROUNDS = 4
 
 
 def check_fits(problem: Problem) -> None:
-    """The problem is small enough and its cost is a sum of squares.
+    """Raise unless the problem is small enough and its cost is a sum of squares.
 
     Raises:
-        GraspPlannerError: it is not; says what would fit.
+        GraspPlannerError: the problem does not fit; the message says what would fit.
     """
     variables = problem.horizon * (problem.latent_size + problem.action_size)
     if variables > MOST_VARIABLES:
@@ -49,12 +49,11 @@ def gauss_newton_step(
         r  =  [ sqrt(lambda_t) (F(s_t, a_t) - s_{t+1});   sqrt(w) (s_T - g);   sqrt(l w) (s_t - g);   sqrt(e) a_t ]
 
     Returns:
-        The new states and actions, and the squared defects ``(b, t)`` of the old ones. In units of the scale.
+        The new states and actions, and the squared defects ``(b, t)`` of the old states.
     """
     objective = problem.objective
     assert isinstance(objective, GoalDistance)  # checked at init
     batch, horizon, latent = states.shape
-    unit = problem.unit[:, None]
     defect, slope = _linearised(problem, states, actions)
     root = multipliers.sqrt()
 
@@ -68,7 +67,7 @@ def gauss_newton_step(
     share = states.new_full((horizon,), objective.stage_weight)
     share[-1] = 1.0
     on_states = (share[:, None] * weights).expand(batch, -1, -1)
-    to_goal = (states - problem.goal[:, None]) / unit
+    to_goal = states - problem.goal[:, None]
     on_actions = torch.full_like(actions, objective.effort)
     diagonal = torch.cat([on_states.flatten(1), on_actions.flatten(1)], dim=1)
     gradient = gradient + torch.cat([(on_states * to_goal).flatten(1), (on_actions * actions).flatten(1)], dim=1)
@@ -80,7 +79,7 @@ def gauss_newton_step(
     move = _bounded(normal, -gradient, lowest, highest)
     state_move, action_move = move.split([horizon * latent, actions[0].numel()], dim=1)
     return (
-        states + state_move.reshape(states.shape) * unit,
+        states + state_move.reshape(states.shape),
         problem.clamp(actions + action_move.reshape(actions.shape)),
         defect.square().sum(-1),
     )
@@ -92,9 +91,9 @@ def _bounded(
     lowest: Float[Tensor, "b x"],
     highest: Float[Tensor, "b x"],
 ) -> Float[Tensor, "b x"]:
-    """Solve normal x = target; what leaves its bounds is held on them, and the rest solved again, a few times.
+    """Solve normal x = target; coordinates that leave their bounds are held on them, and the rest is solved again.
 
-    Merely clamping the actions would leave the states where only the actions that were cut off could have taken them.
+    If the actions were only clamped, the states would stay where only the unclamped actions could have led.
     """
     held = torch.zeros_like(target, dtype=torch.bool)
     at = torch.zeros_like(target)
@@ -114,15 +113,15 @@ def _bounded(
 
 
 def _linearised(problem: Problem, states: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-    """Defects ``(b, t, s)`` and their dense slope ``(b, t, s, t*s + t*a)``, both in units of the scale."""
+    """Compute the defects ``(b, t, s)`` and their dense Jacobian ``(b, t, s, t*s + t*a)``."""
     batch, horizon, latent = states.shape
-    unit, context = problem.unit, problem.context
+    context = problem.context
     before = torch.cat([problem.start[:, None], states[:, :-1]], dim=1)
     windows, blocks = (part.detach().requires_grad_() for part in problem.windows(before, actions))
     to_states = states.new_zeros(batch, horizon, latent, horizon, latent)
     to_actions = states.new_zeros(batch, horizon, latent, horizon, actions.shape[2])
     with torch.enable_grad():
-        predicted = problem.call(windows, blocks)
+        predicted = problem.one_step(windows, blocks)
     for v in range(latent):
         pick = torch.zeros_like(predicted)
         pick[:, v] = 1.0
@@ -130,17 +129,16 @@ def _linearised(problem: Problem, states: Tensor, actions: Tensor) -> tuple[Tens
             by_state, by_action = torch.autograd.grad(
                 predicted, (windows, blocks), pick, retain_graph=v + 1 < latent, materialize_grads=True
             )
-        by_state = by_state.reshape(batch, horizon, context, latent) * (unit / unit[:, v : v + 1])[:, None, None]
-        by_action = by_action.reshape(batch, horizon, context, -1) / unit[:, v, None, None, None]
+        by_state = by_state.reshape(batch, horizon, context, latent)
+        by_action = by_action.reshape(batch, horizon, context, -1)
         for t in range(horizon):
-            for place in range(context):
-                column = t - context + 1 + place  # the window's states are s_{t-h+1} .. s_t; s_0 and older are data
+            for position in range(context):
+                column = t - context + 1 + position  # the states of a window are s_{t-h+1} .. s_t; up to s_0 given
                 if column >= 1:
-                    to_states[:, t, v, column - 1] = by_state[:, t, place]
+                    to_states[:, t, v, column - 1] = by_state[:, t, position]
                 if column >= 0:
-                    to_actions[:, t, v, column] = by_action[:, t, place]
+                    to_actions[:, t, v, column] = by_action[:, t, position]
     for t in range(horizon):
         to_states[:, t, :, t] -= torch.eye(latent, dtype=states.dtype, device=states.device)
-    defect = (predicted.detach().reshape(states.shape) - states) / unit[:, None]
-    slope = torch.cat([to_states.flatten(3), to_actions.flatten(3)], dim=3)
-    return defect, slope
+    defect = predicted.detach().reshape(states.shape) - states
+    return defect, torch.cat([to_states.flatten(3), to_actions.flatten(3)], dim=3)

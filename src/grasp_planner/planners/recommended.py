@@ -1,0 +1,80 @@
+"""The planner and the budget that we recommend, and ``plan``, which uses them by default."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from grasp_planner.core.noise import Noise
+from grasp_planner.core.plans import Budget, Plan, WarmStart
+from grasp_planner.core.problem import Problem
+from grasp_planner.planners.gd import GD
+from grasp_planner.planning.loop import run
+from grasp_planner.planning.multi_start import MultiStart
+from grasp_planner.planning.protocol import Callback, Planner
+from grasp_planner.planning.sequential import Sequential
+
+RECOMMENDED_BUDGET = Budget(steps=300)
+"""Enough for :func:`recommended` on the problems that it was measured on."""
+
+
+def recommended() -> Planner:
+    """Return the planner that we recommend for a model with usable gradients, with its setting.
+
+    Gradient descent from 16 starts for three quarters of the budget, then descent with a smaller learning rate from
+    the best plan alone. docs/planners.md shows the measurements behind the choice.
+
+    Example:
+        >>> recommended().second
+        GD(lr=0.02, optimiser='adam', action_noise=0.0, tolerance=0.0)
+    """
+    return Sequential(MultiStart(GD(lr=0.2), starts=16, start_std=1.0), GD(lr=0.02), share=0.25)
+
+
+def plan(
+    problem: Problem,
+    planner: Planner | None = None,
+    budget: Budget | None = None,
+    *,
+    seeds: int | Sequence[int] | Tensor | Noise | None = None,
+    warm_start: WarmStart | Tensor | None = None,
+    callback: Callback | None = None,
+) -> Plan:
+    """Plan: run ``planner`` on ``problem`` until ``budget`` is spent, and return the best plan seen by true rollout.
+
+    The plan is never worse than the actions that planning starts from. Problems of a batch do not influence each other.
+    The model is left as it was. With a budget in steps or transitions, the plan does not depend on how fast the
+    machine is.
+
+    Args:
+        problem: a batch of b problems.
+        planner: one of ``PLANNERS``, or any object with the methods of
+            :class:`~grasp_planner.planning.protocol.Planner`; ``None``: :func:`recommended`.
+        budget: limits on steps, seconds and transitions; planning ends at the first one reached. ``None``:
+            ``RECOMMENDED_BUDGET``, 300 steps.
+        seeds: one integer for all problems, or one per problem; ``None`` is 0 for all. The same seed gives the same
+            plan.
+        warm_start: ``Plan.warm_start`` of an earlier call, or actions ``(b, t, a)``; ``None`` starts at zero actions.
+            Actions beyond the horizon are dropped, a missing tail repeats the last action, and all are clamped to the
+            bounds.
+        callback: called with a :class:`~grasp_planner.planning.protocol.Progress` after the start and after every
+            step; planning stops if it returns True.
+
+    Raises:
+        GraspPlannerError: arguments do not fit the problem, or memory does not suffice even for one row of the model
+            at a time. If memory suffices only for fewer rows, calls are cut into pieces, and the plan is the same.
+            Other errors of the model pass through.
+
+    Example:
+        >>> import torch
+        >>> from grasp_planner import GD, Budget, Markov, Problem, plan
+        >>> step = Markov(lambda state, action: state + 0.1 * action)
+        >>> problem = Problem.between(step, torch.zeros(1, 2), torch.full((1, 2), 0.5), 10, low=-torch.ones(2), high=1)
+        >>> found = plan(problem, GD(), Budget(steps=200))
+        >>> bool(found.cost < 1e-4), found.status
+        (True, [BUDGET])
+    """
+    chosen = recommended() if planner is None else planner
+    limits = RECOMMENDED_BUDGET if budget is None else budget
+    return run(problem, chosen, limits, seeds=seeds, warm_start=warm_start, callback=callback)

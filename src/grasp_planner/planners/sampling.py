@@ -1,0 +1,59 @@
+"""What CEM, ICEM and MPPI share: a normal distribution over plans, and its fit to weighted candidates."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.core.problem import Problem
+
+
+class Gaussian(NamedTuple):
+    """The normal distribution from which the next candidates are drawn, independent in time and coordinates."""
+
+    mean: Float[Tensor, "b t a"]
+    std: Float[Tensor, "b t a"]
+
+
+def check_fit(planner: object) -> None:
+    """Raise unless ``elites`` <= ``samples`` and ``momentum`` < 1.
+
+    Raises:
+        GraspPlannerError: a setting is out of range.
+    """
+    name, samples, elites = type(planner).__name__, planner.samples, planner.elites
+    if elites > samples:
+        raise GraspPlannerError(f"{name}.elites must be <= samples ({samples}), got {elites}")
+    if planner.momentum >= 1:
+        raise GraspPlannerError(f"{name}.momentum must be < 1, got {planner.momentum}")
+
+
+def elites(
+    candidates: Float[Tensor, "b n t a"], cost: Float[Tensor, "b n"], count: int
+) -> tuple[Float[Tensor, "b e t a"], Float[Tensor, "b e"]]:
+    """Return the ``count`` cheapest candidates, and weights that sum to one and are 0 where the cost is infinite."""
+    kept = min(count, cost.shape[1])
+    lowest, position = torch.topk(cost, kept, dim=1, largest=False)
+    cheapest = torch.take_along_dim(candidates, position[:, :, None, None], dim=1)
+    finite = torch.isfinite(lowest).to(candidates.dtype)
+    return cheapest, finite / finite.sum(1, keepdim=True).clamp(min=1)
+
+
+def fitted(
+    problem: Problem, candidates: Float[Tensor, "b n t a"], weights: Float[Tensor, "b n"], min_std: float
+) -> Gaussian:
+    """Fit mean and standard deviation to candidates, under weights that sum to one."""
+    weights = weights[:, :, None, None]
+    mean = (weights * candidates).sum(1)
+    variance = (weights * (candidates - mean[:, None]).square()).sum(1)
+    return Gaussian(problem.clamp(mean), variance.sqrt().clamp(min=min_std))  # averaging may round across a bound
+
+
+def mixed(problem: Problem, new: Gaussian, old: Gaussian, momentum: float, min_std: float) -> Gaussian:
+    """Keep the share ``momentum`` of the old mean and standard deviation."""
+    mean = problem.clamp(torch.lerp(new.mean, old.mean, momentum))
+    return Gaussian(mean, torch.lerp(new.std, old.std, momentum).clamp(min=min_std))

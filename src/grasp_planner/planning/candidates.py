@@ -1,0 +1,50 @@
+"""Many candidate plans per problem: drawing them around a plan, scoring them, choosing among them."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from grasp_planner.core.noise import Noise
+from grasp_planner.core.plans import Scored, score
+from grasp_planner.core.problem import Problem
+
+
+def spread(
+    problem: Problem, actions: Float[Tensor, "b t a"], count: int, std: float | Tensor, noise: Noise
+) -> Float[Tensor, "b n t a"]:
+    """Draw ``count`` plans within the bounds: the given plan first, the others normal around it."""
+    others = noise.normal((count - 1, *actions.shape[1:]), actions.dtype)
+    around = actions[:, None] + (std[:, None] if isinstance(std, Tensor) else std) * others
+    return torch.cat([actions[:, None], problem.clamp(around)], dim=1)
+
+
+def evaluate(problem: Problem, candidates: Float[Tensor, "b n t a"]) -> tuple[Float[Tensor, "b n"], Scored]:
+    """Return the cost of every candidate (infinite where it is not finite) and the best candidate of each problem."""
+    count = candidates.shape[1]
+    rolled_out = score(problem.repeat(count), candidates.flatten(0, 1))
+    cost = rolled_out.cost.unflatten(0, (-1, count))
+    best, _ = best_candidate(rolled_out, count)
+    return torch.where(torch.isfinite(cost), cost, torch.inf), best
+
+
+def best_candidate(many: Scored, count: int) -> tuple[Scored, Int[Tensor, " b"]]:
+    """Choose among ``count`` scored rows per problem the row of least cost, and return it and its position.
+
+    The cost of the chosen row is not finite only if no row of its problem has a finite cost.
+    """
+    cost = many.cost.unflatten(0, (-1, count))
+    position = torch.where(torch.isfinite(cost), cost, torch.inf).argmin(1)
+    row = torch.arange(cost.shape[0], device=cost.device) * count + position
+    return Scored(many.actions[row], many.states[row], many.cost[row]), position
+
+
+def leading(values: Float[Tensor, "b_n ..."], leader: Int[Tensor, " b"]) -> Float[Tensor, "b ..."]:
+    """Choose each problem's leader among its candidates; one with finite values, where the leader's are not finite."""
+    many = values.unflatten(0, (leader.shape[0], -1))
+    if many.shape[1] == 1:
+        return values
+    finite = torch.isfinite(many).flatten(2).all(2)
+    position = torch.where(finite.gather(1, leader[:, None])[:, 0], leader, finite.long().argmax(1))
+    return many[torch.arange(many.shape[0], device=many.device), position]

@@ -1,0 +1,104 @@
+"""The contract of a planner: hyperparameters and three methods. The loop does everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.core.noise import Noise
+from grasp_planner.core.plans import Scored
+from grasp_planner.core.problem import Problem
+
+
+@runtime_checkable
+class Planner(Protocol):
+    """Hyperparameters (a frozen dataclass) and three methods. The protocol is structural: a planner inherits nothing.
+
+    The problem that a planner gets is :meth:`~grasp_planner.core.problem.Problem.normalised`: its latents are in units
+    of the scale. A planner uses ``problem.rollout``, ``predict``, ``cost``, ``clamp``, ``start``, ``goal``,
+    ``horizon``, ``low``, ``high`` and, if it divides its work by the budget, ``spent``.
+
+    ``noise`` is a stream of its own for each call, per problem. A planner may have an attribute ``tolerance``: a
+    problem whose best cost is at or below it is CONVERGED. Without the attribute, the tolerance is 0.
+    """
+
+    def init(self, problem: Problem, actions: Float[Tensor, "b t a"], noise: Noise) -> Any:
+        """Return the first state, a ``NamedTuple`` of tensors without a graph. ``actions`` are within the bounds."""
+        ...
+
+    def step(self, problem: Problem, state: Any, noise: Noise) -> tuple[Any, Scored | None]:
+        """Return the next state, and what the step rolled out, if it did. The old state is not written to.
+
+        A step is at most one rollout, or one parallel call, per candidate. The loop measures what steps cost.
+        """
+        ...
+
+    def actions(self, state: Any) -> Float[Tensor, "b t a"]:
+        """Return the plan that the state stands for now."""
+        ...
+
+
+@runtime_checkable
+class Lifted(Protocol):
+    """A planner whose states are variables, such as ``GRASP`` and ``LatCo``, or a planner around another planner."""
+
+    def virtual(self, state: Any) -> Float[Tensor, "b t_less_1 s"] | None:
+        """Return the virtual states s_1 .. s_{T-1} in units of the scale; ``None``: there are none."""
+        ...
+
+    def actions(self, state: Any) -> Float[Tensor, "b t a"]:
+        """Return the actions beside these virtual states."""
+        ...
+
+
+class Progress(NamedTuple):
+    """What a callback gets after the start and after every step. Do not write to its tensors.
+
+    Attributes:
+        problem: the problems, in the caller's own latent units.
+        step: number of steps so far.
+        seconds: wall-clock time so far.
+        spent: share of the budget that is spent, from 0 to 1.
+        state: the planner's state, whose latents are in units of the scale; ``None`` before the first step.
+        best: the best plans so far, in the caller's own latent units.
+        rolled_out: whether the last step rolled actions out.
+        status: ``(b,)`` values of :class:`~grasp_planner.core.plans.Status`; -1 for problems that are still running.
+    """
+
+    problem: Problem
+    step: int
+    seconds: float
+    spent: float
+    state: Any
+    best: Scored
+    rolled_out: bool
+    status: Int[Tensor, " b"]
+
+
+Callback = Callable[[Progress], bool | None]
+"""Called after every step; planning ends with status INTERRUPTED if it returns True."""
+
+
+def is_planner(thing: object) -> bool:
+    """Return whether ``thing`` is a planner: an instance with its settings, not a class."""
+    return isinstance(thing, Planner) and not isinstance(thing, type)
+
+
+def check_planner(owner: object, name: str) -> None:
+    """Raise unless the field ``name`` of a planner around planners holds a planner.
+
+    Raises:
+        GraspPlannerError: it holds something else.
+    """
+    value = getattr(owner, name)
+    if not is_planner(value):
+        raise GraspPlannerError(f"{type(owner).__name__}.{name} must be a planner such as GD(), got {value!r}")
+
+
+def virtual_states(planner: object, state: Any) -> Float[Tensor, "b t_less_1 s"] | None:
+    """Return the virtual states of any planner's state, in units of the scale; ``None``: the planner has none."""
+    return planner.virtual(state) if isinstance(planner, Lifted) else None
