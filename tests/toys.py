@@ -161,3 +161,30 @@ class Slow(Nonlinear):
     def forward(self, states, actions):
         self.now[0] += 0.01
         return super().forward(states, actions)
+
+
+class Counted:
+    """A model that keeps what it is called with: states, actions, the number of rows, whether gradients were wanted."""
+
+    def __init__(self, model=None, keep: bool = False) -> None:
+        self.inner = Nonlinear() if model is None else model
+        self.context = self.inner.context
+        self.keep = keep
+        self.rows: list[int] = []
+        self.gradients = False
+        self.states: list[Tensor] = []
+        self.actions: list[Tensor] = []
+
+    def __call__(self, states: Tensor, actions: Tensor) -> Tensor:
+        """Note the call, and pass it on."""
+        self.rows.append(states.shape[0])
+        self.gradients |= actions.requires_grad
+        if self.keep:
+            self.states.append(states.detach().clone())
+            self.actions.append(actions.detach().clone())
+        return self.inner(states, actions)
+
+    @property
+    def calls(self) -> int:
+        """How often it was called."""
+        return len(self.rows)

@@ -1,16 +1,36 @@
 """The planners that must keep the promises: every row of PLANNERS, small and fast, some in several settings.
 
-A new planner joins by one row here; `test_registry.py` fails until it has one. No test asks which planner it has:
-what a planner may ask of a problem is a field of its row.
+A new planner joins by one row here; `test_registry.py` fails until it has one. No test asks which planner it has. What a
+planner needs of a problem is found by trying it out, not declared.
 """
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import pytest
+import torch
 
-from grasp_planner import CEM, GD, GRASP, ICEM, MPPI, LatCo, Planner, RandomShooting
+import toys
+from grasp_planner import (
+    CEM,
+    GD,
+    GRASP,
+    ICEM,
+    MPPI,
+    Budget,
+    GoalDistance,
+    GraspPlannerError,
+    LatCo,
+    MultiStart,
+    Planner,
+    RandomShooting,
+    Sequential,
+    plan,
+)
+
+HORIZON = 7  # of the trials below; no planner has as many candidates
 
 
 @dataclass(frozen=True)
@@ -19,29 +39,90 @@ class Row:
     """The planner's name in PLANNERS."""
     variant: str
     planner: Planner
-    differentiates: bool = True
-    """Gradients of the model are used, so a fault in them alone is seen."""
-    finite_bounds: bool = False
-    """The planner cannot work with an infinite bound, and says so."""
-    any_objective: bool = True
-    """Objectives other than GoalDistance are accepted; otherwise they are refused."""
-    one_row_is_one_step: bool = False
-    """The rows of a problem in one model call are its time steps; otherwise each is a plan by itself."""
-    rollouts_to_polish: int = 0
-    """When all steps are made, the best plan is improved once more, for so many rollouts."""
+
+    @property
+    def differentiates(self) -> bool:
+        """Gradients of the model are used, so a fault in them alone is seen."""
+        return _trial(self).gradients
+
+    @property
+    def lifts_one_plan(self) -> bool:
+        """In some model call the rows of a problem are the time steps of one plan, so a fault in one spoils it."""
+        return HORIZON in _trial(self).rows
+
+    @property
+    def finite_bounds(self) -> bool:
+        """The planner cannot work with an infinite bound, and says so."""
+        return not _accepts(self.planner, toys.problem(1, HORIZON, bound=float("inf")))
+
+    @property
+    def any_objective(self) -> bool:
+        """Objectives other than GoalDistance are accepted; otherwise they are refused."""
+        return _accepts(self.planner, toys.problem(1, HORIZON, objective=Other()))
+
+    @property
+    def reads_the_budget(self) -> bool:
+        """What a step does depends on the share of the budget that is spent: two short runs are not one long run."""
+        return _reads_the_budget(self.planner)
+
+
+class Other:
+    """The goal distance by another name."""
+
+    def terminal(self, states, goal):
+        return GoalDistance().terminal(states, goal)
+
+    def stage(self, states, actions, goal):
+        return GoalDistance().stage(states, actions, goal)
+
+
+@functools.cache
+def _trial(row: Row) -> toys.Counted:
+    """What a planner asks of a model after the first plan is scored, until its last step."""
+    model = toys.Counted(toys.Nonlinear())
+    asked = toys.Counted(toys.Nonlinear())
+
+    def watch(progress):
+        asked.rows, asked.gradients = list(model.rows[HORIZON:]), model.gradients
+
+    plan(toys.problem(1, HORIZON, model), row.planner, Budget(steps=12), seeds=1, callback=watch)
+    return asked
+
+
+@functools.cache
+def _accepts(planner: Planner, problem) -> bool:
+    try:
+        plan(problem, planner, Budget(steps=1))
+    except GraspPlannerError:
+        return False
+    return True
+
+
+@functools.cache
+def _reads_the_budget(planner: Planner) -> bool:
+    seen = []
+    for steps in (10, 20):
+        actions = []
+        plan(
+            toys.problem(1, HORIZON),
+            planner,
+            Budget(steps=steps),
+            seeds=1,
+            callback=lambda p, a=actions: a.append(planner.actions(p.state)) if p.step else None,
+        )
+        seen.append(torch.stack(actions[:10]))
+    return not torch.equal(*seen)
 
 
 ROWS = [
-    Row("grasp", "", GRASP(sync_every=3, sync_steps=2), one_row_is_one_step=True),
+    Row("grasp", "", GRASP(sync_every=3, sync_steps=2)),
     Row(
         "grasp",
-        "particles-cem",
+        "cem-sync",
         GRASP(
             sync=CEM(samples=6, elites=3),
             sync_every=3,
             sync_steps=2,
-            particles=2,
-            start_std=0.2,
             gap_std=1.0,
             initial_noise=0.1,
             reset_states=True,
@@ -53,37 +134,42 @@ ROWS = [
         "grasp",
         "sgd-full-gradient",
         GRASP(optimiser="sgd", sync=None, sync_every=2, stop_gradient=False, reset_moments=False),
-        one_row_is_one_step=True,
     ),
     Row("gd", "", GD(lr=0.1)),
-    Row("gd", "sgd-starts-noise", GD(lr=0.02, optimiser="sgd", action_noise=0.05, starts=3, start_std=0.5)),
-    Row("cem", "", CEM(samples=12, elites=4), differentiates=False),
-    Row("icem", "", ICEM(samples=12, elites=4, decay=1.25), differentiates=False),
-    Row("mppi", "", MPPI(samples=12, temperature=0.1), differentiates=False),
-    Row("mppi", "constant-std", MPPI(samples=12, temperature=0.5, std=0.3, refit_std=False), differentiates=False),
-    Row("latco", "", LatCo(dual_every=2, score_every=2, initial_noise=0.1), one_row_is_one_step=True),
+    Row("gd", "sgd-noise", GD(lr=0.02, optimiser="sgd", action_noise=0.05)),
+    Row("cem", "", CEM(samples=12, elites=4)),
+    Row("icem", "", ICEM(samples=12, elites=4, decay=1.25)),
+    Row("mppi", "", MPPI(samples=12, temperature=0.1)),
+    Row("mppi", "constant-std", MPPI(samples=12, temperature=0.5, std=0.3, refit_std=False)),
+    Row("latco", "", LatCo(dual_every=2, score_every=2, initial_noise=0.1)),
+    Row("latco", "gauss-newton", LatCo(method="gauss_newton", damping=0.1, score_every=1)),
+    Row("random_shooting", "", RandomShooting(samples=12)),
+    Row("multi_start", "gd", MultiStart(GD(lr=0.02, optimiser="sgd", action_noise=0.05), starts=3, start_std=0.5)),
     Row(
-        "latco",
-        "gauss-newton",
-        LatCo(method="gauss_newton", damping=0.1, score_every=1),
-        any_objective=False,
-        one_row_is_one_step=True,
+        "multi_start",
+        "grasp-cem-sync",
+        MultiStart(
+            GRASP(
+                sync=CEM(samples=6, elites=3),
+                sync_every=3,
+                sync_steps=2,
+                gap_std=1.0,
+                initial_noise=0.1,
+                reset_states=True,
+                noise_schedule="linear",
+                goal_schedule="linear",
+            ),
+            starts=2,
+            start_std=0.2,
+        ),
     ),
-    Row("random_shooting", "", RandomShooting(samples=12), differentiates=False, finite_bounds=True),
+    Row("multi_start", "latco", MultiStart(LatCo(score_every=2), starts=2, start_std=0.3)),
     Row(
-        "grasp",
-        "polished",
-        GRASP(sync_every=3, sync_steps=2, polish=GD(lr=0.1), polish_steps=3),
-        one_row_is_one_step=True,
-        rollouts_to_polish=4,
+        "sequential",
+        "grasp-gd",
+        Sequential(MultiStart(GRASP(sync_every=3, sync_steps=2), starts=2, start_std=0.2), GD(lr=0.1), share=0.4),
     ),
-    Row(
-        "latco",
-        "polished",
-        LatCo(polish=CEM(samples=6, elites=3, std=0.1), polish_steps=2),
-        one_row_is_one_step=True,
-        rollouts_to_polish=13,
-    ),
+    Row("sequential", "latco-cem", Sequential(LatCo(score_every=2), CEM(samples=6, elites=3, std=0.1), share=0.3)),
 ]
 
 

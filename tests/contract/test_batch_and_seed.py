@@ -38,9 +38,9 @@ def agree(part: Plan, places: list[int], row: Row, context: int = 1) -> None:
     all_of_them = together(row, context)
     for name in ("actions", "states", "cost"):
         found, expected = getattr(part, name), getattr(all_of_them, name)[places]
-        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-7, msg=lambda m, n=name: f"{n}: {m}")
     assert torch.equal(part.status, all_of_them.status[places])
-    torch.testing.assert_close(part.trace.cost, all_of_them.trace.cost[:, places], rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(part.trace.cost, all_of_them.trace.cost[:, places], rtol=1e-7, atol=1e-7)
     assert part.transitions == all_of_them.transitions and part.calls == all_of_them.calls
 
 
@@ -87,7 +87,7 @@ def test_without_seeds_and_with_one_seed_all_problems_draw_the_same_numbers(row:
     for given_seeds in (None, 11):
         batch = plan(small, row.planner, STEPS, seeds=given_seeds)
         alone = plan(single, row.planner, STEPS, seeds=given_seeds)
-        torch.testing.assert_close(batch.actions[3:4], alone.actions, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(batch.actions[3:4], alone.actions, rtol=1e-7, atol=1e-7)
 
 
 @some_rows

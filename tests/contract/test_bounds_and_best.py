@@ -97,8 +97,8 @@ def test_cost_and_states_are_those_of_an_independent_rollout(row: Row, objective
     scale = torch.tensor([0.5, 2.0, 1.0], dtype=torch.float64) if scaled else None
     problem = toys.problem(3, 4, toys.Remembering(2), objective=OBJECTIVES[objective], scale=scale)
     found = plan(problem, row.planner, STEPS, seeds=2)
-    torch.testing.assert_close(found.states, toys.rollout_by_hand(problem, found.actions), rtol=1e-10, atol=1e-12)
-    torch.testing.assert_close(found.cost, toys.cost_by_hand(problem, found.actions), rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(found.states, toys.rollout_by_hand(problem, found.actions), rtol=1e-8, atol=1e-10)
+    torch.testing.assert_close(found.cost, toys.cost_by_hand(problem, found.actions), rtol=1e-8, atol=1e-10)
 
 
 @every_row

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import time
 
 import pytest
@@ -111,9 +113,15 @@ def test_transitions_are_never_overrun_by_an_independent_count(row: Row, transit
     assert found.transitions == rows // BATCH and found.calls == calls
     assert (found.status == Status.BUDGET).all()
     best_so_far(found, toys.problem(BATCH, HORIZON))
-    # What is left over would not have been enough for one more step and for finishing.
-    planner = row.planner
-    assert transitions - rows // BATCH < (planner.rollouts_per_step + 2 * planner.rollouts_to_finish) * HORIZON
+    # What is left over would not have been enough for one more step and for scoring the last actions.
+    assert transitions - rows // BATCH < dearest_step(row) + 2 * HORIZON
+
+
+@functools.cache
+def dearest_step(row: Row) -> int:
+    """The most transitions that a step takes, per problem."""
+    found = plan(toys.problem(BATCH, HORIZON), row.planner, Budget(steps=30), seeds=1)
+    return max(after - before for before, after in itertools.pairwise(found.trace.transitions))
 
 
 @some_rows
@@ -126,20 +134,46 @@ def test_too_few_transitions_to_score_the_first_plan_is_an_error(row: Row, trans
 
 
 @every_row
-def test_the_planner_announces_what_a_step_and_finishing_cost(row: Row):
-    """`rollouts_per_step` and `rollouts_to_finish` are upper bounds, and not wild ones: budgets rely on them."""
-    model, spent = Counting(), []
+def test_a_step_is_one_rollout_or_one_parallel_call_per_candidate(row: Row):
+    """Every step makes T calls of as many rows, or one call; afterwards the loop scores at most one plan."""
+    model, steps = toys.Counted(), []
     problem = toys.problem(BATCH, HORIZON, model)
-    found = plan(problem, row.planner, Budget(steps=12), seeds=1, callback=lambda p: spent.append(model.rows))
-    per_step = [(after - before) / BATCH / HORIZON for before, after in zip(spent, spent[1:])]
-    planner = row.planner
-    assert max(per_step) <= planner.rollouts_per_step + planner.rollouts_to_finish
-    assert min(per_step) <= planner.rollouts_per_step
-    assert max(per_step) >= 0.8 * planner.rollouts_per_step
-    finishing = (model.rows - spent[-1]) / BATCH / HORIZON
-    assert row.rollouts_to_polish <= finishing <= planner.rollouts_to_finish + row.rollouts_to_polish
-    assert found.transitions == model.rows // BATCH
-    assert [t * BATCH for t in found.trace.transitions] == spent
+    found = plan(problem, row.planner, Budget(steps=12), seeds=1, callback=lambda p: steps.append(model.calls))
+    assert steps[0] == HORIZON, "the first plan is scored"
+    for before, after in itertools.pairwise(steps):
+        assert after - before in (1, HORIZON)
+        assert len(set(model.rows[before:after])) == 1
+    assert model.rows[steps[-1] :] in ([], [BATCH] * HORIZON), "the last actions are scored, unless they were"
+    assert found.transitions == sum(model.rows) // BATCH
+    assert [t * BATCH for t in found.trace.transitions] == [sum(model.rows[:calls]) for calls in steps]
+
+
+@every_row
+def test_the_share_of_the_budget_that_is_spent(row: Row, clock):
+    """Of the nearest limit; planners and callbacks are told the same."""
+    problem = toys.problem(BATCH, HORIZON, Counting(clock, seconds=0.01))
+    for budget in (Budget(steps=8), Budget(transitions=600), Budget(seconds=2.0), Budget(steps=9, seconds=0.9)):
+        told, seen = [], []
+        plan(problem, Told(row.planner, told), budget, seeds=1, callback=lambda p, s=seen: s.append(p.spent))
+        assert told == seen[: len(told)] and seen == sorted(seen) and 0 <= seen[0] < seen[-1] <= 1
+        assert len(told) in (len(seen) - 1, len(seen)), "every step, and one that the budget refused"
+
+
+class Told:
+    """A planner that notes what it is told of the budget."""
+
+    def __init__(self, planner, told: list[float]) -> None:
+        self.planner, self.told = planner, told
+
+    def init(self, problem, actions, noise):
+        return self.planner.init(problem, actions, noise)
+
+    def step(self, problem, state, noise):
+        self.told.append(problem.spent)
+        return self.planner.step(problem, state, noise)
+
+    def actions(self, state):
+        return self.planner.actions(state)
 
 
 @every_row

@@ -77,11 +77,17 @@ def test_start_and_goal_at_the_origin(row: Row):
     assert (found.cost <= found.trace.cost[0]).all()
 
 
+def middle(costs: torch.Tensor) -> float:
+    """Between the two costs in the middle, so that rounding does not decide which problems are below."""
+    count = len(costs)
+    return float(costs.sort().values[count // 2 - 1 : count // 2 + 1].mean())
+
+
 @every_row
 def test_a_tolerance_ends_each_problem_by_itself(row: Row):
     problem = toys.problem(6, 4)
     bests = plan(problem, row.planner, Budget(steps=40), seeds=1)
-    threshold = float(bests.cost.median())
+    threshold = middle(bests.trace.cost[-1])
     planner = dataclasses.replace(row.planner, tolerance=threshold)
     found = plan(problem, planner, Budget(steps=40), seeds=1)
     reached = bests.trace.cost[-1] <= threshold
@@ -91,7 +97,7 @@ def test_a_tolerance_ends_each_problem_by_itself(row: Row):
     # A converged problem keeps the plan that converged: the first one at or below the tolerance.
     for i in reached.nonzero().flatten().tolist():
         at = int((bests.trace.cost[:, i] <= threshold).nonzero()[0])
-        assert found.cost[i] == bests.trace.cost[at, i]
+        torch.testing.assert_close(found.cost[i], bests.trace.cost[at, i], rtol=1e-7, atol=0)
 
 
 @every_row
@@ -99,18 +105,18 @@ def test_a_solved_problem_costs_no_more_and_the_others_do_not_notice(row: Row):
     problem = toys.problem(6, 4)
     every, fewer = LastRows(problem.dynamics), LastRows(problem.dynamics)
     bests = plan(problem.through(every), row.planner, Budget(steps=40), seeds=1)
-    planner = dataclasses.replace(row.planner, tolerance=float(bests.trace.cost[-1].median()))
+    planner = dataclasses.replace(row.planner, tolerance=middle(bests.trace.cost[-1]))
     found = plan(problem.through(fewer), planner, Budget(steps=40), seeds=1)
     running = found.status != Status.CONVERGED
     assert 0 < int(running.sum()) < 6
     # What is solved by the very last call was still asked about in it.
     assert fewer.rows in [every.rows * count // 6 for count in range(int(running.sum()), 6)]
-    torch.testing.assert_close(found.cost[running], bests.cost[running], rtol=1e-9, atol=0)
-    torch.testing.assert_close(found.actions[running], bests.actions[running], rtol=1e-7, atol=1e-9)
+    torch.testing.assert_close(found.cost[running], bests.cost[running], rtol=1e-7, atol=0)
+    torch.testing.assert_close(found.actions[running], bests.actions[running], rtol=1e-7, atol=1e-7)
     again = plan(problem, planner, Budget(steps=0), seeds=1, warm_start=found.warm_start)
     solved = again.status == Status.CONVERGED
     assert solved[~running].all(), "what has stopped stays so"
-    assert row.rollouts_to_polish or not solved[running].any(), "only a second polish may solve more"
+    assert not solved[running].any()
     assert found.transitions == bests.transitions
 
 

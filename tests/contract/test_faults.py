@@ -14,7 +14,7 @@ from torch import Tensor
 import toys
 from grasp_planner import Budget, GoalDistance, GraspPlannerError, Markov, Plan, Problem, Progress, Status, plan
 
-STEPS, BATCH, HORIZON, VICTIM = Budget(steps=7), 4, 5, 2
+STEPS, BATCH, HORIZON, VICTIM = Budget(steps=14), 4, 5, 2
 
 
 def struck(tensor: Tensor, candidate: bool, problems: tuple[int, ...] = tuple(range(BATCH))) -> Tensor:
@@ -96,9 +96,9 @@ def unharmed(found: Plan, row: Row, places: list[int]) -> None:
     # The model is not asked about a problem that has stopped, and rounding may depend on how many rows there are.
     for name in ("actions", "states", "cost", "status"):
         torch.testing.assert_close(
-            getattr(found, name)[places], getattr(healthy, name)[places], rtol=1e-9, atol=1e-9, msg=name
+            getattr(found, name)[places], getattr(healthy, name)[places], rtol=1e-7, atol=1e-7, msg=name
         )
-    torch.testing.assert_close(found.trace.cost[:, places], healthy.trace.cost[:, places], rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(found.trace.cost[:, places], healthy.trace.cost[:, places], rtol=1e-7, atol=1e-7)
 
 
 def usable(found: Plan) -> None:
@@ -160,7 +160,7 @@ def test_in_one_row_of_a_problem(row: Row, value):
     unharmed(found, row, OTHERS)
     usable(found)
     assert found.cost[VICTIM] <= START[VICTIM]
-    assert found.status[VICTIM] == (Status.NONFINITE if row.one_row_is_one_step else Status.BUDGET)
+    assert found.status[VICTIM] == (Status.NONFINITE if row.lifts_one_plan else Status.BUDGET)
     torch.testing.assert_close(found.cost, toys.cost_by_hand(problem(), found.actions))
 
 
@@ -210,8 +210,8 @@ def test_in_the_objective(row: Row, part, value):
     healthy = with_sound_objective(row)
     only_the_victim(found)
     usable(found)
-    torch.testing.assert_close(found.actions[OTHERS], healthy.actions[OTHERS], rtol=1e-9, atol=1e-9)
-    torch.testing.assert_close(found.cost[OTHERS], healthy.cost[OTHERS], rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(found.actions[OTHERS], healthy.actions[OTHERS], rtol=1e-7, atol=1e-7)
+    torch.testing.assert_close(found.cost[OTHERS], healthy.cost[OTHERS], rtol=1e-7, atol=1e-7)
 
 
 @every_row

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 from contract_rows import ROWS, Row, every_row
 
-from grasp_planner import PLANNERS, GraspPlannerError
+from grasp_planner import GD, PLANNERS, GraspPlannerError, MultiStart, Sequential
 
 
 def test_every_planner_has_a_row():
@@ -16,15 +16,21 @@ def test_every_planner_has_a_row():
         assert type(row.planner) is PLANNERS[row.name]
 
 
+def made(name):
+    """The planner with its defaults; a planner around planners has none for the planners inside."""
+    inside = [field.name for field in dataclasses.fields(PLANNERS[name]) if field.type == "Planner"]
+    return PLANNERS[name](**dict.fromkeys(inside, GD()))
+
+
 @pytest.mark.parametrize("name", PLANNERS)
 def test_planners_are_frozen_dataclasses_with_defaults_and_a_documented_source(name):
-    planner = PLANNERS[name]()
+    planner = made(name)
     assert dataclasses.is_dataclass(planner)
     with pytest.raises(dataclasses.FrozenInstanceError):
         planner.tolerance = 1.0
-    assert planner == PLANNERS[name]()
+    assert planner == made(name)
     assert type(planner).__mro__ == (type(planner), object)
-    assert hash(planner) == hash(PLANNERS[name]())
+    assert hash(planner) == hash(made(name))
     text = PLANNERS[name].__doc__
     for field in dataclasses.fields(planner):
         assert f"        {field.name}:" in text, f"{name}.{field.name} is not documented"
@@ -34,7 +40,7 @@ def test_planners_are_frozen_dataclasses_with_defaults_and_a_documented_source(n
 
 def numbers():
     for row in ROWS:
-        if not row.variant:
+        if not row.variant or row.name in ("multi_start", "sequential"):
             for field in dataclasses.fields(row.planner):
                 if isinstance(getattr(row.planner, field.name), (int, float, str)):
                     yield pytest.param(row.planner, field.name, id=f"{row.name}-{field.name}")
@@ -60,3 +66,21 @@ def test_bad_settings_are_refused_by_name(planner, field):
 def test_rows_repr_shows_every_setting(row: Row):
     text = repr(row.planner)
     assert all(f"{field.name}=" in text for field in dataclasses.fields(row.planner))
+
+
+@pytest.mark.parametrize("wrong", ["gd", GD, 3, None, object()])
+def test_inside_a_planner_there_must_be_a_planner(wrong):
+    for make in (
+        lambda: MultiStart(wrong),
+        lambda: Sequential(wrong, GD()),
+        lambda: Sequential(GD(), wrong),
+    ):
+        with pytest.raises(GraspPlannerError, match=r"(MultiStart|Sequential)\.\w+ must be a planner such as GD\(\)"):
+            make()
+
+
+def test_a_planner_around_planners_has_at_least_their_tolerance():
+    assert MultiStart(GD(tolerance=0.3)).tolerance == 0.3
+    assert MultiStart(GD(tolerance=0.3), tolerance=0.5).tolerance == 0.5
+    assert Sequential(GD(tolerance=0.1), GD(tolerance=0.2)).tolerance == 0.2
+    assert dataclasses.replace(MultiStart(GD()), planner=GD(tolerance=0.4)).tolerance == 0.4

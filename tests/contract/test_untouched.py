@@ -336,13 +336,13 @@ def test_inputs_of_any_memory_layout_give_the_same_plan(row: Row):
     assert not parts["states"].is_contiguous()
     layouts = dataclasses.replace(problem, **parts)
     first, other = (plan(p, row.planner, STEPS, seeds=1) for p in (problem, layouts))
-    torch.testing.assert_close(other.actions, first.actions, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(other.actions, first.actions, rtol=1e-7, atol=1e-7)
     views = expanded(problem)
     copies = dataclasses.replace(
         views, **{name: getattr(views, name).clone() for name in ("states", "past_actions", "goal", "low", "high")}
     )
     first, other = (plan(p, row.planner, STEPS, seeds=1) for p in (copies, views))
-    torch.testing.assert_close(other.actions, first.actions, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(other.actions, first.actions, rtol=1e-7, atol=1e-7)
 
 
 @every_row

@@ -26,17 +26,19 @@ def iterates(problem, planner, budget, **rest):
 @every_row
 @pytest.mark.parametrize("context", [1, 3])
 def test_ten_and_ten_steps_are_twenty(row: Row, context):
+    """Unless a step depends on the share of the budget that is spent: the plan is then never worse than the first."""
     problem = toys.problem(3, 4, toys.Nonlinear() if context == 1 else toys.Remembering(context))
     straight, expected = iterates(problem, row.planner, Budget(steps=20), seeds=[1, 2, 3])
     first, seen = iterates(problem, row.planner, Budget(steps=10), seeds=[1, 2, 3])
     second, more = iterates(problem, row.planner, Budget(steps=10), seeds=[1, 2, 3], warm_start=first.warm_start)
     assert len(expected) == len(seen + more) == 20
+    assert second.warm_start.steps == straight.warm_start.steps
+    assert (second.cost <= first.cost * (1 + 1e-12)).all()
+    if row.reads_the_budget:
+        return
     for ours, theirs in zip(seen + more, expected):
         assert torch.equal(ours, theirs)
-    assert second.warm_start.steps == straight.warm_start.steps
-    # Two plans that are both polished may end in different places.
-    bound = first.cost if row.rollouts_to_polish else torch.minimum(first.cost, straight.cost)
-    assert (second.cost <= bound * (1 + 1e-12)).all()
+    assert (second.cost <= straight.cost * (1 + 1e-12)).all()
 
 
 @every_row
@@ -47,7 +49,8 @@ def test_many_short_calls_are_one_long_one(row: Row):
     for steps in (0, 1, 3, 0, 2):
         found, some = iterates(problem, row.planner, Budget(steps=steps), seeds=7, warm_start=warm)
         warm, seen = found.warm_start, seen + some
-    assert all(torch.equal(ours, theirs) for ours, theirs in zip(seen, expected)) and len(seen) == 6
+    assert len(seen) == 6
+    assert row.reads_the_budget or all(torch.equal(ours, theirs) for ours, theirs in zip(seen, expected))
 
 
 @some_rows

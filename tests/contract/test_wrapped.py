@@ -17,9 +17,9 @@ STEPS = Budget(steps=5)
 def agree(found, expected) -> None:
     for name in ("actions", "states", "cost"):
         mine, theirs = getattr(found, name), getattr(expected, name)
-        torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-9, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(mine, theirs, rtol=1e-7, atol=1e-7, msg=lambda m, n=name: f"{n}: {m}")
     assert torch.equal(found.status, expected.status)
-    torch.testing.assert_close(found.trace.cost, expected.trace.cost, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(found.trace.cost, expected.trace.cost, rtol=1e-7, atol=1e-7)
     assert (found.transitions, found.calls) == (expected.transitions, expected.calls)
 
 
@@ -40,8 +40,8 @@ def test_in_pieces_alone_as_in_a_batch(row: Row):
     whole = toys.problem(9, 4, chunked)
     together = plan(whole, row.planner, STEPS, seeds=list(range(9)))
     alone = plan(toys.rows(whole, [6]), row.planner, STEPS, seeds=[6])
-    torch.testing.assert_close(alone.actions, together.actions[[6]], rtol=1e-9, atol=1e-9)
-    torch.testing.assert_close(alone.cost, together.cost[[6]], rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(alone.actions, together.actions[[6]], rtol=1e-7, atol=1e-7)
+    torch.testing.assert_close(alone.cost, together.cost[[6]], rtol=1e-7, atol=1e-7)
 
 
 @every_row
@@ -92,4 +92,4 @@ def test_compiled_as_it_is_alone_and_in_a_batch_and_in_pieces(row: Row):
         again = plan(whole.through(model), row.planner, STEPS, seeds=seeds)
         assert toys.same(again, plan(whole.through(model), row.planner, STEPS, seeds=seeds))
         alone = plan(toys.rows(whole.through(model), [3]), row.planner, STEPS, seeds=[4])
-    torch.testing.assert_close(alone.actions, expected.actions[[3]], rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(alone.actions, expected.actions[[3]], rtol=1e-7, atol=1e-7)

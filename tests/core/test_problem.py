@@ -241,8 +241,11 @@ BAD = {
     "horizon a bool": ({"horizon": True}, "horizon.*got True"),
     "horizon none": ({"horizon": None}, "horizon.*got None"),
     "states a list": ({"states": [[1.0]]}, "states must be a tensor, got list"),
-    "goal an array": ({"goal": numpy.zeros((2, 3))}, "goal must be a tensor, got ndarray"),
-    "low a number": ({"low": -1.0}, "low must be a tensor, got float"),
+    "goal a list": ({"goal": [[0.0] * 3] * 2}, "goal must be a tensor, got list"),
+    "goal an array of another size": ({"goal": numpy.zeros((2, 4))}, r"goal must be \(2, 3\).*got \(2, 4\)"),
+    "low a word": ({"low": "-1"}, "low must be a tensor, got str"),
+    "low a bool": ({"low": False}, "low must be a tensor, got bool"),
+    "low a number above high": ({"low": 2.0}, "low <= high"),
     "scale a number": ({"scale": 1.0}, "scale must be a tensor, got float"),
     "states without a batch": ({"states": toys.fixed(3, 3, seed=1)}, r"states must be \(b, h, s\).*got \(3, 3\)"),
     "states of another context": ({"states": toys.fixed(2, 2, 3, seed=1)}, r"h = 3 .*got \(2, 2, 3\)"),
@@ -262,7 +265,6 @@ BAD = {
     "goal of another batch": ({"goal": torch.zeros(1, 3).double()}, r"goal must be \(2, 3\).*got \(1, 3\)"),
     "goal with a time axis": ({"goal": torch.zeros(2, 1, 3).double()}, r"goal must be \(2, 3\).*got \(2, 1, 3\)"),
     "low with a batch": ({"low": torch.zeros(2, 2).double()}, r"low must be \(a,\), got \(2, 2\)"),
-    "low a scalar tensor": ({"low": torch.tensor(0.0).double()}, r"low must be \(a,\), got \(\)"),
     "no actions": ({"low": torch.zeros(0).double()}, r"low must be \(a,\), got \(0,\)"),
     "high of another size": ({"high": torch.ones(3).double()}, r"high must be \(2,\).*got \(3,\)"),
     "scale of another size": ({"scale": torch.ones(2).double()}, r"scale must be \(3,\).*got \(2,\)"),
@@ -313,11 +315,11 @@ def test_the_good_input_is_good():
 @pytest.mark.parametrize(
     ("start", "low", "message"),
     [
-        (torch.zeros(3), torch.zeros(1), r"start must be \(b, s\) and low \(a,\), got \(3,\) and \(1,\)"),
-        (torch.zeros(1, 3), torch.zeros(1, 1), r"got \(1, 3\) and \(1, 1\)"),
+        (torch.zeros(3), torch.zeros(1), r"start must be \(b, s\), got \(3,\)"),
+        (torch.zeros(1, 3), torch.zeros(1, 1), r"low must be \(a,\), got \(1, 1\)"),
         ([[0.0]], torch.zeros(1), "start must be a tensor, got list"),
-        (torch.zeros(1, 3), 0.0, "low must be a tensor, got float"),
-        (torch.zeros(1, 1, 3), torch.zeros(1), r"got \(1, 1, 3\)"),
+        (torch.zeros(1, 3), "0", "low must be a tensor, got str"),
+        (torch.zeros(1, 1, 3), torch.zeros(1), r"start must be \(b, s\), got \(1, 1, 3\)"),
     ],
 )
 def test_bad_input_to_between(start, low, message):
@@ -377,3 +379,46 @@ def test_weights_follow_the_dtype_of_the_states(dtype):
     for weights in ((1.0, 2.0, 3.0), torch.tensor([1, 2, 3]), torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)):
         cost = GoalDistance(weights=weights).terminal(torch.ones(2, 3, dtype=dtype), torch.zeros(2, 3, dtype=dtype))
         assert cost.dtype == dtype and cost.tolist() == [6.0, 6.0]
+
+
+def test_arrays_and_numbers_are_taken_where_tensors_are():
+    """They become tensors like `states`; a number bounds every coordinate."""
+    arrays = {name: value.numpy() if isinstance(value, torch.Tensor) else value for name, value in GOOD.items()}
+    expected = Problem(**GOOD)
+    for changes in (arrays, {**arrays, "low": float(GOOD["low"][0])}, {**GOOD, "goal": arrays["goal"].astype("f4")}):
+        made = Problem(**changes)
+        for name in ("states", "past_actions", "goal", "low", "high"):
+            value, wanted = getattr(made, name), getattr(expected, name)
+            assert value.dtype == wanted.dtype and value.shape == wanted.shape
+            if name != "low" or isinstance(changes["low"], (torch.Tensor, numpy.ndarray)):
+                torch.testing.assert_close(value, wanted, rtol=1e-6, atol=1e-6)
+    assert Problem(**{**GOOD, "low": -7, "high": numpy.float32(7)}).low.tolist() == [-7.0, -7.0]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "size", "wanted"),
+    [(-1.0, torch.ones(2), None, 2), (-torch.ones(2), 1, None, 2), (-1.0, 1.0, None, 1), (-1.0, 1.0, 3, 3)],
+)
+def test_numbers_as_bounds_of_between(low, high, size, wanted):
+    model = Markov(lambda s, a: s + a.sum(-1, keepdim=True))
+    made = Problem.between(model, numpy.zeros((1, 3), "f4"), torch.zeros(1, 3), 2, low, high, action_size=size)
+    assert made.low.tolist() == [-1.0] * wanted and made.high.tolist() == [1.0] * wanted
+    assert made.rollout(torch.ones(1, 2, wanted)).shape == (1, 2, 3)
+
+
+def test_a_normalised_problem_is_the_same_problem_in_units_of_its_scale():
+    scale = torch.tensor([0.5, 20.0, 3.0], dtype=torch.float64)
+    for context in (1, 3):
+        problem = toys.problem(2, 4, toys.Nonlinear() if context == 1 else toys.Remembering(context), scale=scale)
+        normal, actions = problem.normalised(), toys.fixed(2, 4, 2, seed=3)
+        states = torch.cat([problem.start[:, None], problem.rollout(actions)[:, :-1]], dim=1)
+        for ours, theirs in (
+            (normal.start * scale, problem.start),
+            (normal.goal * scale, problem.goal),
+            (normal.rollout(actions) * scale, problem.rollout(actions)),
+            (normal.predict(states / scale, actions) * scale, problem.predict(states, actions)),
+            (normal.repeat(2).rollout(actions.repeat_interleave(2, 0))[::2] * scale, problem.rollout(actions)),
+            (normal.cost(normal.rollout(actions), actions), problem.cost(problem.rollout(actions), actions)),
+        ):
+            torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+        assert (problem.spent, normal.at(0.25).spent, normal.spent) == (0.0, 0.25, 0.0)

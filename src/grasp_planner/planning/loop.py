@@ -30,7 +30,7 @@ from grasp_planner.core.plans import (
 from grasp_planner.core.problem import Problem
 from grasp_planner.planning.memory import within_memory
 from grasp_planner.planning.meter import BudgetSpent, Meter
-from grasp_planner.planning.protocol import Callback, Planner, Progress, is_planner
+from grasp_planner.planning.protocol import Callback, Planner, Progress, is_planner, tolerance_of
 
 _RUNNING = -1
 
@@ -110,8 +110,7 @@ class _Search:
         self.theirs = problem.through(self.meter)  # in the caller's own latent units
         self.problem = self.theirs.normalised()
         self.budget, self.started, self.callback = budget, started, callback
-        # A planner without a tolerance has tolerance 0: only a perfect plan ends its problem early.
-        self.tolerance = getattr(planner, "tolerance", 0.0)
+        self.tolerance = tolerance_of(planner)
         self.steps, self.cheapest_step = 0, 0
         self.ended = Status.BUDGET
         self.status = torch.full((problem.batch,), _RUNNING, device=problem.start.device)

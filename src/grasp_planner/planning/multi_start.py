@@ -14,7 +14,7 @@ from grasp_planner.core.noise import Noise
 from grasp_planner.core.plans import Scored
 from grasp_planner.core.problem import Problem
 from grasp_planner.planning.candidates import best_candidate, leading, spread
-from grasp_planner.planning.protocol import Planner, check_planner, virtual_states
+from grasp_planner.planning.protocol import Planner, check_planner, tolerance_of, virtual_states
 
 
 class MultiStartState(NamedTuple):
@@ -37,6 +37,7 @@ class MultiStart:
         planner: the inner planner, which sees ``b * starts`` problems.
         starts: n, number of starts per problem.
         start_std: standard deviation of the starts around the given actions, in action units.
+        tolerance: stop a problem whose best cost is at or below this; at least the inner planner's tolerance.
 
     Raises:
         GraspPlannerError: a setting is out of range, or ``planner`` is not a planner.
@@ -52,16 +53,13 @@ class MultiStart:
     planner: Planner
     starts: int = 16
     start_std: float = 1.0
+    tolerance: float = 0.0
 
     def __post_init__(self) -> None:
         check_planner(self, "planner")
         whole(self, 1, "starts")
-        at_least(self, 0, "start_std")
-
-    @property
-    def tolerance(self) -> float:
-        """The tolerance of the inner planner."""
-        return getattr(self.planner, "tolerance", 0.0)
+        at_least(self, 0, "start_std", "tolerance")
+        object.__setattr__(self, "tolerance", max(self.tolerance, tolerance_of(self.planner)))
 
     def init(self, problem: Problem, actions: Tensor, noise: Noise) -> MultiStartState:
         """Draw the starts; the first start is at the given actions."""

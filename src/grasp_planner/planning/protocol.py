@@ -88,6 +88,11 @@ def is_planner(thing: object) -> bool:
     return isinstance(thing, Planner) and not isinstance(thing, type)
 
 
+def tolerance_of(planner: object) -> float:
+    """Return the tolerance of a planner, which is 0 if the planner does not have one."""
+    return getattr(planner, "tolerance", 0.0)
+
+
 def check_planner(owner: object, name: str) -> None:
     """Raise unless the field ``name`` of a planner around planners holds a planner.
 

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
-from grasp_planner.core.checks import between_zero_and_one
+from grasp_planner.core.checks import at_least, between_zero_and_one
 from grasp_planner.core.noise import Noise
 from grasp_planner.core.plans import Scored, best_of
 from grasp_planner.core.problem import Problem
-from grasp_planner.planning.protocol import Planner, check_planner, virtual_states
+from grasp_planner.planning.protocol import Planner, check_planner, tolerance_of, virtual_states
 
 
 class SequentialState(NamedTuple):
@@ -37,6 +37,7 @@ class Sequential:
         second: the planner that continues from the best plan seen by ``first``.
         share: share of the budget that ``second`` gets, between 0 and 1. With several limits, the limit that is
             nearest counts. Outside of ``plan`` nothing is ever spent, and only ``first`` runs.
+        tolerance: stop a problem whose best cost is at or below this; at least the tolerances of the two planners.
 
     Raises:
         GraspPlannerError: ``share`` is out of range, or a planner is not a planner.
@@ -51,16 +52,15 @@ class Sequential:
     first: Planner
     second: Planner
     share: float = 0.15
+    tolerance: float = 0.0
 
     def __post_init__(self) -> None:
         check_planner(self, "first")
         check_planner(self, "second")
         between_zero_and_one(self, "share")
-
-    @property
-    def tolerance(self) -> float:
-        """The larger tolerance of the two planners."""
-        return max(getattr(self.first, "tolerance", 0.0), getattr(self.second, "tolerance", 0.0))
+        at_least(self, 0, "tolerance")
+        tolerance = max(self.tolerance, tolerance_of(self.first), tolerance_of(self.second))
+        object.__setattr__(self, "tolerance", tolerance)
 
     def init(self, problem: Problem, actions: Tensor, noise: Noise) -> SequentialState:
         """Begin with the first planner."""

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import toys
-from grasp_planner import GraspPlannerError, Markov
+from grasp_planner import GraspPlannerError, Markov, Status
 from grasp_planner.core.frozen import frozen, modules_in
 from grasp_planner.planning.meter import BudgetSpent, Meter
 
@@ -42,7 +42,7 @@ def test_the_meter_refuses_the_call_that_would_overrun():
     meter(states, actions)
     with pytest.raises(BudgetSpent) as spent:
         meter(states, actions)
-    assert spent.value.reason == "transitions" and (meter.calls, meter.rows) == (1, 3)
+    assert spent.value.status == Status.BUDGET and (meter.calls, meter.rows) == (1, 3)
     meter(states[:2], actions[:2])
     assert meter.rows == 5, "up to the limit, and not beyond"
 
@@ -55,7 +55,7 @@ def test_the_meter_starts_no_call_after_the_deadline():
     meter.deadline = time.perf_counter()
     with pytest.raises(BudgetSpent) as spent:
         meter(states, actions)
-    assert spent.value.reason == "seconds" and meter.calls == 1
+    assert spent.value.status == Status.DEADLINE and meter.calls == 1
 
 
 def test_the_meter_asks_for_some_problems_alone_and_hands_back_the_states_of_the_others():
