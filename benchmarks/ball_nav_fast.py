@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grasp_planner.domains.ball_nav.world import RADIUS, SIZE, SOFTNESS, TINY, walls_of
+from grasp_planner.domains.ball_nav.physics import RADIUS, SIZE, SOFTNESS, TINY, walls_of
 from grasp_planner.models.ball_nav import BallNav
 
 SOURCE = Path(__file__).with_suffix(".c")

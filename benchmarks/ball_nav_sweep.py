@@ -19,7 +19,7 @@ from ball_nav_fast import FastBallNav
 from ball_nav_planners import SPACES, SWEEP
 
 from grasp_planner import Budget, plan
-from grasp_planner.domains.ball_nav.world import success
+from grasp_planner.domains.ball_nav.task import success
 from grasp_planner.models.ball_nav import BallNav
 
 REACH = 16.8  # m that full pushes along an axis cover in the whole horizon, whatever its number of steps

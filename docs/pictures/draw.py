@@ -17,8 +17,8 @@ from grasp_planner.bench.execution import execute
 from grasp_planner.bench.tasks import Episode, Task, episodes, task
 from grasp_planner.domains.ball_nav.environment import BallNav
 from grasp_planner.domains.ball_nav.paths import shortest_path
+from grasp_planner.domains.ball_nav.physics import MAPS
 from grasp_planner.domains.ball_nav.policy import BallNavPolicy
-from grasp_planner.domains.ball_nav.world import MAPS
 
 FOLDER = Path(__file__).parent
 SIZE, GAP, HEADING = 224, 6, 16  # px

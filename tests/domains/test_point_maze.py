@@ -16,9 +16,11 @@ from gymnasium.utils.env_checker import check_env
 import grasp_planner.domains
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.domains.point_maze import gl as point_maze_gl
-from grasp_planner.domains.point_maze.environment import PointMaze, distances, sample_state, success
+from grasp_planner.domains.point_maze.environment import PointMaze
 from grasp_planner.domains.point_maze.mjcf import mjcf, wall_centres
+from grasp_planner.domains.point_maze.physics import sample_state
 from grasp_planner.domains.point_maze.picture import top_down
+from grasp_planner.domains.point_maze.task import distances, success
 
 CORNER = np.array([0.8, 0.8, 0.0, 0.0])  # one end of the U; the bend is in +y
 

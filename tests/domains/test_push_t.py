@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 import grasp_planner.domains  # noqa: F401  (registers)
 from grasp_planner import GraspPlannerError
-from grasp_planner.domains.push_t.environment import PushT, distances, success
+from grasp_planner.domains.push_t.environment import PushT
 from grasp_planner.domains.push_t.physics import contact_marks
+from grasp_planner.domains.push_t.task import distances, success
 
 FREE = np.array([100.0, 100.0, 350.0, 350.0, 0.3, 0.0, 0.0])  # the pusher is far from the block
 ANGLES = st.floats(-50.0, 50.0)

@@ -15,7 +15,7 @@ from torch.nn.functional import softplus
 
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.problem import Problem
-from grasp_planner.domains.ball_nav.world import (
+from grasp_planner.domains.ball_nav.physics import (
     MAPS,
     PACE,
     RADIUS,
@@ -36,7 +36,7 @@ class BallNav:
 
     The latent is the position (x, y) in m; a model action is a block of k = ``frameskip`` pushes. ``contact`` moves a
     ball that would come closer than its radius to a wall out along the wall's normal, softly; it is written out in
-    ``grasp_planner.domains.ball_nav.world.step_points``. The straight way to a goal is blocked, and always pushing
+    ``grasp_planner.domains.ball_nav.physics.step_points``. The straight way to a goal is blocked, and always pushing
     towards the goal ends at a wall, so that plans that improve greedily have local minima to stick in.
 
     Args:

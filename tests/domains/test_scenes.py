@@ -10,7 +10,8 @@ from matplotlib.path import Path as Outline
 
 from grasp_planner.bench.tasks import TASKS
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.figures.scenes import SCENES, Body, scene, zoomed
+from grasp_planner.domains.registry import SCENES, scene
+from grasp_planner.domains.scenes import Body, zoomed
 
 SIZE = 224
 
