@@ -49,7 +49,7 @@ def test_the_registry():
         assert found.name == name == f"{name.split('/')[0]}/{found.goal_source}/v1"
         assert found.env in ENVIRONMENTS and POLICIES[found.domain.name] is found.domain.policy
         size = found.make().action_space.shape[0]
-        assert len(found.domain.action_mean) == len(found.domain.action_std) == size
+        assert len(found.domain.data.action_mean) == len(found.domain.data.action_std) == size
     assert task("wall/dset/v1") == TASKS["wall/dset/v1"]
     assert task("wall/dset/v1", 50) == dataclasses.replace(TASKS["wall/dset/v1"], horizon=50)
     with pytest.raises(GraspPlannerError, match="did you mean 'wall/dset/v1'"):
@@ -146,8 +146,8 @@ def test_ball_nav_states_can_be_solved_in_time_but_not_by_the_straight_way():
 
 def test_random_actions_have_the_datas_law():
     actions = np.concatenate([e.actions for e in episodes(task("wall/random_action/v1", 50), count=60)])
-    np.testing.assert_allclose(actions.std(axis=0), WALL.action_std, rtol=0.05)
-    np.testing.assert_allclose(actions.mean(axis=0), WALL.action_mean, atol=4 * 0.75 / np.sqrt(3000))
+    np.testing.assert_allclose(actions.std(axis=0), WALL.data.action_std, rtol=0.05)
+    np.testing.assert_allclose(actions.mean(axis=0), WALL.data.action_mean, atol=4 * 0.75 / np.sqrt(3000))
 
 
 def test_success_at_the_end_and_at_any_time_are_apart():

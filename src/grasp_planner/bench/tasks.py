@@ -176,7 +176,7 @@ def _episode(task: Task, split: str, index: int, env: Any) -> Episode:
         seed = int(for_seed.generate_state(1)[0])
         rng = np.random.Generator(np.random.PCG64(for_draw))
         start, goal, actions = draw[task.goal_source](task, env, seed, rng)
-        if task.goal_source != "dset" or not task.domain.already_solved(start, goal):
+        if task.goal_source != "dset" or not task.domain.drops(start, goal):
             return Episode(index, seed, start, goal, actions, dropped)
     raise GraspPlannerError(
         f"each of {MOST_DRAWS} start-goal pairs drawn for episode {index} of {task.name} at horizon {task.horizon} "
@@ -203,7 +203,7 @@ def _policy_stretch(task: Task, env: Any, seed: int, rng: np.random.Generator) -
 
 def _normal_actions(task: Task, env: Any, seed: int, rng: np.random.Generator) -> _Draw:
     start, _ = _warmed_up(task, env, rng)
-    mean, std = np.array(task.domain.action_mean), np.array(task.domain.action_std)
+    mean, std = np.array(task.domain.data.action_mean), np.array(task.domain.data.action_std)
     return _replayed(env, start, mean + std * rng.standard_normal((task.horizon, len(mean))))
 
 
@@ -211,7 +211,7 @@ def _warmed_up(task: Task, env: Any, rng: np.random.Generator) -> tuple[np.ndarr
     """Run the policy for a random number of steps in `env`; returns the last state (s,) and the policy."""
     first = env.sample_state(rng)
     state = env.reset(options={"state": first, "goal": first})[0]["state"]
-    steps = int(rng.integers(0, task.domain.warm_up + 1))
+    steps = int(rng.integers(0, task.domain.data.warm_up + 1))
     policy = task.domain.policy()
     policy.reset(rng, state)
     for _ in range(steps):

@@ -143,7 +143,7 @@ def default_steps(environment: str) -> int:
     domain = domain_of(environment)
     if domain is None:
         raise GraspPlannerError(f"needed steps=, the environment steps per episode of {environment!r}")
-    return domain.episode_steps
+    return domain.data.episode_steps
 
 
 def _plain(name: str) -> str:

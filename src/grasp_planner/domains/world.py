@@ -18,7 +18,7 @@ except ImportError as error:
     raise missing_extra("gymnasium", "envs", "an environment") from error
 
 
-class World(gymnasium.Env[dict[str, np.ndarray], np.ndarray], ABC):
+class World(gymnasium.Env, ABC):
     """Base of the environments: a state vector, a goal state, and pictures of any state.
 
     **Observation**: a dictionary with ``"state"`` (s,), ``"proprio"`` (p,) and, if `pixels` is given, ``"pixels"``

@@ -7,7 +7,7 @@ import numpy as np
 from grasp_planner.domains.ball_nav.physics import RADIUS
 from grasp_planner.domains.ball_nav.policy import BallNavPolicy
 from grasp_planner.domains.ball_nav.scene import SCENE
-from grasp_planner.domains.domain import Domain
+from grasp_planner.domains.domain import Domain, ReferenceData
 
 
 def distances(state: np.ndarray, goal: np.ndarray) -> dict[str, np.ndarray]:
@@ -32,18 +32,6 @@ def success(state: np.ndarray, goal: np.ndarray) -> np.ndarray:
 #   full speed, so the default horizon is 60.
 # - dset: stretches end 3.4, 3.9 and 3.6 m from their start at 25, 50 and 80 environment steps. A wall is between start
 #   and goal in 25, 47 and 44 % of the cases. At 10, 25, 50 and 80 steps 7, 4, 1 and 2 % of the stretches are dropped.
-BALL_NAV = Domain(
-    name="ball_nav",
-    env="BallNav-v1",
-    entry_point="grasp_planner.domains.ball_nav.environment:BallNav",
-    policy=BallNavPolicy,
-    scene=SCENE,
-    success=success,
-    distances=distances,
-    already_solved=success,
-    warm_up=50,
-    action_mean=(0.1513, -0.0036),
-    action_std=(0.5737, 0.5795),
-    episode_steps=100,
-    horizons={"random_state": 60, "dset": 25, "random_action": 25},
-)
+DATA = ReferenceData(episode_steps=100, warm_up=50, action_mean=(0.1513, -0.0036), action_std=(0.5737, 0.5795))
+HORIZONS = {"random_state": 60, "dset": 25, "random_action": 25}
+BALL_NAV = Domain("ball_nav", "BallNav-v1", BallNavPolicy, SCENE, success, distances, DATA, horizons=HORIZONS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from grasp_planner.domains.domain import Domain
+from grasp_planner.domains.domain import Domain, ReferenceData
 from grasp_planner.domains.point_maze.policy import PointMazePolicy
 from grasp_planner.domains.point_maze.scene import SCENE
 
@@ -38,18 +38,5 @@ def success(state: np.ndarray, goal: np.ndarray) -> np.ndarray:
 # The horizons are DINO-WM's goal_H of 5 model steps = 25 environment steps. Stretches fill the maze within 25 steps:
 # they end 1.6, 1.8 and 1.7 m from their start at 25, 50 and 80 steps, so a longer horizon is not a farther goal. At
 # 10, 25, 50 and 80 steps 30, 15, 9 and 11 % of the stretches are dropped.
-POINT_MAZE = Domain(
-    name="point_maze",
-    env="PointMaze-v1",
-    entry_point="grasp_planner.domains.point_maze.environment:PointMaze",
-    policy=PointMazePolicy,
-    scene=SCENE,
-    success=success,
-    distances=distances,
-    already_solved=success,
-    warm_up=50,
-    action_mean=(7.8e-5, 6.0e-4),
-    action_std=(0.57691, 0.57759),
-    episode_steps=100,
-    horizons={"random_state": 25, "dset": 25, "random_action": 25},
-)
+DATA = ReferenceData(episode_steps=100, warm_up=50, action_mean=(7.8e-5, 6.0e-4), action_std=(0.57691, 0.57759))
+POINT_MAZE = Domain("point_maze", "PointMaze-v1", PointMazePolicy, SCENE, success, distances, DATA)

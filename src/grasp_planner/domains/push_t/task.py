@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from grasp_planner.domains.domain import Domain
+from grasp_planner.domains.domain import Domain, ReferenceData
 from grasp_planner.domains.push_t.policy import PushTPolicy
 from grasp_planner.domains.push_t.scene import SCENE
 from grasp_planner.domains.push_t.wild_policy import PushTWildPolicy
@@ -91,19 +91,15 @@ def _angle_between(first: np.ndarray, second: np.ndarray, symmetry: int = 1) -> 
 # The horizons are DINO-WM's goal_H of 5 model steps = 25 environment steps. Goals of stretches are farther at longer
 # horizons. A stretch that leaves the block in place is dropped: half of the stretches at 10 environment steps, one in
 # six at 25.
+DATA = ReferenceData(episode_steps=200, warm_up=100, action_mean=(-0.0087, 0.0068), action_std=(0.2019, 0.2002))
 PUSH_T = Domain(
-    name="push_t",
-    env="PushT-v1",
-    entry_point="grasp_planner.domains.push_t.environment:PushT",
-    policy=PushTPolicy,
-    scene=SCENE,
-    success=success,
-    distances=distances,
+    "push_t",
+    "PushT-v1",
+    PushTPolicy,
+    SCENE,
+    success,
+    distances,
+    DATA,
     already_solved=block_in_place,
-    warm_up=100,
-    action_mean=(-0.0087, 0.0068),
-    action_std=(0.2019, 0.2002),
-    episode_steps=200,
-    horizons={"random_state": 25, "dset": 25, "random_action": 25},
     other_policies={"push_t_wild": PushTWildPolicy},
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from grasp_planner.domains.domain import Domain
+from grasp_planner.domains.domain import Domain, ReferenceData
 from grasp_planner.domains.wall.policy import WallPolicy
 from grasp_planner.domains.wall.scene import SCENE
 
@@ -38,18 +38,5 @@ def success(state: np.ndarray, goal: np.ndarray) -> np.ndarray:
 # - dset: stretches of the random walk end 18, 22 and 25 px from their start (medians at 25, 50 and 80 environment
 #   steps). Between 10 and 19 % of the stretches end in the other room. At 10, 25, 50 and 80 steps 23, 10, 6 and 5 %
 #   of the stretches are dropped, because they end where they started.
-WALL = Domain(
-    name="wall",
-    env="WallSingle-v1",
-    entry_point="grasp_planner.domains.wall.environment:WallSingle",
-    policy=WallPolicy,
-    scene=SCENE,
-    success=success,
-    distances=distances,
-    already_solved=success,
-    warm_up=25,
-    action_mean=(-0.00556, 0.01320),
-    action_std=(0.75233, 0.74669),
-    episode_steps=50,
-    horizons={"random_state": 25, "dset": 25, "random_action": 25},
-)
+DATA = ReferenceData(episode_steps=50, warm_up=25, action_mean=(-0.00556, 0.01320), action_std=(0.75233, 0.74669))
+WALL = Domain("wall", "WallSingle-v1", WallPolicy, SCENE, success, distances, DATA)
