@@ -1,4 +1,4 @@
-"""Tasks: episodes are the same everywhere, goals are reachable, success is judged as published, floors."""
+"""Tasks: episodes are reproducible, goals can be reached, success follows the worlds' rules; floors."""
 
 import dataclasses
 
@@ -17,9 +17,9 @@ from grasp_planner.domains.push_t.task import PUSH_T
 from grasp_planner.domains.registry import POLICIES
 from grasp_planner.domains.wall.task import WALL
 
-# Of the first three test episodes. When one of these changes, every published number of that task is void: give the
-# task a new version instead. (Push-T's depend on its scripted policy and on pymunk; the others on numpy alone, or
-# MuJoCo.)
+# Digests of the first three test episodes. A change of a digest makes every published number of that task invalid: give
+# the world's tasks a new version instead. Push-T's digests depend on its scripted policy and on pymunk, PointMaze's on
+# MuJoCo, the others on numpy alone.
 DIGESTS = {
     "wall/random_state/v1": "bdabe48a0bc1dfd8",
     "wall/dset/v1": "09fe7a9c0a45408b",

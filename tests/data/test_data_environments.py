@@ -1,4 +1,4 @@
-"""Every environment that has a policy, collected, read back and replayed."""
+"""Data of every world: collected, read back and replayed."""
 
 import numpy as np
 import pytest

@@ -28,7 +28,7 @@ GOLDEN = {
 
 
 def chase(env: PushT, steps: int) -> list[np.ndarray]:
-    """Run at the block, swerving: contacts with many sides, then a jam in a corner."""
+    """Drive the pusher at the block in curves: it touches many sides, and then jams the block in a corner."""
     env.set_state(np.array([300.0, 120.0, 260.0, 250.0, 2.0, 0.0, 0.0]))
     states = [env.get_state()]
     for t in range(steps):

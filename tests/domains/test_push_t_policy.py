@@ -1,4 +1,4 @@
-"""The scripted pusher of Push-T: what its data look like, and its way round the T."""
+"""Push-T's scripted policy: the statistics of its data, and its paths around the T."""
 
 import numpy as np
 import pytest

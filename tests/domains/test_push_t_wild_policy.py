@@ -1,4 +1,4 @@
-"""The careless pusher: within its bounds, reproducible, often in contact, and everywhere."""
+"""Push-T's second scripted policy: bounds, seeds, and the share of contact in its data."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Scenes: outlines lie where the environments draw their bodies, and views hold what they must."""
+"""Scenes: outlines agree with the environments' pictures, and views contain the bodies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIZE = 224
 
 
 def inside(points: np.ndarray, env: str) -> np.ndarray:
-    """(SIZE, SIZE) which pixels of a picture of the whole scene an outline (p, 2) covers."""
+    """(SIZE, SIZE) bool: whether an outline (p, 2) covers the pixels of a picture of the whole scene."""
     left, right, bottom, top = scene(env).view
     at = (np.arange(SIZE) + 0.5) / SIZE
     x, y = np.meshgrid(left + at * (right - left), top + at * (bottom - top))

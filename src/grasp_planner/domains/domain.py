@@ -43,7 +43,7 @@ class ReferenceData:
 
 
 def dino_wm_horizons() -> dict[str, int]:
-    """For each goal source DINO-WM's goal_H of 5 model steps, which is 25 environment steps."""
+    """The default horizons in environment steps: for each goal source 25, DINO-WM's goal_H of 5 model steps."""
     return {"random_state": 25, "dset": 25, "random_action": 25}
 
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from grasp_planner.domains.push_t.physics import PUSHER_RADIUS
 
-# The T in its own frame, as in `physics`: the bar has x in [-60, 60] and y in [0, 30], the stem x in [-15, 15] and y to
-# 120.
+# The T in its own frame, as in `physics`. The bar has x in [-60, 60] and y in [0, 30], the stem x in [-15, 15] and y in
+# [30, 120].
 RECTANGLES = np.array([[[0, 15], [60, 15]], [[0, 75], [15, 45]]], dtype=np.float64)  # centre, half sizes
 OUTLINE = np.array(
     [[-60, 0], [60, 0], [60, 30], [15, 30], [15, 120], [-15, 120], [-15, 30], [-60, 30]], dtype=np.float64

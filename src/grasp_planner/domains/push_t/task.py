@@ -88,9 +88,8 @@ def _angle_between(first: np.ndarray, second: np.ndarray, symmetry: int = 1) -> 
 
 # Action statistics are those of DINO-WM's data, whose episodes have 100 to 300 environment steps.
 #
-# The horizons are DINO-WM's goal_H of 5 model steps = 25 environment steps. Goals of stretches are farther at longer
-# horizons. A stretch that leaves the block in place is dropped: half of the stretches at 10 environment steps, one in
-# six at 25.
+# Goals of stretches (dset) are farther at longer horizons. Half of the stretches of 10 environment steps are dropped,
+# since the block stays in place, and one in six of the stretches of 25 steps.
 DATA = ReferenceData(episode_steps=200, warm_up=100, action_mean=(-0.0087, 0.0068), action_std=(0.2019, 0.2002))
 PUSH_T = Domain(
     "push_t",

@@ -23,9 +23,8 @@ class WallSingle(World):
 
     ``reset(seed=n)`` gives the same start and goal as the original with seed n: they are drawn from
     ``RandomState(n mod 2^32)``. A reset without a seed continues the random stream. Start and goal are always in
-    opposite rooms. The shortest path between them has a median of 40 px, is below 54 px for 95 % of the pairs and
-    66 px at most. 25 steps of the data's mean length cover 50 px, which is enough for 88 % of the pairs; 25 steps of
-    the maximum length cover 90 px.
+    opposite rooms. The shortest path between them has a median length of 40 px and is 66 px at most. 25 steps of the
+    data's mean length cover 50 px, which is enough for 88 % of the pairs. 25 steps of the maximum length cover 90 px.
 
     Args:
         render_mode: ``"rgb_array"`` or None.

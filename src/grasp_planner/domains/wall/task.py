@@ -32,11 +32,13 @@ def success(state: np.ndarray, goal: np.ndarray) -> np.ndarray:
 
 # Action statistics and episode length are those of DINO-WM's data set `wall_single`.
 #
-# The horizons are DINO-WM's goal_H of 5 model steps = 25 environment steps.
-# - random_state: 25 steps of the data's mean length cover the shortest path of 88 % of the pairs, 25 steps of the
-#   maximum length cover that of all pairs.
-# - dset: stretches of the random walk end 18, 22 and 25 px from their start (medians at 25, 50 and 80 environment
-#   steps). Between 10 and 19 % of the stretches end in the other room. At 10, 25, 50 and 80 steps 23, 10, 6 and 5 %
-#   of the stretches are dropped, because they end where they started.
+# Reach of random_state: 25 environment steps of the data's mean length cover the shortest path of 88 % of the pairs. 25
+# steps of the maximum length cover that of all pairs.
+#
+# Stretches of dset, by horizon. Between 10 and 19 % of the stretches end in the other room.
+#
+#     environment steps                     10     25     50     80
+#     median distance of goal from start            18 px  22 px  25 px
+#     dropped, since the start is a success 23 %   10 %    6 %    5 %
 DATA = ReferenceData(episode_steps=50, warm_up=25, action_mean=(-0.00556, 0.01320), action_std=(0.75233, 0.74669))
 WALL = Domain("wall", "WallSingle-v1", WallPolicy, SCENE, success, distances, DATA)
