@@ -70,7 +70,7 @@ def measured(model: BallNav, planner: Planner, steps: int, problems: int, rollou
 
 
 def cell(run: dict[str, Any]) -> str:
-    """Success in percent, its 95 % interval, the median of rollouts to success and, for uncompiled runs, the seconds."""
+    """Success in percent, its 95 % interval, and the median of rollouts to success; for uncompiled runs the seconds."""
     share = Share(sum(run["success"]), len(run["success"]))
     text = f"**{100 * share.value:.0f}** ({100 * share.low:.0f}-{100 * share.high:.0f})"
     took = [rollouts for rollouts in run["rollouts_to_success"] if rollouts is not None]

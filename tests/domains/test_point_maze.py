@@ -253,7 +253,7 @@ def test_gymnasium_contract_with_published_pictures():
 
 @needs_opengl
 def test_osmesa_draws_too():
-    """This needs a new process, since PyOpenGL keeps its first back end, which in the tests above is EGL if it works."""
+    """This needs a new process: PyOpenGL keeps its first back end, which in the tests above is EGL if it works."""
     if ctypes.util.find_library("OSMesa") is None:
         pytest.skip("libOSMesa is not installed")
     code = """if True:

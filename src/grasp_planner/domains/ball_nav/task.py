@@ -28,8 +28,8 @@ def success(state: np.ndarray, goal: np.ndarray) -> np.ndarray:
 # There is no published data set of BallNav. Action statistics are those of `grasp collect ball_nav --episodes 1000`,
 # whose episodes have 100 environment steps.
 #
-# Start and goal of random_state are on either side of the cup. The shortest path takes 20 to 31 environment steps at full
-# speed, so the default horizon is 60.
+# Start and goal of random_state are on either side of the cup. The shortest path takes 20 to 31 environment steps at
+# full speed, so the default horizon is 60.
 #
 # Stretches of dset, by horizon:
 #
