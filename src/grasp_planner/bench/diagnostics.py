@@ -18,7 +18,7 @@ from grasp_planner.core.frozen import frozen
 from grasp_planner.core.plans import Budget
 from grasp_planner.core.problem import Problem
 from grasp_planner.core.world_model import WorldModel
-from grasp_planner.domains.ball_nav.world import RADIUS, walls_of
+from grasp_planner.domains.ball_nav.physics import RADIUS, walls_of
 from grasp_planner.models.ball_nav import BallNav
 from grasp_planner.planners.gd import GD
 from grasp_planner.planners.grasp import GRASP

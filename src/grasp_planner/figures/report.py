@@ -14,8 +14,9 @@ import numpy as np
 from grasp_planner.bench.curves import charts
 from grasp_planner.bench.records import Record
 from grasp_planner.bench.tables import Table, of_kind, tables
+from grasp_planner.domains.registry import SCENES
+from grasp_planner.domains.scenes import Scene, zoomed
 from grasp_planner.figures.charts import chart_svg
-from grasp_planner.figures.scenes import SCENES, Scene, zoomed
 
 WORDS = {"tuning"}  # tables of text rather than numbers
 
