@@ -63,8 +63,8 @@ GUARDS = (
         "a gradient whose square overflows is a fault",
         "with_gradients",
         Call("addcmul", "torch.where(torch.isfinite({0}), {0}, torch.nan)"),
-        MATRIX,
-        "gradient and overflow and gd",
+        GUARDED,
+        "marked_in_the_step and overflow",
     ),
     Guard(
         "a gradient that is not finite is a fault",

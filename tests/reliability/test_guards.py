@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from faults import BATCH, HORIZON, VICTIM, Fault, FaultyObjective, Model
 
@@ -20,9 +21,10 @@ def test_the_leading_candidate_is_one_without_a_fault():
     assert not torch.isfinite(leading(actions * torch.nan, torch.tensor([0, 1]))).any(), "all candidates are faulty"
 
 
-def test_a_fault_is_marked_in_the_step_that_it_happens_in():
+@pytest.mark.parametrize("kind", ["NaN", "+inf", "-inf", "overflow"])
+def test_a_fault_is_marked_in_the_step_that_it_happens_in(kind: str):
     """Planning is stopped right after the faulty gradient, before any rollout can show the fault."""
-    fault = Fault("NaN", "gradient", "one problem", "at once", 1)
+    fault = Fault(kind, "gradient", "one time step", "at once", 1)
     problem = toys.problem(BATCH, HORIZON, Model(fault), objective=FaultyObjective(fault))
     found = plan(problem, GD(), Budget(steps=9), callback=lambda progress: progress.step == 1)
     expected = [Status.NONFINITE if i == VICTIM else Status.INTERRUPTED for i in range(BATCH)]

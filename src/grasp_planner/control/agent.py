@@ -35,11 +35,11 @@ class Agent:
     environment actions up to the next call. Every ``execute`` calls the agent makes a new plan, which starts from the
     rest of the last plan. In the calls between, the agent follows the plan that it has.
 
-    After the first plan, ``act`` always returns actions. A plan can fail: the observation may be missing, not finite or
-    of another shape, no plan may have a finite cost, or memory may not suffice. The environment then follows the rest
-    of its last good plan, does nothing after the end of that plan, and is planned for again in the next call.
-    ``report`` says what happened. The rest of a plan is no warm start for the next plan if the goal has changed, if the
-    plan is at its end, or if a later plan has failed.
+    After the first plan, ``act`` always returns actions. Planning fails for an environment if the observation is
+    missing, not finite or of another shape, if no plan of finite cost is found, or if memory does not suffice. The
+    environment then follows the rest of its last good plan, does nothing after the end of that plan, and is planned for
+    again in the next call; ``report`` says what happened. The next plan does not start from the rest of the last plan
+    if the goal has changed, if that plan is at its end, or if planning has failed since.
 
     Errors other than ``GraspPlannerError`` reach the caller. If ``act`` raises, the agent's state is unchanged.
 

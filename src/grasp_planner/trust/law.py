@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from grasp_planner.core.checks import whole
 from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.frozen import frozen
@@ -104,14 +105,6 @@ class TrustLaw:
     samples: int = 16
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        for name in ("step_error", "tolerance", "factor"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-                raise GraspPlannerError(f"TrustLaw.{name} must be a number > 0, got {value!r}")
-        if type(self.samples) is not int or self.samples < 1:
-            raise GraspPlannerError(f"TrustLaw.samples must be an integer >= 1, got {self.samples!r}")
-
     def errors(self, problem: Problem, actions: Float[Tensor, "b t a"]) -> Float[Tensor, "b t"]:
         """Return e_1 .. e_T, the predicted errors of the plan's states; infinite where a rollout is not finite."""
         count, (batch, horizon, _) = self.samples, actions.shape
@@ -139,6 +132,13 @@ class TrustLaw:
     def horizon(self, problem: Problem, actions: Float[Tensor, "b t a"]) -> Int[Tensor, " b"]:
         """Return the number of model steps up to which each plan can be trusted, from 0 to T."""
         return (self.errors(problem, actions) <= self.tolerance).long().cumprod(1).sum(1)
+
+    def __post_init__(self) -> None:
+        for name in ("step_error", "tolerance", "factor"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+                raise GraspPlannerError(f"TrustLaw.{name} must be a number > 0, got {value!r}")
+        whole(self, 1, "samples")
 
 
 def _distance(problem: Problem, first: Tensor, second: Tensor) -> Tensor:
