@@ -44,18 +44,29 @@ class Row:
     planner: Planner
     candidates: int
     """Number of plans per problem that the planner evaluates at once."""
-    differentiates: bool = True
+
+    @property
+    def differentiates(self) -> bool:
+        """Whether the planner computes gradients of the model, as one run shows."""
+        return _differentiates(self.planner)
+
+
+@functools.cache
+def _differentiates(planner: Planner) -> bool:
+    model = toys.Counted()
+    plan(toys.problem(1, HORIZON, model), planner, Budget(steps=STEPS))
+    return model.gradients
 
 
 SYNC_BY_CEM = GRASP(sync=CEM(samples=4, elites=2), sync_every=2, sync_steps=1)
 ROWS = {
     "grasp": Row(GRASP(sync_every=2, sync_steps=1), 1),
     "gd": Row(GD(), 1),
-    "cem": Row(CEM(samples=5, elites=2), 5, differentiates=False),
-    "icem": Row(ICEM(samples=4, elites=2), 5, differentiates=False),
-    "mppi": Row(MPPI(samples=5), 5, differentiates=False),
+    "cem": Row(CEM(samples=5, elites=2), 5),
+    "icem": Row(ICEM(samples=4, elites=2), 5),
+    "mppi": Row(MPPI(samples=5), 5),
     "latco": Row(LatCo(dual_every=2, score_every=2), 1),
-    "random_shooting": Row(RandomShooting(samples=5), 5, differentiates=False),
+    "random_shooting": Row(RandomShooting(samples=5), 5),
     "multi_start, grasp": Row(MultiStart(SYNC_BY_CEM, starts=2, start_std=0.0), 2),
     "multi_start, gd": Row(MultiStart(GD(), starts=2), 2),
     "sequential": Row(Sequential(GD(), GD(lr=0.05), share=0.5), 1),
