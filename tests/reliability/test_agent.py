@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import grasp_planner.control.agent
-from grasp_planner import GD, Budget, GraspPlannerError
+from grasp_planner import GD, GRASP, Budget, GraspPlannerError, MultiStart, Sequential
 from grasp_planner.control.current_plans import Source
+from grasp_planner.core.plans import score
 
 P, C, F, IDLE = Source.PLANNED, Source.CONTINUED, Source.FALLBACK, Source.IDLE
 
@@ -256,6 +257,35 @@ def test_a_plan_draws_the_same_noise_whichever_other_environments_are_planned_fo
     for _ in range(2):
         alone.act({"state": world.state[1]}, {"state": world.goal["state"][1]})
     assert only.tolist() == asked[-1][2].seeds.tolist() and len(only) == 1
+
+
+class Guess:
+    """A planner of three methods, by someone else."""
+
+    def init(self, problem, actions, noise):
+        return actions
+
+    def step(self, problem, state, noise):
+        found = score(problem, problem.clamp(state + noise.normal(tuple(state.shape[1:]), state.dtype)))
+        return found.actions, found
+
+    def actions(self, state):
+        return state
+
+
+@pytest.mark.parametrize(
+    "planner",
+    [Guess(), MultiStart(Guess(), starts=3), Sequential(MultiStart(GRASP(sync_every=2)), Guess()), GRASP(sync=Guess())],
+    ids=["three methods", "multi_start", "sequential", "sync"],
+)
+def test_any_planner_drives_an_agent(planner):
+    """The planned actions are executed, and in each call some plan is better than no action."""
+    one = agent(planner=planner, budget=Budget(steps=6))
+    world = World(one)
+    for _ in range(3):
+        world.step(one.act(world.observation(), world.goal))
+        assert one.report.source == (P,) * ENVIRONMENTS and one.report.sound
+        assert one.plan.actions.any()
 
 
 def test_a_wrong_number_of_seeds_is_refused():

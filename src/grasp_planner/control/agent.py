@@ -1,4 +1,4 @@
-"""The closed loop: observe, encode, plan, act, and start the next plan from the rest of the last plan."""
+"""The agent, which runs a planner in closed loop: observe, encode, plan, act, and plan again."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Agent:
             that replans after every step needs a cost at every step (``GoalDistance(stage_weight=0.1)``). Otherwise
             each new plan may put off reaching the goal to its own end.
         seeds: for the planner's noise: one integer, or one for each environment. Every plan of an environment draws
-            from a random stream of its own.
+            from a random stream of its own; environments with the same seed share their streams.
         batch: ``None`` for a single environment, whose observations have no batch axis; otherwise the number of
             environments, which is the first axis of every observation.
         dynamics: what evaluates the model in planning, such as ``Compiled(model)`` or ``Chunked(model, memory=2**30)``;

@@ -65,6 +65,8 @@ def load_plan(path: str | Path, *, device: str | torch.device = "cpu", known: It
             it is not a file of ``save_plan``.
     """
     plan = _load(Path(path), "plan", Plan, device, known)
+    if not isinstance(plan.status, Tensor):
+        raise GraspPlannerError(f"{path} is not a whole file of save_plan: its status must be a tensor")
     return replace(plan, status=plan.status.as_subclass(Statuses))
 
 
