@@ -80,7 +80,7 @@ def drive(
         budget,
         execute,
         horizon=task.horizon // model.frameskip,
-        seed=[episode.seed + seed for episode in episodes],
+        seeds=[episode.seed + seed for episode in episodes],
         batch=len(episodes),
         objective=objective,
     )
