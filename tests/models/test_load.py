@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from grasp_planner import GraspPlannerError
+from grasp_planner.io.atomic import write_atomically
 from grasp_planner.models import StateModel, StateModelConfig, check_world_model, checkpoints, load_world_model
-from grasp_planner.models.files import write_atomically
 
 CONFIG = StateModelConfig(state_size=3, action_size=2, width=8, goal_weights=(1.0, 0.5, 0.0))
 

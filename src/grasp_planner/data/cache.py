@@ -6,10 +6,7 @@ size and time of change of the files that it was made from; when they no longer 
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.data.faults import broken, read_json, reading
+from grasp_planner.io.atomic import write_folder_atomically
+from grasp_planner.io.broken_files import broken, reading
+from grasp_planner.io.text_files import read_json, write_json
 
 FOLDER = ".arrays"
 SCHEMA = 1
@@ -101,22 +100,20 @@ def store(folder: Path, source: Fingerprint, build: Callable[[Writer], Mapping[s
     Raises:
         GraspPlannerError: the disk is full or the folder cannot be written to.
     """
-    temporary = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        temporary.mkdir(parents=True)
+
+    def write(temporary: Path) -> None:
         writer = Writer(temporary)
         notes = build(writer)
-        index = {"schema": SCHEMA, "source": source, "arrays": writer.entries, "notes": notes}
-        (temporary / INDEX).write_text(json.dumps(index))
-        _put_in_place(temporary, folder)
+        write_json(temporary / INDEX, {"schema": SCHEMA, "source": source, "arrays": writer.entries, "notes": notes})
+
+    try:
+        write_folder_atomically(folder, write)
     except OSError as error:
         raise GraspPlannerError(
             f"{folder}: the unpacked arrays could not be written ({error.strerror or error}): free some "
             f"space, "
             f"give another folder with cache=..., or read without one: cache=False"
         ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def writable(folder: Path) -> bool:
@@ -124,21 +121,3 @@ def writable(folder: Path) -> bool:
     while not folder.exists():
         folder = folder.parent
     return folder.is_dir() and os.access(folder, os.W_OK)
-
-
-def _put_in_place(temporary: Path, folder: Path) -> None:
-    for _ in range(10):
-        try:
-            temporary.rename(folder)
-            return
-        except OSError:
-            # Something is there: a stale entry, or the same entry just built by another process.
-            if not folder.exists():
-                raise
-            stale = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.old")
-            try:
-                folder.rename(stale)
-            except FileNotFoundError:
-                continue
-            shutil.rmtree(stale, ignore_errors=True)
-    raise GraspPlannerError(f"{folder}: other processes keep writing here")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -12,13 +11,15 @@ from dataclasses import asdict
 from pathlib import Path
 
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.data.faults import broken, read_json
 from grasp_planner.data.minari_writing import assemble
 from grasp_planner.data.recipe import Recipe, default_steps, environment_id, resolve_policy
 from grasp_planner.data.rollouts import make_environment
 from grasp_planner.data.shards import collect_shard, finished, shards
 from grasp_planner.domains.policies import Policy
+from grasp_planner.io.atomic import make_folder
+from grasp_planner.io.broken_files import broken
 from grasp_planner.io.progress import progress_bar
+from grasp_planner.io.text_files import read_json, write_json
 
 UNFINISHED = "collecting"
 RECIPE = "recipe.json"
@@ -149,10 +150,7 @@ def _begin(out: Path, recipe: Recipe) -> None:
         return
     if out.exists() and (not out.is_dir() or any(path.name != UNFINISHED for path in out.iterdir())):
         raise broken(out, "needed a new or empty folder")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_suffix(".tmp")
-    temporary.write_text(json.dumps(asdict(recipe), indent=1))
-    temporary.replace(file)
+    write_json(make_folder(file.parent) / RECIPE, asdict(recipe))
 
 
 def _run(

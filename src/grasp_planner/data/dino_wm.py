@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import io
-import pickle
 import re
 import subprocess
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from grasp_planner.core.errors import missing_extra
-from grasp_planner.data.faults import broken, reading
 from grasp_planner.data.unpacking import Source
-from grasp_planner.io.untrusted import check_archive, check_pickle
+from grasp_planner.io.broken_files import broken, reading
+from grasp_planner.io.pickles import read_plain_pickle
 
 MARKS = ("states.pth", "seq_lengths.pkl", "rel_actions.pth")
 PIXELS = "pixels"
@@ -25,19 +22,6 @@ PLACES = {"door_locations.pth": "door_location", "wall_locations.pth": "wall_loc
 SUFFIXES = (".pth", ".mp4")
 MOST_PIXELS = 2**24  # of one picture
 SECONDS = 600.0  # for the pictures of one episode
-
-# All that a pickled list of numbers, strings and numpy arrays refers to.
-PICKLED = {
-    (module, name)
-    for module, names in {
-        "numpy": ("ndarray", "dtype"),
-        "numpy.core.multiarray": ("_reconstruct", "scalar"),
-        "numpy._core.multiarray": ("_reconstruct", "scalar"),
-        "numpy._core.numeric": ("_frombuffer",),
-        "_codecs": ("encode",),
-    }.items()
-    for name in names
-}
 
 
 def open_folder(root: Path) -> Source:
@@ -59,7 +43,7 @@ def open_folder(root: Path) -> Source:
     pictures = sorted(file for file in root.glob("obses/episode_*") if file.suffix in SUFFIXES)
     metadata: dict[str, Any] = {"layout": "dino_wm"}
     if (root / "shapes.pkl").exists():
-        metadata["shapes"] = list(unpickled(root / "shapes.pkl"))
+        metadata["shapes"] = list(read_plain_pickle(root / "shapes.pkl"))
 
     def frames(key: str, lengths: np.ndarray) -> Iterator[np.ndarray]:
         for index, length in enumerate(lengths):
@@ -76,25 +60,6 @@ def open_folder(root: Path) -> Source:
         frames=frames,
         metadata=metadata,
     )
-
-
-def unpickled(path: Path) -> Any:
-    """The lists, numbers, strings and numpy arrays in a pickle.
-
-    Raises:
-        GraspPlannerError: the file is broken, or holds anything else (which is not run).
-    """
-    with reading(path, "pickle of numbers and strings"):
-        data = path.read_bytes()
-        check_pickle(data)
-        return _Unpickler(io.BytesIO(data)).load()
-
-
-class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in PICKLED:
-            raise pickle.UnpicklingError(f"it refers to {module}.{name}, which is refused")
-        return super().find_class(module, name)
 
 
 def _episodes(root: Path) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
@@ -126,7 +91,7 @@ def _lengths(root: Path, shape: tuple[int, ...]) -> np.ndarray:
     )
     if file is None:
         return np.full(shape[0], shape[1])
-    content = unpickled(file) if file.suffix == ".pkl" else _tensor(file)
+    content = read_plain_pickle(file) if file.suffix == ".pkl" else _tensor(file)
     with reading(file, "list of lengths"):
         lengths = np.asarray(content).astype(np.int64).reshape(-1)
     if len(lengths) != shape[0]:
@@ -153,16 +118,11 @@ def _fitting(path: Path, states: np.ndarray, rank: int | None = None) -> np.ndar
 
 def _tensor(path: Path) -> np.ndarray:
     """The tensor in a file; numbers that are not floating become float32."""
-    try:
-        import torch
-    except ImportError as error:
-        raise missing_extra("torch", "all", "reading .pth files") from error
+    import torch
 
-    with reading(path, "tensor (.pth)"):
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                check_archive(archive)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+    from grasp_planner.io.torch_files import load_tensors
+
+    content = load_tensors(path)
     if not isinstance(content, torch.Tensor):
         raise broken(path, f"needed a tensor, got a {type(content).__name__}")
     array = content.numpy()

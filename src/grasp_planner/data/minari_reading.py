@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from grasp_planner.core.errors import missing_extra
-from grasp_planner.data.faults import broken, read_json, reading
-from grasp_planner.io.untrusted import MOST_NESTED
+from grasp_planner.io.broken_files import broken, reading
+from grasp_planner.io.pickle_limits import MOST_NESTED
+from grasp_planner.io.text_files import read_json
 
 METADATA = "metadata.json"
 MAIN = "main_data.hdf5"

@@ -18,6 +18,7 @@ from grasp_planner.data.recipe import Recipe, specification
 from grasp_planner.data.rollouts import Named, make_environment
 from grasp_planner.data.shards import joined
 from grasp_planner.data.statistics import compute, dumps
+from grasp_planner.io.atomic import replace_folder
 from grasp_planner.io.progress import progress_bar
 
 SCHEMA = 1
@@ -67,7 +68,7 @@ def assemble(recipe: Recipe, parts: list[range], folder: Path, out: Path, progre
     # Reading it back is the last check before the data set appears.
     found = dumps(compute(read(folder, pictures=False, cache=False)))
     storage.update_metadata({"grasp_planner": own | {"statistics": found}, "dataset_size": float(storage.get_size())})
-    data.rename(out / "data")
+    replace_folder(data, out / "data")
 
 
 def dataset_id(out: Path) -> str:

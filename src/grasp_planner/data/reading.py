@@ -12,8 +12,8 @@ from grasp_planner.core.errors import GraspPlannerError, unknown_name
 from grasp_planner.data import dino_wm, minari_reading
 from grasp_planner.data.cache import FOLDER, writable
 from grasp_planner.data.episodes import Episodes
-from grasp_planner.data.faults import broken
 from grasp_planner.data.unpacking import ACTIONS, LENGTHS, Source, unpacked_pictures, unpacked_vectors
+from grasp_planner.io.broken_files import broken
 
 
 def read(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from grasp_planner.core.errors import missing_extra
 from grasp_planner.data.recipe import Recipe
 from grasp_planner.data.rollouts import Recording, make_environment, roll
 from grasp_planner.domains.policies import Policy
+from grasp_planner.io.atomic import write_atomically
 
 SHARD_STEPS = 2000  # environment steps; a kill costs at most these, per process
 CHUNK_BYTES = 100_000  # of pictures, compressed together
@@ -45,18 +45,16 @@ def finished(folder: Path, episodes: range) -> bool:
 def collect_shard(recipe: Recipe, make_policy: Callable[[], Policy], episodes: range, folder: Path) -> range:
     """Collect these episodes into their shard."""
     env, policy = make_environment(recipe), make_policy()
-    final = shard_file(folder, episodes)
-    temporary = final.with_suffix(f".{os.getpid()}.tmp")
-    try:
+
+    def write(temporary: Path) -> None:
         # The layout of HDF5 1.10 has compact groups: a set of short episodes is a tenth smaller.
         with _hdf5().File(temporary, "w", libver=("v110", "v110")) as file:
             for index in episodes:
                 write_episode(file, index, roll(env, policy, recipe, index))
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(final)
+
+    try:
+        write_atomically(shard_file(folder, episodes), write)
     finally:
-        temporary.unlink(missing_ok=True)
         env.close()
     return episodes
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,9 @@ import numpy as np
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.data.cache import Fingerprint, fingerprint, writable
 from grasp_planner.data.episodes import Episodes
-from grasp_planner.data.faults import broken, read_json
 from grasp_planner.data.reading import locate, read
+from grasp_planner.io.broken_files import broken
+from grasp_planner.io.text_files import read_json, write_json
 
 FILE = "statistics.json"
 SCHEMA = 1
@@ -138,10 +138,7 @@ def statistics(path: str | Path) -> dict[str, Statistic]:
 
 def save(found: Mapping[str, Statistic], file: Path, source: Fingerprint) -> None:
     """Write statistics and the fingerprint of what they were computed from."""
-    content = {"schema": SCHEMA, "source": source, "statistics": dumps(found)}
-    temporary = file.with_name(f"{file.name}.tmp")
-    temporary.write_text(json.dumps(content, indent=1))
-    temporary.replace(file)
+    write_json(file, {"schema": SCHEMA, "source": source, "statistics": dumps(found)})
 
 
 def dumps(found: Mapping[str, Statistic]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from grasp_planner.data import cache
-from grasp_planner.data.faults import broken
+from grasp_planner.io.broken_files import broken
 from grasp_planner.io.progress import progress_bar
 
 # No observation can have these names, since "#" is ours alone.

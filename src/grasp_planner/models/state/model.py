@@ -1,4 +1,4 @@
-"""``StateModel``: a trainable world model of an environment whose state is a short vector."""
+"""``StateModel``: a trainable world model of an environment with a short state vector."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from grasp_planner.core.errors import GraspPlannerError, unknown_name
-from grasp_planner.models.files import load_model, save_model
+from grasp_planner.models.checkpoint import load_model, save_model
+from grasp_planner.models.integer_fields import check_integers
+from grasp_planner.models.normalisation import from_environment, to_environment
 from grasp_planner.models.state.plain import PlainDynamics
 from grasp_planner.models.state.push_t import PushTDynamics
 
@@ -24,18 +26,19 @@ FEATURES: dict[str, type[PlainDynamics] | type[PushTDynamics]] = {
 
 @dataclass(frozen=True)
 class StateModelConfig:
-    """What a ``StateModel`` is built from.
+    """The configuration of a ``StateModel``.
 
     Args:
         state_size: numbers in the environment's state.
         action_size: numbers in one environment action.
-        features: what the network sees and predicts: ``"plain"`` (any state vector) or ``"push_t"``.
+        features: latent and dynamics: ``"plain"`` (for any state vector) or ``"push_t"``.
         frameskip: environment steps in one model step.
-        substeps: network evaluations in one model step; ``frameskip`` (one for each environment action) or 1.
+        substeps: network evaluations in one model step: ``frameskip`` (one for each environment action) or 1.
         width: units in a hidden layer.
-        depth: hidden layers.
-        octaves: sines and cosines of positions that the network sees besides, at wavelengths 8, 4, 2, .. latent units.
-        goal_weights: how much each latent coordinate counts towards a goal; ``None``: what the features say.
+        depth: number of hidden layers.
+        octaves: number of wavelengths (8, 4, 2, .. latent units) at which the network also reads sines and cosines of
+            positions.
+        goal_weights: weight of each latent coordinate in a distance to a goal; ``None``: those of the features.
     """
 
     state_size: int
@@ -51,12 +54,8 @@ class StateModelConfig:
     def __post_init__(self) -> None:
         if self.features not in FEATURES:
             raise unknown_name("features", self.features, FEATURES)
-        for name in ("state_size", "action_size", "frameskip", "substeps", "width", "depth"):
-            value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise GraspPlannerError(f"StateModelConfig.{name} must be an integer >= 1, got {value!r}")
-        if type(self.octaves) is not int or self.octaves < 0:
-            raise GraspPlannerError(f"StateModelConfig.octaves must be an integer >= 0, got {self.octaves!r}")
+        positive = ("state_size", "action_size", "frameskip", "substeps", "width", "depth")
+        check_integers(self, dict.fromkeys(positive, 1) | {"octaves": 0})
         if self.substeps not in (1, self.frameskip):
             raise GraspPlannerError(
                 f"StateModelConfig.substeps must be 1 or frameskip ({self.frameskip}), got {self.substeps}"
@@ -64,14 +63,14 @@ class StateModelConfig:
 
 
 class StateModel(nn.Module):
-    """A world model of context 1 over a state vector, with its normalisation inside.
+    """A world model of context 1 of a state vector; it contains its normalisation.
 
         z = encode(state),    z' = f( .. f(f(z, u_1), u_2) .. , u_k),    a = (u_1, .., u_k),  u = (action - mean) / std
 
-    One model step takes a block of ``frameskip`` environment actions. With ``substeps = frameskip`` the same
-    network f advances one environment action at a time; with ``substeps = 1`` it takes the whole block at once.
-    The latent is the state in units in which a squared distance means something; see the class of the features
-    (``PushTDynamics``, ``PlainDynamics``).
+    One model step takes a block of ``frameskip`` environment actions. With ``substeps = frameskip`` the network f is
+    evaluated once for each environment action; with ``substeps = 1`` it takes the whole block at once. The latent is
+    the state in units in which a squared distance is meaningful; see the class of the features (``PushTDynamics``,
+    ``PlainDynamics``).
 
     Args:
         config: sizes and features.
@@ -79,9 +78,9 @@ class StateModel(nn.Module):
     Attributes:
         context: 1.
         frameskip: environment steps in a model step.
-        low, high: (a,) the range of actions that the training data cover, in units of their standard deviation.
+        low, high: (a,) the range of actions in the training data, in units of their standard deviation.
         scale: (s,) typical size of each latent coordinate.
-        goal_weights: (s,) for ``GoalDistance(weights=...)``: what a goal asks for (velocities, for one, do not count).
+        goal_weights: (s,) weights for ``GoalDistance``; 0 for coordinates that a goal leaves open, such as velocities.
 
     Example:
         >>> import torch
@@ -122,27 +121,27 @@ class StateModel(nn.Module):
 
     @property
     def goal_weights(self) -> Float[Tensor, " s"]:
-        """(s,) how much each latent coordinate counts towards a goal."""
+        """(s,) weight of each latent coordinate in a distance to a goal."""
         given = self.config.goal_weights
         return self.low.new_tensor(self.dynamics.goal_weights if given is None else given)
 
     def forward(self, states: Float[Tensor, "n 1 s"], actions: Float[Tensor, "n 1 a"]) -> Float[Tensor, "n s"]:
-        """The latents after one model step."""
+        """Predict the latents after one model step."""
         return self.path(states[:, -1], actions[:, -1])[:, -1]
 
     def path(self, state: Float[Tensor, "n s"], actions: Float[Tensor, "n a"]) -> Float[Tensor, "n substeps s"]:
-        """The latents after each network evaluation inside model steps, the last one included.
+        """Predict the latents after each network evaluation in a model step.
 
-        ``actions`` may hold several blocks end to end; the path then goes through all of them.
+        ``actions`` can hold several action blocks in a row; the path then covers all of them.
         """
         inputs = self.config.action_size * self.frameskip // self.config.substeps
         return self.dynamics.path(state, actions.unflatten(-1, (-1, inputs)))
 
     def encode(self, observations: Mapping[str, Any]) -> Float[Tensor, "b h s"]:
-        """Latents of ``observations["state"]`` (b, h, state), in the environment's units; other keys are ignored.
+        """Encode ``"state"`` (b, h, state), in the environment's units; other observations are ignored.
 
         Raises:
-            GraspPlannerError: there is no ``"state"``, or its shape is not (b, h, state_size).
+            GraspPlannerError: there is no ``"state"``, or it has another shape.
         """
         if "state" not in observations:
             raise GraspPlannerError(f"encode needs observations['state'], got the keys {sorted(observations)}")
@@ -154,16 +153,16 @@ class StateModel(nn.Module):
         return self.dynamics.encode(state)
 
     def decode_state(self, latents: Float[Tensor, "*batch s"]) -> Float[Tensor, "*batch state"]:
-        """The environment's state vector, in its own units: the inverse of ``encode``."""
+        """Turn latents into the environment's state vector, in the environment's units: the inverse of ``encode``."""
         return self.dynamics.decode(latents)
 
     def environment_actions(self, actions: Float[Tensor, "*batch a"]) -> Float[Tensor, "*batch frameskip e"]:
-        """The environment actions in each block, earliest first, in the environment's units."""
-        return actions.unflatten(-1, (self.frameskip, -1)) * self.action_std + self.action_mean
+        """Turn action blocks into environment actions, earliest first, in the environment's units."""
+        return to_environment(actions, self.action_mean, self.action_std)
 
     def model_actions(self, actions: Float[Tensor, "*batch frameskip e"]) -> Float[Tensor, "*batch a"]:
-        """The inverse: blocks of environment actions in the model's units."""
-        return ((actions.to(self.low) - self.action_mean) / self.action_std).flatten(-2)
+        """Turn environment actions into action blocks: the inverse of ``environment_actions``."""
+        return from_environment(actions, self.action_mean, self.action_std)
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write ``config.json`` and ``model.safetensors``, each atomically, and return the folder."""
@@ -171,11 +170,9 @@ class StateModel(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, *, device: str | torch.device = "cpu") -> StateModel:
-        """The model saved in ``folder``, frozen and in evaluation mode.
+        """Load the model saved in ``folder``, frozen and in evaluation mode.
 
         Raises:
-            GraspPlannerError: files are missing, truncated or do not fit together.
+            GraspPlannerError: files are missing or truncated, or they do not fit together.
         """
-        folder = Path(folder)
-        model = load_model(cls, StateModelConfig, folder)
-        return model.to(device).eval().requires_grad_(False)
+        return load_model(cls, StateModelConfig, folder, device)
