@@ -20,8 +20,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
 
     Args:
         path: the file; its folder must exist.
-        write: writes the content to the path that it is called with. That path is a temporary file in the same
-            folder, with the suffix of ``path``, since some writers choose a format by the suffix.
+        write: writes the content to the path that it is called with: a file of the same name in a temporary folder.
 
     Returns:
         ``path``.
@@ -34,17 +33,12 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
     ...     write_atomically(Path(folder) / "notes.txt", lambda temporary: temporary.write_text("done")).read_text()
     'done'
     """
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
-    os.close(descriptor)
-    temporary = Path(name)
-    try:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        temporary = Path(folder) / path.name
         write(temporary)
-        temporary.chmod(0o644)  # mkstemp makes files that only their owner can read
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 

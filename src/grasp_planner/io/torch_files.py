@@ -61,7 +61,7 @@ def load_tensors(path: Path) -> Any:
     Raises:
         GraspPlannerError: the file is missing, is broken, is compressed, or holds objects of other types.
     """
-    with reading(path, "file of tensors"):
+    with reading(path, "tensor (torch.save)"):
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 check_archive(archive)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -34,8 +34,7 @@ def _load_latent(folder: Path, device: Device) -> WorldModel:
 def _ball_nav(device: Device) -> WorldModel:
     from grasp_planner.models.ball_nav import BallNav
 
-    # Its fields are read-only, which the protocol does not ask to be written but cannot say.
-    return cast("WorldModel", BallNav(device=device))
+    return BallNav(device=device)
 
 
 def _is_dino_wm(folder: Path) -> bool:

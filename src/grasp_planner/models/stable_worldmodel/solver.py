@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,7 +12,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.core.frozen import frozen
 from grasp_planner.core.objectives import Objective
 from grasp_planner.core.plans import Budget, Plan
 from grasp_planner.core.problem import Problem
@@ -195,8 +195,8 @@ class WorldModelSolver:
             GraspPlannerError: observations, goals or actions have another shape than the model takes.
         """
         setting = self.setting
-        # The policy may run in inference mode. Planners that need gradients enable them by themselves.
-        with torch.inference_mode(False), frozen(setting.model), torch.no_grad():
+        # The policy may run in inference mode, whose tensors cannot be used in a gradient.
+        with torch.inference_mode(False):
             problem = setting.problem(info_dict)
             start = _padded(init_action, problem)
         for callback in self.callbacks:
@@ -263,30 +263,28 @@ class _Setting:
         if not seen or not wanted:
             raise GraspPlannerError(f"needed observations and a goal ('goal' or 'goal_<key>'), got {sorted(info)}")
         frames = max(value.shape[1] for value in seen.values())
-        states = self.model.encode(_filled({k: v for k, v in seen.items() if v.shape[1] == frames}, self.model.context))
-        goal = self.model.encode(wanted)[:, -1]
-        return Problem(
+        batch = len(next(iter(seen.values())))
+        problem = Problem.observed(
             self.model,
-            states=states,
-            past_actions=self._past(tensors.get("action_history"), states, frames),
-            goal=goal,
-            horizon=self.horizon,
-            low=self.low,
-            high=self.high,
+            _filled({k: v for k, v in seen.items() if v.shape[1] == frames}, self.model.context),
+            wanted,
+            self.horizon,
+            past_actions=self._past(tensors.get("action_history"), batch, frames),
             objective=self.objective,
-            scale=self.model.scale,
         )
+        return replace(problem, low=self.low, high=self.high)
 
-    def _past(self, history: Tensor | None, states: Tensor, frames: int) -> Float[Tensor, "b h_less_1 a"]:
+    def _past(self, history: Tensor | None, batch: int, frames: int) -> Float[Tensor, "b h_less_1 a"]:
         """The action blocks between the frames of the window; zeros before the first observed frame."""
-        shape = (len(states), frames - 1, len(self.low))
+        like = self.model.low
+        shape = (batch, frames - 1, len(like))
         if history is None and frames > 1:
             raise GraspPlannerError(f"{frames} frames need info['action_history'] {shape}; there is none")
-        known = states.new_zeros(shape) if history is None else history.to(states)
+        known = like.new_zeros(shape) if history is None else history.to(like)
         if tuple(known.shape) != shape:
             raise GraspPlannerError(f"info['action_history'] must be {shape}, got {tuple(known.shape)}")
         count = self.model.context - 1
-        before = states.new_zeros(len(states), max(0, count - known.shape[1]), len(self.low))
+        before = like.new_zeros(batch, max(0, count - known.shape[1]), len(like))
         return torch.cat([before, known[:, known.shape[1] - min(count, known.shape[1]) :]], dim=1)
 
 
