@@ -12,7 +12,18 @@ from swm_problems import evaluator, information, lively, solver
 from torch import nn
 
 import grasp_planner
-from grasp_planner import CEM, GD, GRASP, PLANNERS, Budget, GraspPlannerError, MultiStart, Sequential, Status, load_world_model
+from grasp_planner import (
+    CEM,
+    GD,
+    GRASP,
+    PLANNERS,
+    Budget,
+    GraspPlannerError,
+    MultiStart,
+    Sequential,
+    Status,
+    load_world_model,
+)
 from grasp_planner.models.stable_worldmodel.solver import WorldModelSolver
 
 AROUND = {"multi_start": MultiStart(GD(), starts=4), "sequential": Sequential(GD(), GD())}
