@@ -1,4 +1,4 @@
-"""The recipe of a collection, and the names of environments and policies in it."""
+"""What is collected: a recipe, from which every episode follows, and the names that it goes by."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ EPISODE_STEPS = {"point_maze": 100, "wall": 50, "push_t": 200, "ball_nav": 100}
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that determines an episode, except its index.
+    """All that an episode depends on, besides its index.
 
     Attributes:
         environment: id for `gymnasium.make`.
         policy: name of the policy.
-        episodes: number of episodes.
-        steps: environment steps per episode.
-        every: environment steps per data step; a data step of several environment steps is an action block.
-        pixels: side of the pictures; None: no pictures.
-        seed: the seed from which the seeds of all episodes are derived.
-        version: version of this package.
+        episodes: how many.
+        steps: environment steps in each.
+        every: environment steps per data step, which is an action block then.
+        pixels: side of the pictures, or None.
+        seed: the one seed.
+        version: of this package.
     """
 
     environment: str
@@ -55,7 +55,7 @@ class Recipe:
             raise GraspPlannerError(f"pixels must be None or one of {PICTURE_SIZES}, got {self.pixels!r}")
 
     def differences(self, other: dict[str, Any], ignore: tuple[str, ...] = ()) -> str:
-        """Say in words how a recipe from a file differs; an empty string if it does not."""
+        """What differs from a recipe read from a file, in words; empty if nothing does."""
         mine = asdict(self)
         names = [name for name in mine if mine[name] != other.get(name) and name not in ignore]
         return ", ".join(f"{name} {other.get(name)!r} there, {mine[name]!r} here" for name in names)

@@ -1,4 +1,4 @@
-"""``StateModel``: a trainable world model of an environment with a short state vector."""
+"""``StateModel``: a trainable world model for environments whose state is a short vector."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ FEATURES: dict[str, type[PlainDynamics] | type[PushTDynamics]] = {
 
 @dataclass(frozen=True)
 class StateModelConfig:
-    """The configuration of a ``StateModel``.
+    """Settings of a ``StateModel``.
 
     Args:
         state_size: numbers in the environment's state.
         action_size: numbers in one environment action.
-        features: latent and dynamics: ``"plain"`` (for any state vector) or ``"push_t"``.
+        features: the class of dynamics, a key of ``FEATURES``: ``"plain"`` (any state vector) or ``"push_t"``.
         frameskip: environment steps in one model step.
-        substeps: network evaluations in one model step: ``frameskip`` (one for each environment action) or 1.
+        substeps: network evaluations in one model step; ``frameskip`` (one for each environment action) or 1.
         width: units in a hidden layer.
-        depth: number of hidden layers.
-        octaves: number of wavelengths (8, 4, 2, .. latent units) at which the network also reads sines and cosines of
-            positions.
-        goal_weights: weight of each latent coordinate in a distance to a goal; ``None``: those of the features.
+        depth: hidden layers.
+        octaves: number of wavelengths (8, 4, 2, .. latent units) of the sines and cosines of positions that are further
+            inputs of the network.
+        goal_weights: weight of each latent coordinate in the distance from a goal; ``None``: those of the features.
     """
 
     state_size: int
@@ -63,14 +63,14 @@ class StateModelConfig:
 
 
 class StateModel(nn.Module):
-    """A world model of context 1 of a state vector; it contains its normalisation.
+    """A world model of context 1 over a state vector, which includes the normalisation.
 
         z = encode(state),    z' = f( .. f(f(z, u_1), u_2) .. , u_k),    a = (u_1, .., u_k),  u = (action - mean) / std
 
-    One model step takes a block of ``frameskip`` environment actions. With ``substeps = frameskip`` the network f is
-    evaluated once for each environment action; with ``substeps = 1`` it takes the whole block at once. The latent is
-    the state in units in which a squared distance is meaningful; see the class of the features (``PushTDynamics``,
-    ``PlainDynamics``).
+    One model step takes a block of ``frameskip`` environment actions. With ``substeps = frameskip`` the network f makes
+    one step per environment action; with ``substeps = 1`` it makes one step for the whole block. The class of the
+    features (``PushTDynamics``, ``PlainDynamics``) defines the latent, which is the state in units in which squared
+    distances are meaningful.
 
     Args:
         config: sizes and features.
@@ -78,9 +78,9 @@ class StateModel(nn.Module):
     Attributes:
         context: 1.
         frameskip: environment steps in a model step.
-        low, high: (a,) the range of actions in the training data, in units of their standard deviation.
+        low, high: (a,) range of the actions in the training data, in units of their standard deviation.
         scale: (s,) typical size of each latent coordinate.
-        goal_weights: (s,) weights for ``GoalDistance``; 0 for coordinates that a goal leaves open, such as velocities.
+        goal_weights: (s,) for ``GoalDistance(weights=...)``; the weight of velocities is 0, for example.
 
     Example:
         >>> import torch
@@ -121,27 +121,27 @@ class StateModel(nn.Module):
 
     @property
     def goal_weights(self) -> Float[Tensor, " s"]:
-        """(s,) weight of each latent coordinate in a distance to a goal."""
+        """(s,) weight of each latent coordinate in the distance from a goal."""
         given = self.config.goal_weights
         return self.low.new_tensor(self.dynamics.goal_weights if given is None else given)
 
     def forward(self, states: Float[Tensor, "n 1 s"], actions: Float[Tensor, "n 1 a"]) -> Float[Tensor, "n s"]:
-        """Predict the latents after one model step."""
+        """The latents after one model step."""
         return self.path(states[:, -1], actions[:, -1])[:, -1]
 
     def path(self, state: Float[Tensor, "n s"], actions: Float[Tensor, "n a"]) -> Float[Tensor, "n substeps s"]:
-        """Predict the latents after each network evaluation in a model step.
+        """The latents after each evaluation of the network within a model step, including the last.
 
-        ``actions`` can hold several action blocks in a row; the path then covers all of them.
+        ``actions`` may hold several blocks, one after another; the path then covers all of them.
         """
         inputs = self.config.action_size * self.frameskip // self.config.substeps
         return self.dynamics.path(state, actions.unflatten(-1, (-1, inputs)))
 
     def encode(self, observations: Mapping[str, Any]) -> Float[Tensor, "b h s"]:
-        """Encode ``"state"`` (b, h, state), in the environment's units; other observations are ignored.
+        """Latents of ``observations["state"]`` (b, h, state) in the environment's units. Other keys are ignored.
 
         Raises:
-            GraspPlannerError: there is no ``"state"``, or it has another shape.
+            GraspPlannerError: there is no ``"state"``, or its shape is not (b, h, state_size).
         """
         if "state" not in observations:
             raise GraspPlannerError(f"encode needs observations['state'], got the keys {sorted(observations)}")
@@ -153,15 +153,15 @@ class StateModel(nn.Module):
         return self.dynamics.encode(state)
 
     def decode_state(self, latents: Float[Tensor, "*batch s"]) -> Float[Tensor, "*batch state"]:
-        """Turn latents into the environment's state vector, in the environment's units: the inverse of ``encode``."""
+        """The environment's state vectors in its own units. This is the inverse of ``encode``."""
         return self.dynamics.decode(latents)
 
     def environment_actions(self, actions: Float[Tensor, "*batch a"]) -> Float[Tensor, "*batch frameskip e"]:
-        """Turn action blocks into environment actions, earliest first, in the environment's units."""
+        """The environment actions in each block, earliest first, in the environment's units."""
         return to_environment(actions, self.action_mean, self.action_std)
 
     def model_actions(self, actions: Float[Tensor, "*batch frameskip e"]) -> Float[Tensor, "*batch a"]:
-        """Turn environment actions into action blocks: the inverse of ``environment_actions``."""
+        """Blocks of environment actions in the model's units. This is the inverse of ``environment_actions``."""
         return from_environment(actions, self.action_mean, self.action_std)
 
     def save_pretrained(self, folder: str | Path) -> Path:
@@ -173,6 +173,6 @@ class StateModel(nn.Module):
         """Load the model saved in ``folder``, frozen and in evaluation mode.
 
         Raises:
-            GraspPlannerError: files are missing or truncated, or they do not fit together.
+            GraspPlannerError: files are missing, truncated or do not fit together.
         """
         return load_model(cls, StateModelConfig, folder, device)

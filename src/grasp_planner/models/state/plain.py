@@ -1,4 +1,4 @@
-"""Dynamics of any state vector: standardised coordinates, a linear part and a network for the residual."""
+"""Dynamics of any state vector: standardised coordinates, a linear part and a network for the rest."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ SMALL = 1e-6
 
 
 class PlainDynamics(nn.Module):
-    """Dynamics on the standardised state: a step adds a linear part and a network's correction.
+    """The latent is the standardised state, and a step adds a linear part and a network's correction.
 
         z = (state - mean) / std,    z' = z + L [z, u, 1] + change * MLP([z, u, waves(z)])
 
-    L is fitted to the training data in closed form, so that linear dynamics are exact before training. ``change`` is
-    the standard deviation of the residual of L, per coordinate.
+    L is fitted to the training data in closed form, so that dynamics which are linear are exact from the start;
+    ``change`` is what L leaves over, per coordinate.
 
     Args:
         state_size: numbers in the environment's state.
         action_size: numbers in the (normalised) action of one step.
         width: units in a hidden layer.
-        depth: number of hidden layers.
-        octaves: number of wavelengths of ``mlp.Waves`` of the latent.
+        depth: hidden layers.
+        octaves: see ``mlp.Waves``, of the latent.
     """
 
     mean: Tensor
@@ -45,15 +45,15 @@ class PlainDynamics(nn.Module):
         self.register_buffer("change", torch.ones(state_size))
 
     def encode(self, state: Float[Tensor, "*batch state"]) -> Float[Tensor, "*batch s"]:
-        """Standardise states."""
+        """Standardised coordinates."""
         return (state - self.mean) / self.std
 
     def decode(self, latent: Float[Tensor, "*batch s"]) -> Float[Tensor, "*batch state"]:
-        """Turn latents into states: the inverse of ``encode``."""
+        """The inverse of ``encode``."""
         return latent * self.std + self.mean
 
     def path(self, latent: Float[Tensor, "n s"], actions: Float[Tensor, "n t a"]) -> Float[Tensor, "n t s"]:
-        """Predict the latents after each action."""
+        """The latents after each action."""
         passed = []
         for action in actions.unbind(1):
             both = torch.cat([latent, action], dim=-1)
@@ -64,7 +64,7 @@ class PlainDynamics(nn.Module):
 
     @torch.no_grad()
     def fit(self, states: Float[Tensor, "n 2 state"], actions: Float[Tensor, "n a"]) -> None:
-        """Fit mean, std and the linear part to steps of the training data.
+        """Set mean, std and the linear part from steps of the training data.
 
         Args:
             states: before and after each step, in the environment's units.
@@ -81,5 +81,5 @@ class PlainDynamics(nn.Module):
 
 
 def least_squares(inputs: Float[Tensor, "n i"], outputs: Float[Tensor, "n o"]) -> Float[Tensor, "i o"]:
-    """Solve inputs M = outputs by least squares; M has the smallest norm if the inputs are linearly dependent."""
+    """The matrix M of least |inputs M - outputs|, of least norm where inputs are dependent."""
     return torch.linalg.pinv(inputs.mT @ inputs, hermitian=True, rtol=1e-12) @ (inputs.mT @ outputs)

@@ -1,4 +1,4 @@
-"""Dynamics of Push-T: linear for the pusher, a network in the block's own frame for the block."""
+"""Dynamics of Push-T: the pusher is linear, the block is a network that looks from where the block is."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from grasp_planner.models.mlp import MLP, Waves
 from grasp_planner.models.state.plain import least_squares
 
 CENTRE = 255.5  # px, the middle of the walls
-LENGTH = 180 / math.pi  # px in one latent unit, so that the two tolerances of success, 20 px and 20 degrees, are equal
-SPEED = 100.0  # px/s in one latent unit, about the standard deviation in the training data
-ROOM = 248.5 / LENGTH  # distance from the middle to the inside of a wall
-NEAR = 0.5  # distance from a wall at which a feeler senses it: more than a step of the block
+LENGTH = 180 / math.pi  # px in one latent unit: 20 px weigh as much as 20 degrees, the two tolerances of success
+SPEED = 100.0  # px/s in one latent unit, about the standard deviation of a busy pusher
+ROOM = 248.5 / LENGTH  # from the middle to the inside of a wall
+NEAR = 0.5  # how near a wall a feeler begins to feel it: more than a step of the block
 FEELERS = 8
 
 
 class PushTDynamics(nn.Module):
-    """Dynamics on the latent [pusher x, y, block x, y, cos theta, sin theta, pusher vx, vy].
+    """The latent [pusher x, y, block x, y, cos theta, sin theta, pusher vx, vy] and its path under actions.
 
-    One unit of the latent is 57.3 px of either position or, for small angles, one radian of the block. Success in
-    Push-T is 20 px and 20 degrees, so a squared distance of latents weighs both as the task does. Velocities are in
-    units of 100 px/s and have the goal weight 0.
+    One unit of the latent is 57.3 px of either position, or (for small angles) one radian of the block: since Push-T
+    counts 20 px and 20 degrees as success, squared distance weighs them as the task does. Velocities are in units
+    of 100 px/s; a goal gives them the weight 0.
 
-    The pusher is a kinematic body under PD control, which nothing stops. Its position and velocity q are therefore a
-    linear function of the actions, which is fitted to the data in closed form. The block moves only while it is
-    touched. Its motion is predicted in its own frame, from the pusher's path and velocity and from eight learned points
-    fixed to the block ("feelers"), each of which senses how close it is to the walls. What was learned about a push
-    therefore holds for every position and orientation of the block. With points of the plane as complex numbers, p for
-    the pusher, b for the block, h = exp(i theta), and f_j for the feelers:
+    The pusher is a kinematic body under PD control: nothing stops it, so its position and velocity q are an exactly
+    linear function of the actions, solved from the data. The block moves only while it is touched. Its motion is
+    predicted in its own frame, from what it can feel there: the pusher's way and velocity, and how far each of eight
+    points fixed to the block (learned "feelers") has come near the walls. What was learned of a push thus holds
+    wherever the block lies and points. With points of the plane as complex numbers, p for the pusher, b for the
+    block, h = exp(i theta), and f_j for the feelers:
 
         q' = q A + u B + c
-        w_j = b + h f_j - clamp(b + h f_j),    clamped to the room, half a unit inside the walls
+        w_j = b + h f_j - clamp(b + h f_j),    clamped to the room less half a unit
         d, turn = sigmoid(g) * m,    (m, g) = MLP((p - b) / h, (p' - b) / h, v / h, w_j / h)
         b' = b + h d,    h' = h exp(i turn)
 
@@ -43,12 +43,8 @@ class PushTDynamics(nn.Module):
         state_size: must be 7: [pusher x, y, block x, y, theta, pusher vx, vy].
         action_size: must be 2, the (normalised) action u of one environment step.
         width: units in a hidden layer.
-        depth: number of hidden layers.
-        octaves: number of wavelengths of ``mlp.Waves`` of the pusher's positions before and after the step, in the
-            block's frame.
-
-    Raises:
-        GraspPlannerError: the sizes are not those of Push-T.
+        depth: hidden layers.
+        octaves: see ``mlp.Waves``, of the pusher's positions before and after the step, seen from the block.
     """
 
     pusher: Tensor
@@ -70,20 +66,20 @@ class PushTDynamics(nn.Module):
         self.register_buffer("pusher", torch.zeros(7, 4))  # rows: A (4), B (2), c
 
     def encode(self, state: Float[Tensor, "*batch 7"]) -> Float[Tensor, "*batch 8"]:
-        """Turn states into latents."""
+        """The latent of a state."""
         angle = state[..., 4:5]
         positions = (state[..., :4] - CENTRE) / LENGTH
         return torch.cat([positions, angle.cos(), angle.sin(), state[..., 5:] / SPEED], dim=-1)
 
     def decode(self, latent: Float[Tensor, "*batch 8"]) -> Float[Tensor, "*batch 7"]:
-        """Turn latents into states, with theta in [0, 2 pi)."""
+        """The state of a latent, theta in [0, 2 pi)."""
         angle = torch.atan2(latent[..., 5:6], latent[..., 4:5]) % (2 * math.pi)
         return torch.cat([latent[..., :4] * LENGTH + CENTRE, angle, latent[..., 6:] * SPEED], dim=-1)
 
     def path(self, latent: Float[Tensor, "n 8"], actions: Float[Tensor, "n t 2"]) -> Float[Tensor, "n t 8"]:
-        """Predict the latents after each action."""
+        """The latents after each action."""
         _, block, heading, _ = _complex(latent.unflatten(-1, (4, 2))).split(1, dim=-1)
-        # A planner's virtual states can be off the unit circle, and near its middle a division would explode.
+        # Planners hold virtual states off the unit circle, even near its middle, where dividing would blow up.
         heading = heading / heading.abs().clamp(min=0.1)
 
         state = torch.cat([latent[..., :2], latent[..., 6:]], dim=-1)
@@ -112,7 +108,7 @@ class PushTDynamics(nn.Module):
 
     @torch.no_grad()
     def fit(self, states: Float[Tensor, "n 2 7"], actions: Float[Tensor, "n 2"]) -> None:
-        """Fit A, B and c to steps of the training data.
+        """Solve for A, B and c.
 
         Args:
             states: before and after each step, in the environment's units.
