@@ -11,7 +11,6 @@ from grasp_planner.bench.jobs import Job, whole
 from grasp_planner.bench.records import CLOCK, Key, Record, key, read_records, versions
 from grasp_planner.bench.spaces import planner_of
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.io.text_files import read_json
 
 REUSED = ("sweep", "episode")  # not seconds: those are compared within one run on one machine
 
@@ -64,6 +63,6 @@ def _taken(job: Job, record: Record, suite: Record) -> Record:
 
 def _suite(folder: Path) -> Record:
     try:
-        return read_json(folder / "suite.json")["suite"]
+        return json.loads((folder / "suite.json").read_text(encoding="utf-8"))["suite"]
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise GraspPlannerError(f"needed the folder of a run of `grasp bench`, got {folder}: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +15,6 @@ from grasp_planner.bench.reuse import Earlier
 from grasp_planner.bench.spaces import Settings, changed, drawn, planner_of, spaces
 from grasp_planner.bench.suite import Arm, Cell, Suite
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.io.atomic import make_folder
-from grasp_planner.io.text_files import read_json, write_json
 
 SUITE_FILE = "suite.json"
 FILES = {"sweep": "sweep", "choice": "sweep", "episode": "episodes", "timed": "timed", "shown": "shown"}
@@ -235,7 +234,7 @@ class Run:
         }
         path = self.folder / SUITE_FILE
         if path.exists():
-            found = read_json(path)
+            found = json.loads(path.read_text(encoding="utf-8"))
             for name in ("digest", "models", "spaces"):
                 if found.get(name) != wanted[name]:
                     what = {"digest": "another suite", "models": "other models", "spaces": "other spaces of settings"}
@@ -244,7 +243,10 @@ class Run:
                         "for now: give another folder with --out"
                     )
             return
-        write_json(make_folder(self.folder) / SUITE_FILE, wanted)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
+        part.replace(path)
 
 
 def _place(kind: Kind | Literal["choice"], cell: Cell, arm: Arm) -> Record:

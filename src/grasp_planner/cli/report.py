@@ -85,13 +85,12 @@ def sections(paths: Sequence[Path]) -> list[Section]:
     """
     from grasp_planner.bench.records import read_records
     from grasp_planner.figures.report import Section
-    from grasp_planner.io.text_files import read_json
 
     told: dict[str, dict[str, Any]] = {}
     for path in paths:
         about = (path if path.is_dir() else path.parent) / "suite.json"
         if about.is_file():
-            suite = read_json(about)["suite"]
+            suite = json.loads(about.read_text(encoding="utf-8"))["suite"]
             told[suite["name"]] = suite
     records = read_records(paths)
     made = []

@@ -129,4 +129,6 @@ def make_folder(folder: Path) -> Path:
         with tempfile.TemporaryFile(dir=folder):
             return folder
     except OSError as error:
-        raise GraspPlannerError(f"needed a folder that can be written, got {folder}: {error.strerror}") from error
+        raise GraspPlannerError(
+            f"needed a folder that can be written, got {folder}: {error.strerror}; give another folder"
+        ) from error
