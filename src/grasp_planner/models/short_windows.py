@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-# Far from 0: a planner's noise on states is of the order of a latent, and cannot turn one mark into the other.
+# Far from 0: a planner's noise on states is of the order of a latent, and cannot turn 0 into this mark or back.
 ABSENT = 1e3
 
 

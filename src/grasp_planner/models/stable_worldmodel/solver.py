@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -126,7 +126,7 @@ class WorldModelSolver:
                 f"{each * block}"
             )
         low, high = self._bounds(action_space, each, block, model)
-        objective, factor = self._judged_by(model)
+        objective, factor = self._objective_of(model)
         self._setting = _Setting(model, objective, factor, low, high, int(n_envs), int(config.horizon))
 
     def _bounds(self, action_space: Any, each: int, block: int, model: WorldModel) -> tuple[Tensor, Tensor]:
@@ -141,7 +141,7 @@ class WorldModelSolver:
             model.high if high is None else _block(high, each, block, model.high, "high"),
         )
 
-    def _judged_by(self, model: WorldModel) -> tuple[Objective, float]:
+    def _objective_of(self, model: WorldModel) -> tuple[Objective, float]:
         """The objective, and the factor by which its costs are multiplied to be in units of the given objective."""
         if self.objective is not None:
             return self.objective, 1.0
@@ -233,21 +233,17 @@ class WorldModelSolver:
             callback(step=progress.step - 1, params=candidates, candidates=candidates, cost=costs.sum(), costs=costs)
 
 
+@dataclass(frozen=True, eq=False)
 class _Setting:
     """The model, the objective and the shape of a plan, which are known once the environments are known."""
 
-    def __init__(
-        self,
-        model: WorldModel,
-        objective: Objective,
-        factor: float,
-        low: Float[Tensor, " a"],
-        high: Float[Tensor, " a"],
-        n_envs: int,
-        horizon: int,
-    ) -> None:
-        self.model, self.objective, self.factor = model, objective, factor
-        self.low, self.high, self.n_envs, self.horizon = low, high, n_envs, horizon
+    model: WorldModel
+    objective: Objective
+    factor: float
+    low: Float[Tensor, " a"]
+    high: Float[Tensor, " a"]
+    n_envs: int
+    horizon: int
 
     def problem(self, info: Mapping[str, Any]) -> Problem:
         """Make the problems that the tensors describe."""
