@@ -66,7 +66,7 @@ def successes(suite: str) -> tuple[list[str], dict[str, list[str]]]:
 def test_tables_of_success_are_those_of_the_report(page: Path, title: str, suite: str, columns: list[str]) -> None:
     """Every number and every interval that is shown."""
     reported_columns, reported = successes(suite)
-    shown = [row for row in rows(section(page, title)) if row[0] in NAMES]
+    shown = [row for row in rows(section(page, title)) if row[0] in NAMES and row[1][0].isdigit()]
     assert len(shown) >= 4
     for name, *cells in shown:
         row = reported[NAMES[name]]
