@@ -133,7 +133,7 @@ def test_a_row_in_planners_makes_it_a_command(
 
     monkeypatch.setitem(PLANNERS, "hill_climbing", example["HillClimbing"])
     with pytest.raises(SystemExit) as ended:
-        main(["plan", "--planner", "hill_climbing", "--help"])
+        main(["plan", "planner:hill-climbing", "--help"])
     assert ended.value.code == 0 and "--planner.std" in capsys.readouterr().out
 
 
