@@ -1,7 +1,7 @@
 """The README and the docs: Python examples run and print what the page says, commands parse, links lead somewhere.
 
 Blocks marked ``py`` need files of other projects and are not run. A block marked ``text`` directly after a ``python``
-block is its expected output. ``python tests/test_snippets.py FOLDER`` writes the examples to files for a type checker.
+block is its expected output.
 """
 
 from __future__ import annotations
@@ -11,20 +11,15 @@ import io
 import math
 import re
 import shlex
-import sys
 from pathlib import Path
 
 import pytest
 
-import grasp_planner
+from snippets import CARDS, NAMES, PAGES, ROOT, as_program, type_errors
 
-ROOT = Path(__file__).parent.parent
-CARDS = Path(grasp_planner.__file__).parent / "models" / "checkpoints"
-GUIDES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
-PAGES = sorted([*GUIDES, *CARDS.rglob("*.md")])
-NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+GUIDES = [ROOT / "CONTRIBUTING.md", *(page for page in PAGES if CARDS not in page.parents)]
 
-PYTHON = re.compile(r"^```python\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
+EXAMPLE = re.compile(r"^```python\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^ *(?:python -m grasp_planner|(?=grasp )grasp) ([a-z].*)$", re.MULTILINE)
 MENTION = re.compile(r"`grasp ([a-z]+)[^`]*`")
@@ -55,12 +50,22 @@ def test_python_blocks_run_and_print_what_the_page_says(
 ) -> None:
     monkeypatch.chdir(folder)
     names: dict[str, object] = {"__name__": "snippet"}
-    for block, expected in PYTHON.findall(page.read_text()):
+    for block, expected in EXAMPLE.findall(page.read_text()):
         output = io.StringIO()
         with contextlib.redirect_stdout(output):
             exec(compile(block, str(page), "exec", dont_inherit=True), names)
         if expected or page in GUIDES:
             assert_printed(output.getvalue(), expected)
+
+
+def test_a_type_error_in_a_page_is_found_with_its_line(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# Title\n\n```python\nx = 1\n```\n\ntext\n\n```python\ny: str = x\n```\n\n```py\nz: str = x\n```\n"
+    )
+    assert as_program(page.read_text()).splitlines() == ["", "", "", "x = 1", *[""] * 4, "", "y: str = x"]
+    (error,) = type_errors([page])
+    assert error.startswith(f"{page}:10: ") and 'declared type "str"' in error
 
 
 class Parsed(Exception):
@@ -120,17 +125,3 @@ def test_lines_are_at_most_120_characters(page: Path) -> None:
         return  # written by `grasp report`
     prose = FENCED.sub("", page.read_text()).splitlines()
     assert not [line for line in prose if len(line) > 120 and not line.startswith(("|", "    "))]
-
-
-def write_examples(folder: Path) -> None:
-    """Write the Python examples of each guide to one file."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for page in GUIDES:
-        blocks = [block for block, _ in PYTHON.findall(page.read_text())]
-        if blocks:
-            name = str(page.relative_to(ROOT).with_suffix("")).replace("/", "_")
-            (folder / f"{name}.py").write_text("\n".join(blocks))
-
-
-if __name__ == "__main__":
-    write_examples(Path(sys.argv[1]))
