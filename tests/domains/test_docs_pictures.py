@@ -30,6 +30,6 @@ def test_the_command_draws_the_pictures_that_are_there(tmp_path: Path) -> None:
 
 
 def test_all_are_shown() -> None:
-    text = "".join(page.read_text() for page in DOCS.glob("*.md"))
-    shown = set(re.findall(r"\]\(pictures/(\w+\.png)\)", text))
+    text = "".join(page.read_text() for page in DOCS.rglob("*.md"))
+    shown = set(re.findall(r"\]\((?:\.\./)?pictures/(\w+\.png)\)", text))
     assert shown == {path.name for path in (DOCS / "pictures").glob("*.png")}
