@@ -77,7 +77,7 @@ def test_train_check_plan(walls: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["check", str(out)]) == 0
     assert "keeps all promises" in capsys.readouterr().out
 
-    words = f"plan --task wall --model {out} --planner gd --steps 3 --horizon 10 --episodes 2 --animation none"
+    words = f"plan --task wall --model {out} planner:gd --steps 3 --horizon 10 --episodes 2 --animation none"
     assert main([*words.split(), "--out", str(tmp_path / "plan")]) == 0
     printed = capsys.readouterr().out
     assert "wall/dset/v1" in printed and "angle" not in printed

@@ -1,4 +1,4 @@
-"""Folders that commands write to: whole or untouched."""
+"""Output folders of commands: they get all files, or they are left unchanged."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from grasp_planner.io.atomic import staged_files
 
 @contextmanager
 def output_folder(folder: Path) -> Iterator[Path]:
-    """A hidden folder to write to, whose files move to ``folder`` when all of them are there.
+    """Collect output files in a hidden folder, and move them to ``folder`` when the block has ended without an error.
 
-    Entering it proves that ``folder`` can be written, so that this is known before the work and not after it. When
-    anything goes wrong, Ctrl-C included, ``folder`` is left as it was.
+    The folder is checked on entry, so that a folder that cannot be written is reported before the work begins. After
+    an error, Ctrl-C included, ``folder`` is unchanged.
 
     Raises:
-        GraspPlannerError: ``folder`` is a file, or cannot be made or written.
+        GraspPlannerError: ``folder`` is a file, or it cannot be created or written.
     """
     new = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
@@ -30,10 +30,10 @@ def output_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def leaving_no_empty_folder(folder: Path) -> Iterator[None]:
-    """Take ``folder`` away again if something goes wrong before anything was written to it.
+    """Check that ``folder`` can be written, and remove it if the block fails before writing to it.
 
     Raises:
-        GraspPlannerError: ``folder`` is a file, or cannot be made or written.
+        GraspPlannerError: ``folder`` is a file, or it cannot be created or written.
     """
     with output_folder(folder):
         pass
@@ -47,7 +47,7 @@ def leaving_no_empty_folder(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def hint_when_stopped(hint: str) -> Iterator[None]:
-    """Say on stderr how to go on, when Ctrl-C ends the block."""
+    """Print to stderr how to continue if Ctrl-C ends the block."""
     try:
         yield
     except KeyboardInterrupt:
@@ -56,7 +56,7 @@ def hint_when_stopped(hint: str) -> Iterator[None]:
 
 
 def _remove_empty(folders: Sequence[Path]) -> None:
-    """Take away folders that were made here and hold nothing, the innermost first."""
+    """Remove empty folders, the innermost first."""
     for path in folders:
         try:
             path.rmdir()

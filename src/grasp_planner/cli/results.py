@@ -18,7 +18,7 @@ SCHEMA = 1
 
 
 def write_results(path: Path, evaluations: Sequence[Evaluation], **about: Any) -> None:
-    """Settings, measurements and versions as JSON."""
+    """Write settings, measurements and versions as JSON."""
     content = {
         "schema": SCHEMA,
         **about,
@@ -29,7 +29,7 @@ def write_results(path: Path, evaluations: Sequence[Evaluation], **about: Any) -
 
 
 def write_plans(path: Path, evaluation: Evaluation) -> None:
-    """The plans as arrays: actions in model and in environment units, states imagined and simulated."""
+    """Write the plans as arrays: actions in model and environment units, predicted and simulated states."""
     found = evaluation.plan
     arrays = {
         "model_actions": found.actions.numpy(force=True),

@@ -1,4 +1,4 @@
-"""Evaluating with a bar and a recorder looking on, under a budget and on so many threads."""
+"""Evaluation of a planner with a progress bar and a recorder; its budget and its threads."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def watched(
     bars: Bars,
     dynamics: Dynamics | None = None,
 ) -> Evaluation:
-    """``evaluate``, shown by a bar and kept by a recorder."""
+    """Evaluate a planner, showing a progress bar and recording the planning."""
     with bars.planning(f"{type(planner).__name__} plans", planner, budget) as bar:
 
         def callback(progress: Progress) -> None:
@@ -40,7 +40,7 @@ def watched(
 
 
 def budget_of(steps: int | None, seconds: float | None, transitions: int | None, default: Budget) -> Budget:
-    """The limits that were given, or the default where none was."""
+    """Return the budget with the given limits, or the default if no limit is given."""
     if steps is None and seconds is None and transitions is None:
         return default
     return Budget(steps=steps, seconds=seconds, transitions=transitions)
@@ -48,10 +48,10 @@ def budget_of(steps: int | None, seconds: float | None, transitions: int | None,
 
 @contextmanager
 def threads(count: int | None) -> Iterator[None]:
-    """Let torch use so many threads within the block; ``None``: as many as it likes.
+    """Set the number of threads of torch within the block; ``None`` keeps torch's number.
 
-    One is best for small models: the work of one call is soon done, and threads that wait for each other on a machine
-    that is busy with something else cost more than ten times what they save.
+    One thread is best for small models. Each call takes little time, so on a busy machine the threads spend most of
+    their time waiting for each other.
 
     Raises:
         GraspPlannerError: ``count`` is not positive.

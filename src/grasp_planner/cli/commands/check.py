@@ -1,12 +1,13 @@
-"""``grasp check``: does a model keep the promises that planners rely on?"""
+"""``grasp check``: test whether a model keeps the promises that planners rely on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated
 
-from grasp_planner.cli.parsing import check_device, command_class, parse, settings_from
+from grasp_planner.cli.checks import check_device
+from grasp_planner.cli.parsing import POSITIONAL, parse
 from grasp_planner.cli.tables import consoles
 
 FAILED = 1
@@ -14,25 +15,24 @@ FAILED = 1
 
 @dataclass(frozen=True)
 class CheckSettings:
-    """Check whether a model keeps the promises that planners rely on, and print what was found.
+    """Check whether a model keeps the promises that planners rely on, and print the results.
 
-    Exit status 0: it keeps them all; 1: it does not; 2: it could not be opened.
+    The exit status is 0 if the model keeps all promises, 1 if it breaks some, and 2 if it cannot be loaded.
 
     Args:
         model: a packaged name or a folder with config.json and model.safetensors.
         device: where the model runs.
-        seed: of the random latents and actions that it is tried on.
+        seed: seed of the random latents and actions that the model is tested on.
     """
 
-    model: str
+    model: Annotated[str, POSITIONAL]
     device: str = "cpu"
     seed: int = 0
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the command; returns its exit status."""
-    parsed: Any = parse(command_class(CheckSettings, positional=("model",)), arguments, "check")
-    settings = settings_from(CheckSettings, parsed)
+    """Run the command and return its exit status."""
+    settings = parse(CheckSettings, arguments, "check")
     console, _ = consoles()
     from rich.table import Table
 
@@ -41,7 +41,7 @@ def run(arguments: Sequence[str]) -> int:
 
     check_device(settings.device)
     report = check_world_model(load_world_model(settings.model, device=settings.device), seed=settings.seed)
-    table = Table("check", "", "what was seen")
+    table = Table("check", "result", "observed")
     for check in report.checks:
         table.add_row(check.name, "ok" if check.passed else "[bold red]FAILED[/]", check.detail)
     console.print(table)
