@@ -17,6 +17,7 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
+	$(BIN)/python tests/snippets.py
 	$(BIN)/python -m pytest -q tests/test_imports.py
 
 format: $(READY)

@@ -11,16 +11,10 @@ from pathlib import Path
 
 import pytest
 
-import grasp_planner
 from grasp_planner.cli.main import COMMANDS, main
 from grasp_planner.data.collecting import collect
+from snippets import NAMES, PAGES, as_program, blocks, type_errors
 
-ROOT = Path(__file__).parent.parent
-CARDS = Path(grasp_planner.__file__).parent / "models" / "checkpoints"
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *CARDS.rglob("*.md")])
-NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
-
-PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^ *(grasp [a-z].*)$", re.MULTILINE)
 MENTION = re.compile(r"`(grasp [a-z][^`]*)`")
 
@@ -37,8 +31,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_python_blocks_run(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     names: dict[str, object] = {"__name__": "snippet"}
-    for block in PYTHON.findall(page.read_text()):
+    for block in blocks(page.read_text()):
         exec(compile(block, str(page), "exec"), names)
+
+
+def test_a_type_error_in_a_page_is_found_with_its_line(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# Title\n\n```python\nx = 1\n```\n\ntext\n\n```python\ny: str = x\n```\n\n```py\nz: str = x\n```\n"
+    )
+    assert as_program(page.read_text()).splitlines() == ["", "", "", "x = 1", *[""] * 4, "", "y: str = x"]
+    (error,) = type_errors([page])
+    assert error.startswith(f"{page}:10: ") and 'declared type "str"' in error
 
 
 class Parsed(Exception):

@@ -178,15 +178,15 @@ def _unknown(
     words: Sequence[str], settings: Any, command: str, choices: Callable[[type, Any], Choice | None]
 ) -> GraspPlannerError:
     """Return the error for words that belong to no flag and to no choice."""
-    word, see = words[0], f"`grasp {command} --help` lists the options"
-    flag = word.partition("=")[0]
-    path, colon, name = word.partition(":")
+    see = f"`grasp {command} --help` lists the options"
+    flag, _, value = words[0].partition("=")
+    path, colon, name = words[0].partition(":")
     if colon and (choice := _choice_at(path, settings, choices)) is not None:
         return unknown_name(choice.kind, name, choice.options)
-    if (choice := _choice_at(flag.lstrip("-"), settings, choices)) is not None:
-        return GraspPlannerError(
-            f"a {choice.kind} is chosen by {flag.lstrip('-')}:NAME, got {' '.join(words[:2])!r}: {see}"
-        )
+    path = flag.removeprefix("--")
+    if path != flag and _choice_at(path, settings, choices) is not None:
+        name = value or (words[1] if len(words) > 1 else "NAME")
+        return GraspPlannerError(f"unknown option {flag!r}: write {path}:{name}, and its flags after it; {see}")
     near = difflib.get_close_matches(flag, _flags(settings), n=1, cutoff=0.75) if flag.startswith("-") else []
     return GraspPlannerError(f"unknown option {flag!r}: {f'did you mean {near[0]!r}? ' if near else ''}{see}")
 

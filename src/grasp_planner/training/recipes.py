@@ -182,6 +182,7 @@ RECIPES: dict[str, Recipe] = {
         model=LatentModelConfig(
             state_size=7,
             action_size=2,
+            angles=(4,),
             proprio_size=4,
             latent=4,
             channels=24,
@@ -194,7 +195,6 @@ RECIPES: dict[str, Recipe] = {
             view=(0.0, 512.0),
             own_radius=20.0,
             proprio_weights=(1.0, 1.0, 0.0, 0.0),
-            angles=(4,),
         ),
         steps=2_000,
         phases=(Phase(0.3, 15, 32), Phase(0.6, 25, 128, frozen=True), Phase(0.1, 50, 64, frozen=True)),
