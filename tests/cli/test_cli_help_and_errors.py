@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,8 @@ def test_every_field_of_every_planner_is_a_flag_with_help(name: str, capsys: pyt
     assert status == 0
     explained, flat = described_fields(PLANNERS[name]), " ".join(out.replace("│", " ").split())
     for field in PLANNERS[name].__dataclass_fields__:
-        assert f"--planner.{field.replace('_', '-')}" in out
+        flag = f"planner.{field.replace('_', '-')}"
+        assert f"--{flag}" in out or f"{flag}:gd" in out
         assert " ".join(explained[field].split()[:3]) in flat
 
 
@@ -256,7 +258,7 @@ def test_every_preset_is_a_name(name: str) -> None:
 
 
 def test_words_build_the_planner_that_they_name() -> None:
-    from grasp_planner import CEM, GD, GRASP, LatCo, RandomShooting
+    from grasp_planner import CEM, GD, GRASP, LatCo, RandomShooting, recommended
     from grasp_planner.cli.commands.plan import parsed
 
     words = "planner:grasp --planner.sync-every 50 --planner.no-stop-gradient --planner.sync.lr 0.3"
@@ -266,15 +268,41 @@ def test_words_build_the_planner_that_they_name() -> None:
     assert parsed(["planner:grasp", "planner.sync:none"]).planner == GRASP(sync=None)
     assert parsed(["planner:random-shooting"]).planner == RandomShooting()
     assert parsed(["planner:random_shooting"]).planner == RandomShooting()
+    assert parsed([]).planner == parsed(["planner:recommended"]).planner == recommended()
     words = "planner:latco/paper --planner.damping 0.1"
     assert parsed(words.split()).planner == LatCo(
         method="gauss_newton", damping=0.1, dual_every=1, dual_rate=0.1, threshold=1e-4
     )
 
 
-def test_recipes_are_named_and_changed_by_flags() -> None:
-    from dataclasses import replace
+def test_words_build_planners_around_planners() -> None:
+    from grasp_planner import CEM, GD, GRASP, MultiStart, Sequential, recommended
+    from grasp_planner.cli.commands.plan import parsed
 
+    words = "planner:multi-start --planner.starts 4 planner.planner:cem --planner.planner.samples 50"
+    assert parsed(words.split()).planner == MultiStart(CEM(samples=50), starts=4)
+    words = "planner:sequential planner.first:multi-start planner.first.planner:grasp planner.first.planner.sync:cem "
+    words += "planner.second:gd --planner.share 0.2 --planner.first.start-std 0.5 --planner.first.planner.sync-every 9 "
+    words += "--planner.first.planner.sync.elites 5 --planner.second.lr 0.3"
+    first = MultiStart(GRASP(sync=CEM(elites=5), sync_every=9), start_std=0.5)
+    assert parsed(words.split()).planner == Sequential(first, GD(lr=0.3), share=0.2)
+    found = parsed("planner:grasp/push-t --planner.starts 2 planner.planner:cem".split()).planner
+    assert found == MultiStart(CEM(), starts=2, start_std=1.0)
+    advised = recommended()
+    assert isinstance(advised, Sequential) and isinstance(advised.first, MultiStart)
+    changed = replace(advised, first=replace(advised.first, planner=replace(advised.first.planner, lr=0.5)))
+    assert parsed(["--planner.first.planner.lr", "0.5"]).planner == changed
+
+
+def test_a_planner_inside_itself_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = outcome(["plan", "planner:multi-start", "planner.planner:grasp", "--help"], capsys)
+    assert "• planner.planner.sync:gd" in out and "• planner.planner.sync:multi-start" not in out
+    for words in ("planner:multi-start", "planner:multi-start planner.planner:multi-start"):
+        status, _, err = outcome(["plan", *words.split()], capsys)
+        assert status == 2 and "planner.planner:grasp" in err
+
+
+def test_recipes_are_named_and_changed_by_flags() -> None:
     from grasp_planner.cli.commands.train import parsed
     from grasp_planner.training import RECIPES, Phase
 

@@ -13,7 +13,7 @@ import torch
 
 from grasp_planner import Chunked, Compiled, load_world_model
 from grasp_planner.bench.tasks import task
-from grasp_planner.cli import bars as progress
+from grasp_planner.cli import planning_bar as progress
 from grasp_planner.cli.commands.plan import wrapped
 from grasp_planner.cli.main import main
 
@@ -124,13 +124,13 @@ def test_how_a_model_is_run_is_chosen_by_two_flags(model_folder: Path) -> None:
 def test_ctrl_c_while_planning_gives_the_plan_so_far(
     model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def press(now: Any, planner: Any, budget: Any) -> float:
+    def press(now: Any) -> str:
         if now.step == 3:
             raise KeyboardInterrupt
-        return 0.0
+        return ""
 
     monkeypatch.setattr(progress, "EVERY", 0.0)
-    monkeypatch.setattr(progress, "share_spent", press)
+    monkeypatch.setattr(progress, "best_cost", press)
     words = f"demo --model {model_folder} --episodes 2 --transitions 100000 --animation none --out {tmp_path}"
     assert main(words.split()) == 130
     assert "GRASP" in capsys.readouterr().out
@@ -161,11 +161,13 @@ def test_demo_compares_three_planners_on_the_same_episodes(
     assert main(words.split()) == 0
     captured = capsys.readouterr()
     rows = rows_of(captured.out)
-    assert {"GRASP", "CEM", "GD"} <= set(rows) and "50 steps ahead" in captured.out
+    assert {"GRASP from 16 starts", "CEM", "GD from 32 starts"} <= set(rows) and "50 steps ahead" in captured.out
     names = ["cem.npz", "gd.npz", "grasp.npz", "planning.mp4", "planning.png", "results.json"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     found = strict_json(tmp_path / "results.json")["evaluations"]
-    assert [one["planner"]["name"] for one in found] == ["grasp", "cem", "gd"]
+    inner = [one["planner"].get("planner", one["planner"]) for one in found]
+    assert [one["name"] for one in inner] == ["grasp", "cem", "gd"]
+    assert [one["planner"]["name"] for one in found] == ["multi_start", "cem", "multi_start"]
     assert len({one["episodes_digest"] for one in found}) == 1 and {one["horizon"] for one in found} == {50}
     for one in found:
         assert 0 < one["transitions"] <= 4000

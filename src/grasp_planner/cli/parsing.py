@@ -147,8 +147,12 @@ def _flag_type(name: str, hint: Any, default: Any, choice: Choice | None) -> Any
     import tyro
 
     if choice is not None:
+        named = any(one.defaults == default for one in choice.options.values())
         options = [
-            Annotated[one.cls, tyro.conf.subcommand(word, default=_defaults(one, default), description=one.about)]
+            Annotated[
+                one.cls,
+                tyro.conf.subcommand(word, default=_defaults(one, None if named else default), description=one.about),
+            ]
             for word, one in choice.options.items()
         ]
         union = Union[tuple(options)]  # noqa: UP007  (the options are known at run time only)
@@ -160,7 +164,7 @@ def _flag_type(name: str, hint: Any, default: Any, choice: Choice | None) -> Any
 
 
 def _defaults(option: Option, default: Any) -> Any:
-    """Return the instance that an option's defaults come from, given the default of the field."""
+    """Return the instance that an option's defaults come from, given the default of the field if it has no name."""
     import tyro
 
     if option.defaults is not None:

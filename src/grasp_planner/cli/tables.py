@@ -44,6 +44,8 @@ def results_table(evaluations: Sequence[Evaluation]) -> Table:
     """Return a table with one row per planner: success, distances, and the budget spent."""
     from rich.table import Table
 
+    from grasp_planner.cli.planner_choices import label
+
     first = evaluations[0]
     count, measures = len(first.episodes), [name for name in first.distances if name.startswith(("position", "angle"))]
     table = Table()
@@ -58,7 +60,7 @@ def results_table(evaluations: Sequence[Evaluation]) -> Table:
     for evaluation in evaluations:
         under_model = evaluation.success_model
         table.add_row(
-            type(evaluation.planner).__name__ + ("\n(interrupted)" if evaluation.interrupted else ""),
+            label(evaluation.planner) + ("\n(interrupted)" if evaluation.interrupted else ""),
             f"{int(evaluation.success.sum())} / {count}",
             "-" if under_model is None else f"{int(under_model.sum())} / {count}",
             *(f"{np.median(evaluation.distances[name]):.3g}" for name in measures),

@@ -10,11 +10,13 @@ import torch
 from grasp_planner.bench.evaluate import Evaluation, evaluate
 from grasp_planner.bench.recording import Recorder
 from grasp_planner.bench.tasks import Episode, Task
-from grasp_planner.cli.bars import Bars
+from grasp_planner.cli.planner_choices import label
+from grasp_planner.cli.planning_bar import planning_bar
 from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.plans import Budget
 from grasp_planner.core.world_model import WorldModel
+from grasp_planner.io.progress import Bars
 from grasp_planner.planning.protocol import Planner, Progress
 
 
@@ -30,7 +32,7 @@ def watched(
     dynamics: Dynamics | None = None,
 ) -> Evaluation:
     """Evaluate a planner, showing a progress bar and recording the planning."""
-    with bars.planning(f"{type(planner).__name__} plans", planner, budget) as bar:
+    with planning_bar(bars, f"{label(planner)}: planning") as bar:
 
         def callback(progress: Progress) -> None:
             recorder(progress)

@@ -9,7 +9,6 @@ from pathlib import Path
 from grasp_planner.bench.evaluate import Evaluation
 from grasp_planner.bench.recording import Recorder, Recording
 from grasp_planner.bench.tasks import episodes, task
-from grasp_planner.cli.bars import progress_bars
 from grasp_planner.cli.checks import check_show
 from grasp_planner.cli.drawing import Animation, check_drawing, draw
 from grasp_planner.cli.folders import output_folder
@@ -18,6 +17,7 @@ from grasp_planner.cli.results import write_plans, write_results
 from grasp_planner.cli.tables import consoles, print_results
 from grasp_planner.cli.watching import budget_of, threads, watched
 from grasp_planner.core.plans import Budget
+from grasp_planner.io.progress import progress_bars
 from grasp_planner.models.registry import load_world_model
 from grasp_planner.planners import PLANNERS
 from grasp_planner.planners.presets import PRESETS

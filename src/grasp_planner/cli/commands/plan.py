@@ -9,7 +9,6 @@ from typing import Literal
 
 from grasp_planner.bench.recording import Recorder
 from grasp_planner.bench.tasks import episodes
-from grasp_planner.cli.bars import progress_bars
 from grasp_planner.cli.checks import check_device, check_show, task_called
 from grasp_planner.cli.drawing import Animation, check_drawing, draw
 from grasp_planner.cli.folders import output_folder
@@ -21,8 +20,9 @@ from grasp_planner.cli.watching import budget_of, threads, watched
 from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.plans import Budget
+from grasp_planner.io.progress import progress_bars
 from grasp_planner.models.registry import load_world_model
-from grasp_planner.planners.grasp import GRASP
+from grasp_planner.planners.recommended import recommended
 from grasp_planner.planning.protocol import Planner
 from grasp_planner.wrappers.chunked import Chunked
 from grasp_planner.wrappers.compiled import Compiled
@@ -40,8 +40,8 @@ class PlanSettings:
 
     Choose a planner by planner:NAME, and set its fields by flags: `planner:cem --planner.samples 500`. The name may
     also be that of a preset: `planner:grasp/lewm`. A planner inside the planner is chosen in the same way:
-    `planner:grasp planner.sync:cem --planner.sync.samples 64`. Write the names of planners before their flags. The
-    flags of a planner are listed by `grasp plan planner:NAME --help`.
+    `planner:multi-start planner.planner:grasp --planner.planner.state-lr 0.1 planner.planner.sync:none`. Write the
+    name of a planner before its flags. `grasp plan planner:NAME --help` lists the flags of a planner.
 
     Args:
         task: environment, or environment/goal source: push-t, wall, point-maze, ball-nav; push-t/random-state.
@@ -79,7 +79,7 @@ class PlanSettings:
     compile: bool = False
     memory: float | None = None
     threads: int | None = None
-    planner: Planner = field(default_factory=GRASP)
+    planner: Planner = field(default_factory=recommended)
 
 
 def run(arguments: Sequence[str]) -> int:
