@@ -64,6 +64,16 @@ def test_version_and_no_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert status == 2 and out.startswith("usage: grasp COMMAND")
 
 
+def test_the_package_is_a_program() -> None:
+    from grasp_planner import __version__
+
+    command = [sys.executable, "-m", "grasp_planner"]
+    done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"grasp-planner {__version__}\n"), done.stderr
+    done = subprocess.run([*command, "demmo"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stderr.startswith("grasp: error: unknown command 'demmo'")
+
+
 @pytest.mark.parametrize("name", list(PLANNERS))
 def test_every_field_of_every_planner_is_a_flag_with_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     status, out, _ = outcome(["plan", f"planner:{name.replace('_', '-')}", "--help"], capsys)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from grasp_planner.io.atomic import staged_files
 
@@ -26,6 +29,33 @@ def output_folder(folder: Path) -> Iterator[Path]:
             yield staging
     finally:
         _remove_empty(new)
+
+
+def json_text(content: Any) -> str:
+    """Return ``content`` as indented JSON; NaN and infinity, which JSON does not have, become null.
+
+    >>> json_text({"cost": [1.5, float("nan")]}).split()
+    ['{', '"cost":', '[', '1.5,', 'null', ']', '}']
+    """
+    return json.dumps(_finite(content), indent=2, allow_nan=False) + "\n"
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {name: _finite(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write ``content`` as indented JSON, atomically.
+
+    Raises:
+        GraspPlannerError: the folder of ``path`` is a file, or it cannot be created or written.
+    """
+    with output_folder(path.parent) as folder:
+        (folder / path.name).write_text(json_text(content), encoding="utf-8")
 
 
 @contextmanager

@@ -217,9 +217,9 @@ def _flags(settings: Any, prefix: str = "--") -> Iterator[str]:
 def described_fields(cls: type) -> dict[str, str]:
     """Return what the ``Args:`` section of a dataclass says about each field.
 
-    >>> from grasp_planner import CEM
-    >>> described_fields(CEM)["elites"]
-    'how many the distribution is fitted to.'
+    >>> from grasp_planner.cli.commands.check import CheckSettings
+    >>> described_fields(CheckSettings)["device"]
+    'where the model runs.'
     """
     section = re.search(r"\n *Args:\n(.*?)(?:\n\n|\n *[A-Z]\w+:\n|$)", cls.__doc__ or "", re.DOTALL)
     entries = re.findall(r"^ {8}(\w+): (.*(?:\n {9,}.*)*)", section[1], re.MULTILINE) if section else []

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated
 
 from grasp_planner.cli.checks import check_device
+from grasp_planner.cli.folders import write_json
 from grasp_planner.cli.parsing import POSITIONAL, parse
 from grasp_planner.cli.tables import consoles
 
@@ -23,11 +25,13 @@ class CheckSettings:
         model: a packaged name or a folder with config.json and model.safetensors.
         device: where the model runs.
         seed: seed of the random latents and actions that the model is tested on.
+        out: JSON file for the results; None: no file.
     """
 
     model: Annotated[str, POSITIONAL]
     device: str = "cpu"
     seed: int = 0
+    out: Path | None = None
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -48,4 +52,8 @@ def run(arguments: Sequence[str]) -> int:
     failed = sum(not check.passed for check in report.checks)
     verdict = "keeps all promises" if report.ok else f"breaks {failed} of {len(report.checks)} promises"
     console.print(f"{settings.model} {verdict}")
+    if settings.out is not None:
+        checks = [asdict(check) for check in report.checks]
+        write_json(settings.out, {"schema": 1, "model": settings.model, "ok": report.ok, "checks": checks})
+        console.print(f"written to {settings.out}")
     return 0 if report.ok else FAILED

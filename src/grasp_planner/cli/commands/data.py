@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from grasp_planner.cli.folders import output_folder
+from grasp_planner.cli.folders import output_folder, write_json
 from grasp_planner.cli.parsing import POSITIONAL, parse
 from grasp_planner.cli.tables import consoles
 from grasp_planner.core.errors import GraspPlannerError, unknown_name
@@ -29,9 +29,11 @@ class Info:
 
     Args:
         path: folder of a data set in the format of Minari or DINO-WM, or the id of a Minari data set on this machine.
+        out: JSON file for the same numbers; None: no file.
     """
 
     path: Annotated[Path, POSITIONAL]
+    out: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,10 @@ def _info(arguments: Sequence[str]) -> int:
     for key, name, *values in found.numbers():
         numbers.add_row(key, name, *(f"{value:.4g}" for value in values))
     console.print(numbers)
+    if asked.out is not None:
+        statistics = [dict(zip(("key", "number", "mean", "std", "lowest", "highest"), row)) for row in found.numbers()]
+        write_json(asked.out, {"schema": 1, "facts": dict(found.facts()), "statistics": statistics})
+        console.print(f"written to {asked.out}")
     return 0
 
 

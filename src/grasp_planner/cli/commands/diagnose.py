@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from grasp_planner.cli.checks import check_device, task_called
-from grasp_planner.cli.folders import output_folder
+from grasp_planner.cli.folders import json_text, output_folder
 from grasp_planner.cli.parsing import POSITIONAL, parse
 from grasp_planner.cli.results import versions
 from grasp_planner.cli.tables import consoles
@@ -83,7 +82,7 @@ def run(arguments: Sequence[str]) -> int:
             found, figure, told = DIAGNOSES[name](asked, task, model, drawn)
             save_picture(figure, folder / f"{name}.png")
             content = {"schema": 1, "model": asked.model, "task": task.name, "versions": versions(), name: found}
-            (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            (folder / f"{name}.json").write_text(json_text(content), encoding="utf-8")
             update(1.0)
             console.print(f"[bold]{name}[/]: {told}")
         written = sorted(path.name for path in folder.iterdir())

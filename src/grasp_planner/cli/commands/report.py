@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from grasp_planner.cli.folders import output_folder
+from grasp_planner.cli.folders import json_text, output_folder
 from grasp_planner.cli.parsing import POSITIONAL, parse
 from grasp_planner.cli.tables import consoles, print_table
 
@@ -48,7 +48,7 @@ def run(arguments: Sequence[str]) -> int:
     with output_folder(out) as folder:
         (folder / PAGE).write_text(report_page(found), encoding="utf-8")
         (folder / MARKDOWN).write_text(report_markdown(found), encoding="utf-8")
-        (folder / SUMMARY).write_text(json.dumps(summary(found), indent=1) + "\n", encoding="utf-8")
+        (folder / SUMMARY).write_text(json_text(summary(found)), encoding="utf-8")
         for name, picture in chart_files(found).items():
             (folder / name).write_text(picture, encoding="utf-8")
         written = sorted(path.name for path in folder.iterdir())
