@@ -57,8 +57,8 @@ def run(arguments: Sequence[str]) -> int:
     from grasp_planner.bench.runner import Run
     from grasp_planner.bench.suite import load_suite
     from grasp_planner.bench.tables import success_table
+    from grasp_planner.cli.limits import threads
     from grasp_planner.cli.tables import print_table
-    from grasp_planner.cli.watching import threads
 
     suite = load_suite(settings.suite, "pixels" if settings.pixels else "state").only(settings.models)
     out = Path("out/bench") / suite.name if settings.out is None else settings.out
@@ -81,9 +81,8 @@ def run(arguments: Sequence[str]) -> int:
                 shown[stage] = bars.task(f"{suite.name}: {stage}")
             shown[stage](done / total if total else 1.0, f"{done} of {total}  {remark}")
             # In a log file, a progress bar appears only when it is finished, which can take hours.
-            if not progress_console.is_terminal and (done * LINES) // max(1, total) > ((done - 1) * LINES) // max(
-                1, total
-            ):
+            share = LINES / max(1, total)
+            if not progress_console.is_terminal and int(done * share) > int((done - 1) * share):
                 print(f"{time.strftime('%H:%M:%S')}  {stage}: {done} of {total}  {remark}", file=sys.stderr, flush=True)
 
         begun.go(workers, watch)
@@ -101,8 +100,8 @@ def plan_of(suite: Any) -> list[str]:
     lines = [f"{suite.name}: {suite.title}. {suite.about}."]
     lines += [f"  {cell}" for cell in suite.cells]
     lines += [f"  arms: {', '.join(arm.name for arm in suite.arms)}"]
-    lines += [f"  tuning: {tries} trials on {suite.tuning.episodes} validation episodes: {plans:,} plans"]
+    lines += [f"  tuning: {tries} trials on {suite.tuning.episodes} validation episodes, {plans:,} plans"]
     lines += [f"  test: {suite.episodes * len(suite.arms) * len(suite.cells):,} plans in batches of {suite.chunk}"]
-    lines += [f"  one at a time: {suite.timed.episodes * len(suite.arms) * len(suite.cells):,} plans"]
+    lines += [f"  timed one episode at a time: {suite.timed.episodes * len(suite.arms) * len(suite.cells):,} plans"]
     lines += [f"  budget of a plan: {suite.rollouts} horizons of model transitions for each episode"]
     return lines

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -50,16 +50,7 @@ def run(arguments: Sequence[str]) -> int:
         leaving_no_empty_folder(settings.out),
         hint_when_stopped("run the same command again to continue where it stopped"),
     ):
-        collect(
-            settings.env,
-            settings.episodes,
-            settings.out,
-            steps=settings.steps,
-            pixels=settings.pixels,
-            every=settings.every,
-            seed=settings.seed,
-            workers=settings.workers,
-            policy=settings.policy,
-        )
+        options = asdict(settings)
+        collect(options.pop("env"), **options)
     print(f"{settings.out}: {settings.episodes:,} episodes; `grasp data info {settings.out}` shows their contents")
     return 0

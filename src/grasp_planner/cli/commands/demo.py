@@ -11,11 +11,12 @@ from grasp_planner.bench.recording import Recorder, Recording
 from grasp_planner.bench.tasks import episodes, task
 from grasp_planner.cli.checks import check_show
 from grasp_planner.cli.drawing import Animation, check_drawing, draw
+from grasp_planner.cli.evaluating import evaluate_with_bar
 from grasp_planner.cli.folders import output_folder
+from grasp_planner.cli.limits import budget_of, threads
 from grasp_planner.cli.parsing import parse
 from grasp_planner.cli.results import write_plans, write_results
 from grasp_planner.cli.tables import consoles, print_results
-from grasp_planner.cli.watching import budget_of, threads, watched
 from grasp_planner.core.plans import Budget
 from grasp_planner.io.progress import progress_bars
 from grasp_planner.models.registry import load_world_model
@@ -79,7 +80,7 @@ def run(arguments: Sequence[str]) -> int:
             for name in COMPARED:
                 planner = settings_of(name)
                 recorder = Recorder(planner, demo.show)
-                found = watched(asked_task, model, planner, budget, asked, demo.seed, recorder, bars)
+                found = evaluate_with_bar(asked_task, model, planner, budget, asked, demo.seed, recorder, bars)
                 write_plans(folder / f"{name}.npz", found)
                 evaluations.append(found)
                 if (recording := recorder.recording(found, model)) is not None:

@@ -67,7 +67,7 @@ def run(arguments: Sequence[str]) -> int:
     check_device(asked.device)
     console, progress_console = consoles()
     from grasp_planner.bench.tasks import episodes
-    from grasp_planner.cli.watching import threads
+    from grasp_planner.cli.limits import threads
     from grasp_planner.figures.style import save_picture
     from grasp_planner.models.registry import load_world_model
 

@@ -11,12 +11,13 @@ from grasp_planner.bench.recording import Recorder
 from grasp_planner.bench.tasks import episodes
 from grasp_planner.cli.checks import check_device, check_show, task_called
 from grasp_planner.cli.drawing import Animation, check_drawing, draw
+from grasp_planner.cli.evaluating import evaluate_with_bar
 from grasp_planner.cli.folders import output_folder
+from grasp_planner.cli.limits import budget_of, threads
 from grasp_planner.cli.parsing import parse
 from grasp_planner.cli.planner_choices import planner_choice
 from grasp_planner.cli.results import write_plans, write_results
 from grasp_planner.cli.tables import consoles, print_results
-from grasp_planner.cli.watching import budget_of, threads, watched
 from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.plans import Budget
@@ -98,7 +99,7 @@ def run(arguments: Sequence[str]) -> int:
         recorder = Recorder(planner, settings.show)
         with progress_bars(progress_console) as bars:
             dynamics = wrapped(model, settings.compile, settings.memory)
-            evaluation = watched(task, model, planner, budget, asked, settings.seed, recorder, bars, dynamics)
+            evaluation = evaluate_with_bar(task, model, planner, budget, asked, settings.seed, recorder, bars, dynamics)
             recording = recorder.recording(evaluation, model)
             about = {"command": "plan", "model": settings.model, "seed": settings.seed, "split": settings.split}
             write_results(folder / "plan.json", [evaluation], **about)
