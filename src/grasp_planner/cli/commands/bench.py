@@ -81,8 +81,8 @@ def run(arguments: Sequence[str]) -> int:
                 shown[stage] = bars.task(f"{suite.name}: {stage}")
             shown[stage](done / total if total else 1.0, f"{done} of {total}  {remark}")
             # In a log file, a progress bar appears only when it is finished, which can take hours.
-            share = LINES / max(1, total)
-            if not progress_console.is_terminal and int(done * share) > int((done - 1) * share):
+            lines, whole = done * LINES, max(1, total)
+            if not progress_console.is_terminal and lines // whole > (lines - LINES) // whole:
                 print(f"{time.strftime('%H:%M:%S')}  {stage}: {done} of {total}  {remark}", file=sys.stderr, flush=True)
 
         begun.go(workers, watch)
