@@ -2,62 +2,26 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
-from functools import reduce
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from grasp_planner.core.errors import GraspPlannerError, unknown_name
+from grasp_planner.cli.choices import Choice, Choices, Option, no_choices
+from grasp_planner.cli.unknown_words import unknown_words
+from grasp_planner.core.errors import GraspPlannerError
 
 Settings = TypeVar("Settings")
 WIDTH = 80  # of the description in a command's help
 POSITIONAL = "positional"  # Annotated[str, POSITIONAL]: a field that is given by its position and not by a flag
 
 
-@dataclass(frozen=True)
-class Option:
-    """One of the named values of a field.
-
-    Args:
-        cls: the dataclass to build; ``NoneType`` for the value ``None``.
-        about: what the help says.
-        defaults: an instance that the defaults come from; ``None``: the defaults of the dataclass.
-    """
-
-    cls: type
-    about: str
-    defaults: Any = None
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The named values of a field; a user chooses one by ``FIELD:NAME`` and changes its own fields by flags.
-
-    Args:
-        kind: what is chosen, as errors name it.
-        options: the values by name.
-        named: whether the field's name is part of the words, as in ``planner:cem`` and ``--planner.samples``;
-            if not, the words are ``NAME`` and ``--samples``.
-    """
-
-    kind: str
-    options: Mapping[str, Option]
-    named: bool = True
-
-
-def no_choices(holder: type, hint: Any) -> Choice | None:
-    """State that no field has named values."""
-    return None
-
-
 def parse(
     cls: type[Settings],
     arguments: Sequence[str],
     command: str,
-    choices: Callable[[type, Any], Choice | None] = no_choices,
+    choices: Choices = no_choices,
 ) -> Settings:
     """Return an instance of a dataclass from the words of a command line.
 
@@ -68,8 +32,7 @@ def parse(
         cls: the dataclass.
         arguments: the words after the command.
         command: the command, such as ``"data info"``, for help and errors.
-        choices: called with a dataclass and the type hint of one of its fields; returns the named values of that
-            field, or ``None`` if the field has none.
+        choices: says which fields have named values.
 
     Raises:
         GraspPlannerError: an unknown flag or name, or a value that its dataclass refuses.
@@ -117,7 +80,7 @@ def parse(
         except _RefusedError as refused:
             raise refused.reason from None
     if unknown:
-        raise _unknown(unknown, settings, command, choices)
+        raise unknown_words(unknown, settings, command, choices)
     return settings
 
 
@@ -176,42 +139,6 @@ def _description(cls: type) -> str:
     """Return the docstring of a dataclass up to its ``Args:``, as wide as tyro's help."""
     paragraphs = (cls.__doc__ or "").partition("\n    Args:")[0].strip().split("\n\n")
     return "\n\n".join(textwrap.fill(" ".join(one.split()), WIDTH) for one in paragraphs)
-
-
-def _unknown(
-    words: Sequence[str], settings: Any, command: str, choices: Callable[[type, Any], Choice | None]
-) -> GraspPlannerError:
-    """Return the error for words that belong to no flag and to no choice."""
-    see = f"`grasp {command} --help` lists the options"
-    flag, _, value = words[0].partition("=")
-    path, colon, name = words[0].partition(":")
-    if colon and (choice := _choice_at(path, settings, choices)) is not None:
-        return unknown_name(choice.kind, name, choice.options)
-    path = flag.removeprefix("--")
-    if path != flag and _choice_at(path, settings, choices) is not None:
-        name = value or (words[1] if len(words) > 1 else "NAME")
-        return GraspPlannerError(f"unknown option {flag!r}: write {path}:{name}, and its flags after it; {see}")
-    near = difflib.get_close_matches(flag, _flags(settings), n=1, cutoff=0.75) if flag.startswith("-") else []
-    return GraspPlannerError(f"unknown option {flag!r}: {f'did you mean {near[0]!r}? ' if near else ''}{see}")
-
-
-def _choice_at(path: str, settings: Any, choices: Callable[[type, Any], Choice | None]) -> Choice | None:
-    """Return the choice of the field at a path such as ``planner.first``, or ``None`` if there is none."""
-    *outer, name = path.replace("-", "_").split(".")
-    holder = reduce(lambda value, part: getattr(value, part, None), outer, settings)
-    if not is_dataclass(holder) or name not in {one.name for one in fields(holder)}:
-        return None
-    return choices(type(holder), get_type_hints(type(holder), include_extras=True)[name])
-
-
-def _flags(settings: Any, prefix: str = "--") -> Iterator[str]:
-    """Yield the flags that set the fields of a dataclass instance."""
-    for one in fields(settings):
-        value, flag = getattr(settings, one.name), prefix + one.name.replace("_", "-")
-        if is_dataclass(value):
-            yield from _flags(value, f"{flag}.")
-        else:
-            yield flag
 
 
 def described_fields(cls: type) -> dict[str, str]:

@@ -6,7 +6,7 @@ from dataclasses import fields
 from types import NoneType
 from typing import Any, get_type_hints
 
-from grasp_planner.cli.parsing import Choice, Option
+from grasp_planner.cli.choices import Choice, Option
 from grasp_planner.planners import PLANNERS
 from grasp_planner.planners.presets import PRESETS
 from grasp_planner.planners.recommended import recommended

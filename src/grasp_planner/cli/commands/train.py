@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from grasp_planner.cli.checks import check_device
+from grasp_planner.cli.choices import Choice, Option
 from grasp_planner.cli.folders import hint_when_stopped, leaving_no_empty_folder
-from grasp_planner.cli.parsing import Choice, Option, parse
+from grasp_planner.cli.parsing import parse
 from grasp_planner.cli.tables import consoles
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.training import RECIPES, FabricEngine, Recipe, Training, recipe, train
