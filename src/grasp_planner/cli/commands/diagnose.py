@@ -79,12 +79,12 @@ def run(arguments: Sequence[str]) -> int:
         update(1.0)
         for name in asked.what or tuple(DIAGNOSES):
             update = bars.task(name)
-            found, figure, told = DIAGNOSES[name](asked, task, model, drawn)
+            found, figure, summary = DIAGNOSES[name](asked, task, model, drawn)
             save_picture(figure, folder / f"{name}.png")
             content = {"schema": 1, "model": asked.model, "task": task.name, "versions": versions(), name: found}
             (folder / f"{name}.json").write_text(json_text(content), encoding="utf-8")
             update(1.0)
-            console.print(f"[bold]{name}[/]: {told}")
+            console.print(f"[bold]{name}[/]: {summary}")
         written = sorted(path.name for path in folder.iterdir())
     console.print(f"written to {asked.out}: {', '.join(written)}")
     return 0
@@ -105,13 +105,13 @@ def _horizon(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[Epi
 
     problem = problems(task, model, drawn, _pixels(model))
     found = [growth(asked.model, problem, asked.horizons, seed=asked.seed), linear_growth(RHO, asked.horizons)]
-    told = "; ".join(
+    summary = "; ".join(
         f"{one.name}, T = {one.horizons[0]} to {one.horizons[-1]}: curvature of the rollout "
         f"{one.shooting_curvature[0]:.3g} to {one.shooting_curvature[-1]:.3g}, lifted {one.lifted_curvature[0]:.3g} to "
         f"{one.lifted_curvature[-1]:.3g}"
         for one in found
     )
-    return [asdict(one) for one in found], growth_figure(found), told
+    return [asdict(one) for one in found], growth_figure(found), summary
 
 
 def _landscape(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[Episode]) -> Answer:
@@ -120,10 +120,10 @@ def _landscape(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[E
 
     found = landscape(problems(task, model, drawn, _pixels(model)), seed=asked.seed)
     spans = [max(map(max, values)) / max(min(map(min, values)), 1e-9) for values in (found.shooting, found.lifted)]
-    told = (
+    summary = (
         f"over the same square, the rollout's cost varies by a factor {spans[0]:.3g}, the lifted loss by {spans[1]:.3g}"
     )
-    return asdict(found), landscape_figure(found), told
+    return asdict(found), landscape_figure(found), summary
 
 
 def _path(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[Episode]) -> Answer:
@@ -132,11 +132,11 @@ def _path(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[Episod
 
     found = goal_paths(task, model, drawn, _pixels(model))
     detours = sum(value > 1 + 1e-6 for value in found.farther)
-    told = (
+    summary = (
         f"on paths that reach the goal, {100 * found.away:.0f} % of the model steps lead away from it; "
         f"{detours} of {len(found.farther)} paths are at some time farther from the goal than at the start"
     )
-    return asdict(found), paths_figure(found), told
+    return asdict(found), paths_figure(found), summary
 
 
 def _adversarial(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[Episode]) -> Answer:
@@ -145,20 +145,20 @@ def _adversarial(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence
 
     found = adversarial(task, model, drawn, pixels=_pixels(model), seed=asked.seed)
     best = min(range(len(found.sizes)), key=lambda i: found.gradient[i])
-    told = (
+    summary = (
         f"a step of {found.sizes[best]:g} scales along the gradient leaves {100 * found.gradient[best]:.0f} % of the "
         f"predicted distance, a step in a random direction {100 * found.chance[best]:.0f} %"
     )
     if found.truth:
         real, nowhere = found.truth[best], found.impossible[best]
-        told += (
+        summary += (
             "; no state of the simulator is like this"
             if real is None
             else f"; in the simulator {100 * real:.0f} % remain"
         )
         if real is not None and nowhere:
-            told += f" (in {100 * nowhere:.0f} % of the problems, no state of the simulator is like this)"
-    return asdict(found), adversarial_figure(found), told
+            summary += f" (in {100 * nowhere:.0f} % of the problems, no state of the simulator is like this)"
+    return asdict(found), adversarial_figure(found), summary
 
 
 def _wall(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[Episode]) -> Answer:
@@ -166,12 +166,12 @@ def _wall(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[Episod
     from grasp_planner.figures.diagnostics import cutting_figure
 
     found = cutting(seed=asked.seed)
-    told = "; ".join(
+    summary = "; ".join(
         f"{name}: virtual states pass through the wall in {100 * found.crossed[name]:.0f} % of the problems, the plan "
         f"reaches the goal in {100 * found.reached[name]:.0f} %"
         for name in found.crossed
     )
-    return asdict(found), cutting_figure(found), f"on BallNav, whose dynamics are exact, {told}"
+    return asdict(found), cutting_figure(found), f"on BallNav, whose dynamics are exact, {summary}"
 
 
 DIAGNOSES: dict[str, Callable[[Diagnose, Task, WorldModel, Sequence[Episode]], Answer]] = {

@@ -85,16 +85,16 @@ def sections(paths: Sequence[Path]) -> list[Section]:
     from grasp_planner.bench.records import read_records
     from grasp_planner.figures.report import Section
 
-    told: dict[str, dict[str, Any]] = {}
+    about_suites: dict[str, dict[str, Any]] = {}
     for path in paths:
         about = (path if path.is_dir() else path.parent) / "suite.json"
         if about.is_file():
             suite = json.loads(about.read_text(encoding="utf-8"))["suite"]
-            told[suite["name"]] = suite
+            about_suites[suite["name"]] = suite
     records = read_records(paths)
     made = []
     for name in dict.fromkeys(record["suite"] for record in records):
-        suite = told.get(name, {"title": name, "about": "", "published": ""})
+        suite = about_suites.get(name, {"title": name, "about": "", "published": ""})
         mine = [record for record in records if record["suite"] == name]
         made.append(Section(name, suite["title"], suite["about"], suite["published"], mine))
     return made
