@@ -14,7 +14,7 @@ from grasp_planner.domains.ball_nav.physics import MAPS, clearance, walls_of
 
 
 def test_the_model_says_what_the_simulator_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = "plan --task ball-nav/random-state --model ball-nav --episodes 2 --planner icem --steps 3"
+    words = "plan --task ball-nav/random-state --model ball-nav --episodes 2 planner:icem --steps 3"
     assert main([*words.split(), "--animation", "none", "--out", str(tmp_path / "plan")]) == 0
     assert "ball_nav/random_state/v1, 60 steps ahead, 2 episodes, planned in ball-nav" in capsys.readouterr().out
     assert sorted(path.name for path in (tmp_path / "plan").iterdir()) == ["plan.json", "plan.npz", "planning.png"]

@@ -38,6 +38,15 @@ def test_info_counts_what_is_there(walls: Path, capsys: pytest.CaptureFixture[st
     assert "statistics" in out and "actions" in out
 
 
+def test_info_writes_the_same_numbers_as_json(walls: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "new" / "info.json"
+    assert main(["data", "info", str(walls), "--out", str(out)]) == 0
+    printed, content = capsys.readouterr().out, json.loads(out.read_text())
+    assert content["facts"]["episodes"] == "12"
+    for row in content["statistics"]:
+        assert row["lowest"] <= row["mean"] <= row["highest"] and f"{row['mean']:.4g}" in printed
+
+
 def test_preview_writes_one_sheet(walls: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sheet = tmp_path / "sheets" / "walls.png"
     assert main(f"data preview {walls} --episodes 2 --frames 3 --out {sheet}".split()) == 0
@@ -77,7 +86,12 @@ def test_train_check_plan(walls: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["check", str(out)]) == 0
     assert "keeps all promises" in capsys.readouterr().out
 
-    words = f"plan --task wall --model {out} --planner gd --steps 3 --horizon 10 --episodes 2 --animation none"
+    assert main(["check", str(out), "--out", str(tmp_path / "check.json")]) == 0
+    printed, content = capsys.readouterr().out, json.loads((tmp_path / "check.json").read_text())
+    assert content["ok"] and content["model"] == str(out)
+    assert len(content["checks"]) > 5 and all(check["name"] in printed for check in content["checks"])
+
+    words = f"plan --task wall --model {out} planner:gd --steps 3 --horizon 10 --episodes 2 --animation none"
     assert main([*words.split(), "--out", str(tmp_path / "plan")]) == 0
     printed = capsys.readouterr().out
     assert "wall/dset/v1" in printed and "angle" not in printed

@@ -5,13 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from grasp_planner import PLANNERS
+from grasp_planner.cli.checks import task_called
 from grasp_planner.cli.main import COMMANDS, main
-from grasp_planner.cli.parsing import described_fields, task_called, word_after
+from grasp_planner.cli.parsing import described_fields
 from grasp_planner.planners.presets import PRESETS
 
 
@@ -41,7 +43,7 @@ def test_help_lists_every_command_and_needs_no_torch() -> None:
 
 def test_collecting_and_looking_at_data_need_no_torch() -> None:
     script = (
-        "import sys; from grasp_planner.cli import collect, data; import grasp_planner.data.collecting;"
+        "import sys; from grasp_planner.cli.commands import collect, data; import grasp_planner.data.collecting;"
         "import grasp_planner.data.preview; assert 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
@@ -62,31 +64,56 @@ def test_version_and_no_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert status == 2 and out.startswith("usage: grasp COMMAND")
 
 
+def test_the_package_is_a_program() -> None:
+    from grasp_planner import __version__
+
+    command = [sys.executable, "-m", "grasp_planner"]
+    done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"grasp-planner {__version__}\n"), done.stderr
+    done = subprocess.run([*command, "demmo"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stderr.startswith("grasp: error: unknown command 'demmo'")
+
+
 @pytest.mark.parametrize("name", list(PLANNERS))
 def test_every_field_of_every_planner_is_a_flag_with_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    status, out, _ = outcome(["plan", "--planner", name, "--help"], capsys)
+    status, out, _ = outcome(["plan", f"planner:{name.replace('_', '-')}", "--help"], capsys)
     assert status == 0
     explained, flat = described_fields(PLANNERS[name]), " ".join(out.replace("│", " ").split())
     for field in PLANNERS[name].__dataclass_fields__:
-        assert f"--planner.{field.replace('_', '-')}" in out
+        flag = f"planner.{field.replace('_', '-')}"
+        assert f"--{flag}" in out or f"{flag}:gd" in out
         assert " ".join(explained[field].split()[:3]) in flat
 
 
 def test_a_planner_inside_a_planner_has_flags_too(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "--planner.sync.rate" in outcome(["plan", "--help"], capsys)[1]
-    out = outcome(["plan", "--planner.sync=cem", "--help"], capsys)[1]
-    assert "--planner.sync.samples" in out and "--planner.sync.rate" not in out
-    assert "--planner.sync." not in outcome(["plan", "--planner.sync", "none", "--help"], capsys)[1]
+    assert "--planner.sync.lr" in outcome(["plan", "planner:grasp", "--help"], capsys)[1]
+    out = outcome(["plan", "planner:grasp", "planner.sync:cem", "--help"], capsys)[1]
+    assert "--planner.sync.samples" in out and "--planner.sync.lr" not in out
+    assert "--planner.sync." not in outcome(["plan", "planner:grasp", "planner.sync:none", "--help"], capsys)[1]
+
+
+def test_help_lists_every_planner_and_every_preset(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = outcome(["plan", "--help"], capsys)
+    for name in (*PLANNERS, *PRESETS):
+        assert f"• planner:{name.replace('_', '-')}" in out
+    _, out, _ = outcome(["plan", "planner:grasp", "--help"], capsys)
+    assert "• planner.sync:cem" in out and "• planner.sync:none" in out and "• planner.sync:grasp" not in out
 
 
 ERRORS = {
     "demmo": ["unknown command 'demmo'", "did you mean 'demo'"],
     "data inof": ["unknown command 'data inof'", "'data info'"],
-    "plan --planner grsp": ["unknown planner 'grsp'", "did you mean 'grasp'"],
-    "plan --planner.sync ged": ["unknown planner 'ged'", "did you mean 'gd'"],
-    "plan --planner.sync grasp": ["sync takes another planner", "gd"],
-    "plan --preset grasp/papr": ["unknown preset 'grasp/papr'", "did you mean 'grasp/paper'"],
-    "plan --preset grasp/paper --planner cem": ["'grasp/paper'", "'cem'"],
+    "plan planner:grsp": ["unknown planner 'grsp'", "did you mean 'grasp'"],
+    "plan planner:grsp --planner.sync-every 5": ["unknown planner 'grsp'", "did you mean 'grasp'"],
+    "plan planner:grasp planner.sync:ged": ["unknown planner inside GRASP 'ged'", "did you mean 'gd'"],
+    "plan planner:grasp planner.sync:grasp": ["unknown planner inside GRASP 'grasp'", "gd"],
+    "plan planner:grasp/papr": ["unknown planner 'grasp/papr'", "did you mean 'grasp/paper'"],
+    "plan --planner cem": ["unknown option '--planner'", "write planner:cem", "grasp plan --help"],
+    "plan planner:grasp --planner.sync=cem": ["unknown option '--planner.sync'", "write planner.sync:cem"],
+    "plan planner:cem --planner.sync-every 5": ["unknown option '--planner.sync-every'", "grasp plan --help"],
+    "plan planner:grasp --planner.sync-evry=5": ["unknown option '--planner.sync-evry'", "'--planner.sync-every'"],
+    "plan --epsodes 5": ["unknown option '--epsodes'", "did you mean '--episodes'"],
+    "plan push-t": ["unknown option 'push-t'", "grasp plan --help"],
     "plan --task push-tt": ["unknown task 'push-tt'", "push_t/dset"],
     "plan --task push-t/dst": ["unknown task", "did you mean 'push_t/dset'"],
     "plan --model pusht-stat": ["unknown checkpoint 'pusht-stat'", "did you mean 'pusht-state'"],
@@ -97,9 +124,9 @@ ERRORS = {
     "plan --episodes 0": ["--episodes", "got 0"],
     "plan --episodes 2 --show 2": ["--show", "got 2"],
     "plan --steps -1": ["Budget.steps", "-1"],
-    "plan --planner.sync-every 0": ["GRASP.sync_every", "got 0"],
-    "plan --planner cem --planner.elites 999": ["CEM.elites", "999"],
-    "plan --planner.sync cem --planner.sync.momentum 1": ["CEM.momentum", "1.0"],
+    "plan planner:grasp --planner.sync-every 0": ["GRASP.sync_every", "got 0"],
+    "plan planner:cem --planner.elites 999": ["CEM.elites", "999"],
+    "plan planner:grasp planner.sync:cem --planner.sync.momentum 1": ["CEM.momentum", "1.0"],
     "plan --threads 0": ["--threads", "got 0"],
     "plan --memory 0": ["--memory", "got 0"],
     "plan --device teapot": ["no device 'teapot'"],
@@ -174,9 +201,9 @@ def test_an_unwritable_folder_is_noticed_before_any_work(
         raise AssertionError("work was begun")
 
     for place in (
-        "grasp_planner.cli.plan.load_world_model",
-        "grasp_planner.cli.demo.load_world_model",
-        "grasp_planner.cli.train.train",
+        "grasp_planner.cli.commands.plan.load_world_model",
+        "grasp_planner.cli.commands.demo.load_world_model",
+        "grasp_planner.cli.commands.train.train",
         "grasp_planner.data.collecting.collect",
         "grasp_planner.data.preview.contact_sheet",
     ):
@@ -192,15 +219,15 @@ def test_an_unwritable_folder_is_noticed_before_any_work(
 def test_a_missing_package_is_answered_with_the_extra(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from grasp_planner import cli
+    from grasp_planner.cli import main as program
 
-    monkeypatch.setattr(cli, "find_spec", lambda name: None if name == "tyro" else object())
+    monkeypatch.setattr(program, "find_spec", lambda name: None if name == "tyro" else object())
     status, _, err = outcome(["plan"], capsys)
     assert status == 2 and "pip install 'grasp-planner[cli]'" in err
 
 
 def test_a_full_disk_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    from grasp_planner.cli.main import check
+    from grasp_planner.cli.commands import check
 
     def run(arguments: object) -> int:
         raise OSError(28, "No space left on device", "/there/file")
@@ -217,7 +244,7 @@ def test_ctrl_c_outside_planning_ends_with_130(
 
     monkeypatch.setattr("grasp_planner.data.collecting.collect", stopped)
     status, _, err = outcome(["collect", "wall", "--episodes", "1", "--out", str(tmp_path / "o")], capsys)
-    assert status == 130 and "goes on where it stopped" in err and not list(tmp_path.iterdir())
+    assert status == 130 and "continue where it stopped" in err and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("spelling", ["push-t", "push_t", "PushT", "push-t/dset", "push_t/dset/v1", "pusht/v1"])
@@ -226,30 +253,73 @@ def test_tasks_by_any_spelling(spelling: str) -> None:
     assert task_called("wall/random-state", 40).horizon == 40
 
 
-def test_the_last_word_after_a_flag_counts() -> None:
-    words = ["--planner", "gd", "--planner.rate", "1", "--planner=cem"]
-    assert word_after(words, "--planner") == "cem" and word_after(words, "--planner.rate") == "1"
-    assert word_after(["--planner"], "--planner") is None
+def test_the_last_value_of_a_flag_counts() -> None:
+    from grasp_planner.cli.commands.plan import parsed
+
+    words = ["planner:gd", "--planner.lr", "1", "--task", "wall", "--planner.lr=2"]
+    assert parsed(words).planner.lr == 2.0 and parsed(words).task == "wall"
 
 
 @pytest.mark.parametrize("name", list(PRESETS))
-def test_every_preset_survives_the_way_through_the_flags(name: str) -> None:
-    from grasp_planner.cli.plan import parsed
+def test_every_preset_is_a_name(name: str) -> None:
+    from grasp_planner.cli.commands.plan import parsed
 
-    assert parsed(["--preset", name])[1] == PRESETS[name]
+    assert parsed([f"planner:{name}"]).planner == PRESETS[name]
 
 
-def test_flags_build_the_planner_that_they_name() -> None:
-    from grasp_planner import CEM, GD, GRASP, LatCo, RandomShooting
-    from grasp_planner.cli.plan import parsed
+def test_words_build_the_planner_that_they_name() -> None:
+    from grasp_planner import CEM, GD, GRASP, LatCo, RandomShooting, recommended
+    from grasp_planner.cli.commands.plan import parsed
 
-    words = "--planner grasp --planner.sync-every 50 --planner.no-stop-gradient --planner.sync.rate 0.3"
-    assert parsed(words.split())[1] == GRASP(sync_every=50, stop_gradient=False, sync=GD(lr=0.3))
-    words = "--planner.sync cem --planner.sync.samples 64 --planner.sync.elites 8 --planner.gap-std 1"
-    assert parsed(words.split())[1] == GRASP(sync=CEM(samples=64, elites=8), gap_std=1.0)
-    assert parsed(["--planner.sync", "none"])[1] == GRASP(sync=None)
-    assert parsed(["--planner", "random-shooting"])[1] == RandomShooting()
-    words = "--preset latco/paper --planner.damping 0.1"
-    assert parsed(words.split())[1] == LatCo(
+    words = "planner:grasp --planner.sync-every 50 --planner.no-stop-gradient --planner.sync.lr 0.3"
+    assert parsed(words.split()).planner == GRASP(sync_every=50, stop_gradient=False, sync=GD(lr=0.3))
+    words = "planner:grasp planner.sync:cem --planner.sync.samples 64 --planner.sync.elites 8 --planner.gap-std 1"
+    assert parsed(words.split()).planner == GRASP(sync=CEM(samples=64, elites=8), gap_std=1.0)
+    assert parsed(["planner:grasp", "planner.sync:none"]).planner == GRASP(sync=None)
+    assert parsed(["planner:random-shooting"]).planner == RandomShooting()
+    assert parsed(["planner:random_shooting"]).planner == RandomShooting()
+    assert parsed([]).planner == parsed(["planner:recommended"]).planner == recommended()
+    words = "planner:latco/paper --planner.damping 0.1"
+    assert parsed(words.split()).planner == LatCo(
         method="gauss_newton", damping=0.1, dual_every=1, dual_rate=0.1, threshold=1e-4
     )
+
+
+def test_words_build_planners_around_planners() -> None:
+    from grasp_planner import CEM, GD, GRASP, MultiStart, Sequential, recommended
+    from grasp_planner.cli.commands.plan import parsed
+
+    words = "planner:multi-start --planner.starts 4 planner.planner:cem --planner.planner.samples 50"
+    assert parsed(words.split()).planner == MultiStart(CEM(samples=50), starts=4)
+    words = "planner:sequential planner.first:multi-start planner.first.planner:grasp planner.first.planner.sync:cem "
+    words += "planner.second:gd --planner.share 0.2 --planner.first.start-std 0.5 --planner.first.planner.sync-every 9 "
+    words += "--planner.first.planner.sync.elites 5 --planner.second.lr 0.3"
+    first = MultiStart(GRASP(sync=CEM(elites=5), sync_every=9), start_std=0.5)
+    assert parsed(words.split()).planner == Sequential(first, GD(lr=0.3), share=0.2)
+    found = parsed("planner:grasp/push-t --planner.starts 2 planner.planner:cem".split()).planner
+    assert found == MultiStart(CEM(), starts=2, start_std=1.0)
+    advised = recommended()
+    assert isinstance(advised, Sequential) and isinstance(advised.first, MultiStart)
+    changed = replace(advised, first=replace(advised.first, planner=replace(advised.first.planner, lr=0.5)))
+    assert parsed(["--planner.first.planner.lr", "0.5"]).planner == changed
+
+
+def test_a_planner_inside_itself_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = outcome(["plan", "planner:multi-start", "planner.planner:grasp", "--help"], capsys)
+    assert "• planner.planner.sync:gd" in out and "• planner.planner.sync:multi-start" not in out
+    for words in ("planner:multi-start", "planner:multi-start planner.planner:multi-start"):
+        status, _, err = outcome(["plan", *words.split()], capsys)
+        assert status == 2 and "planner.planner:grasp" in err
+
+
+def test_recipes_are_named_and_changed_by_flags() -> None:
+    from grasp_planner.cli.commands.train import parsed
+    from grasp_planner.training import RECIPES, Phase
+
+    words = "wall-state --data one two --out o --steps 30 --phases.1.batch 8 --model.width 64 --symmetry None"
+    found, base = parsed(words.split()), RECIPES["wall-state"]
+    phases = (base.phases[0], Phase(0.5, 5, 8))
+    assert found.recipe == replace(base, steps=30, phases=phases, model=replace(base.model, width=64))
+    assert found.data == (Path("one"), Path("two")) and not found.resume
+    for name in RECIPES:
+        assert parsed([name, "--data", "d", "--out", "o"]).recipe == RECIPES[name]

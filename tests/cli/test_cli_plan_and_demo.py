@@ -13,9 +13,9 @@ import torch
 
 from grasp_planner import Chunked, Compiled, load_world_model
 from grasp_planner.bench.tasks import task
-from grasp_planner.cli import bars as progress
+from grasp_planner.cli import planning_bar as progress
+from grasp_planner.cli.commands.plan import wrapped
 from grasp_planner.cli.main import main
-from grasp_planner.cli.plan import as_run
 
 
 def rows_of(table: str) -> dict[str, list[str]]:
@@ -37,7 +37,7 @@ def test_plan_prints_a_table_and_writes_what_it_says(
     model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "new" / "plan"
-    words = f"plan --model {model_folder} --planner grasp --planner.sync-every 2 --planner.sync-steps 1 --steps 4"
+    words = f"plan --model {model_folder} planner:grasp --planner.sync-every 2 --planner.sync-steps 1 --steps 4"
     words += f" --episodes 3 --show 1 --horizon 20 --seed 7 --animation gif --out {out}"
     assert main(words.split()) == 0
     printed = capsys.readouterr().out
@@ -69,7 +69,7 @@ def test_plan_prints_a_table_and_writes_what_it_says(
 
 
 def test_the_numbers_are_those_of_the_simulator(model_folder: Path, tmp_path: Path) -> None:
-    words = f"plan --model {model_folder} --planner cem --planner.samples 8 --planner.elites 2 --steps 2 --episodes 2"
+    words = f"plan --model {model_folder} planner:cem --planner.samples 8 --planner.elites 2 --steps 2 --episodes 2"
     assert main([*words.split(), "--horizon", "10", "--animation", "none", "--out", str(tmp_path)]) == 0
     arrays = np.load(tmp_path / "plan.npz")
     (found,) = strict_json(tmp_path / "plan.json")["evaluations"]
@@ -87,7 +87,7 @@ def test_the_numbers_are_those_of_the_simulator(model_folder: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("planner", ["gd", "icem", "mppi", "latco", "random_shooting"])
 def test_every_planner_plans(planner: str, model_folder: Path, tmp_path: Path, capsys: Any) -> None:
-    words = f"plan --model {model_folder} --planner {planner} --transitions 700 --episodes 2 --horizon 10"
+    words = f"plan --model {model_folder} planner:{planner} --transitions 700 --episodes 2 --horizon 10"
     assert main([*words.split(), "--animation", "none", "--out", str(tmp_path)]) == 0
     (found,) = strict_json(tmp_path / "plan.json")["evaluations"]
     assert found["planner"]["name"] == planner and 0 < found["transitions"] <= 700
@@ -97,7 +97,7 @@ def test_every_planner_plans(planner: str, model_folder: Path, tmp_path: Path, c
 def test_same_seed_same_plans_other_seed_other_plans(model_folder: Path, tmp_path: Path) -> None:
     plans = []
     for place, seed in (("a", 0), ("b", 0), ("c", 1)):
-        words = f"plan --model {model_folder} --planner cem --planner.samples 8 --planner.elites 2 --steps 2"
+        words = f"plan --model {model_folder} planner:cem --planner.samples 8 --planner.elites 2 --steps 2"
         words += f" --episodes 2 --horizon 10 --animation none --seed {seed} --out {tmp_path / place}"
         assert main(words.split()) == 0
         plans.append(np.load(tmp_path / place / "plan.npz")["model_actions"])
@@ -107,7 +107,7 @@ def test_same_seed_same_plans_other_seed_other_plans(model_folder: Path, tmp_pat
 def test_a_limit_on_memory_changes_no_plan(model_folder: Path, tmp_path: Path) -> None:
     plans = []
     for name, more in (("whole", []), ("pieces", ["--memory", "0.0001"])):
-        words = f"plan --model {model_folder} --planner gd --steps 3 --episodes 4 --horizon 10 --animation none --out"
+        words = f"plan --model {model_folder} planner:gd --steps 3 --episodes 4 --horizon 10 --animation none --out"
         assert main([*words.split(), str(tmp_path / name), *more]) == 0
         plans.append(np.load(tmp_path / name / "plan.npz")["model_actions"])
     np.testing.assert_allclose(*plans, atol=1e-5)
@@ -115,8 +115,8 @@ def test_a_limit_on_memory_changes_no_plan(model_folder: Path, tmp_path: Path) -
 
 def test_how_a_model_is_run_is_chosen_by_two_flags(model_folder: Path) -> None:
     model = load_world_model(model_folder)
-    assert as_run(model, False, None) is model
-    both = as_run(model, True, 0.5)
+    assert wrapped(model, False, None) is model
+    both = wrapped(model, True, 0.5)
     assert isinstance(both, Chunked) and both.memory == 2**29
     assert isinstance(both.dynamics, Compiled) and both.dynamics.dynamics is model
 
@@ -124,13 +124,16 @@ def test_how_a_model_is_run_is_chosen_by_two_flags(model_folder: Path) -> None:
 def test_ctrl_c_while_planning_gives_the_plan_so_far(
     model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def press(now: Any, planner: Any, budget: Any) -> float:
-        if now.step == 3:
+    pressed = []
+
+    def press(now: Any) -> str:
+        if now.step == 3 and not pressed:
+            pressed.append(now.step)
             raise KeyboardInterrupt
-        return 0.0
+        return ""
 
     monkeypatch.setattr(progress, "EVERY", 0.0)
-    monkeypatch.setattr(progress, "share_spent", press)
+    monkeypatch.setattr(progress, "best_cost", press)
     words = f"demo --model {model_folder} --episodes 2 --transitions 100000 --animation none --out {tmp_path}"
     assert main(words.split()) == 130
     assert "GRASP" in capsys.readouterr().out
@@ -147,8 +150,8 @@ def test_an_error_while_planning_leaves_the_folder_as_it_was(
     def fail(*arguments: Any, **options: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("grasp_planner.cli.plan.write_plans", fail)
-    words = f"plan --model {model_folder} --planner gd --steps 1 --episodes 1 --horizon 10 --out {tmp_path}"
+    monkeypatch.setattr("grasp_planner.cli.commands.plan.write_plans", fail)
+    words = f"plan --model {model_folder} planner:gd --steps 1 --episodes 1 --horizon 10 --out {tmp_path}"
     assert main(words.split()) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
     assert (tmp_path / "plan.json").read_text() == "old"
@@ -161,11 +164,13 @@ def test_demo_compares_three_planners_on_the_same_episodes(
     assert main(words.split()) == 0
     captured = capsys.readouterr()
     rows = rows_of(captured.out)
-    assert {"GRASP", "CEM", "GD"} <= set(rows) and "50 steps ahead" in captured.out
+    assert {"GRASP from 16 starts", "CEM", "GD from 32 starts"} <= set(rows) and "50 steps ahead" in captured.out
     names = ["cem.npz", "gd.npz", "grasp.npz", "planning.mp4", "planning.png", "results.json"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     found = strict_json(tmp_path / "results.json")["evaluations"]
-    assert [one["planner"]["name"] for one in found] == ["grasp", "cem", "gd"]
+    inner = [one["planner"].get("planner", one["planner"]) for one in found]
+    assert [one["name"] for one in inner] == ["grasp", "cem", "gd"]
+    assert [one["planner"]["name"] for one in found] == ["multi_start", "cem", "multi_start"]
     assert len({one["episodes_digest"] for one in found}) == 1 and {one["horizon"] for one in found} == {50}
     for one in found:
         assert 0 < one["transitions"] <= 4000
@@ -173,7 +178,7 @@ def test_demo_compares_three_planners_on_the_same_episodes(
 
 
 def test_a_deadline_is_kept(model_folder: Path, tmp_path: Path) -> None:
-    words = f"plan --model {model_folder} --planner cem --seconds 0.3 --episodes 2 --horizon 10 --animation none"
+    words = f"plan --model {model_folder} planner:cem --seconds 0.3 --episodes 2 --horizon 10 --animation none"
     assert main([*words.split(), "--out", str(tmp_path)]) == 0
     (found,) = strict_json(tmp_path / "plan.json")["evaluations"]
     assert found["seconds"] < 3 and {episode["status"] for episode in found["episodes"]} == {"DEADLINE"}

@@ -18,7 +18,7 @@ SMALL = Recipe(
     model=LatentModelConfig(state_size=2, action_size=2, proprio_size=2, latent=4, channels=4, width=16, depth=2),
     steps=10,
     phases=(Phase(0.6, 10, 4), Phase(0.4, 15, 16, frozen=True)),
-    learning_rate=1e-2,
+    lr=1e-2,
     average=0.5,
     validation=0.2,
     horizons=(5, 10),

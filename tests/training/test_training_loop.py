@@ -175,7 +175,7 @@ class TestErrors:
             train(CART, data, tmp_path, progress=False)
 
     def test_a_training_that_blows_up(self, tmp_path):
-        explosive = dataclasses.replace(CART, learning_rate=1e30, clip=1e30)
+        explosive = dataclasses.replace(CART, lr=1e30, clip=1e30)
         with pytest.raises(GraspPlannerError, match="no longer finite"):
             train(explosive, cart(), tmp_path, progress=False, log_every=1)
         assert not (tmp_path / "training_state.pt").exists(), "a broken checkpoint was written"

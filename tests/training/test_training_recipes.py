@@ -10,6 +10,7 @@ from training_data import CART, cart
 from grasp_planner import GraspPlannerError
 from grasp_planner.training import RECIPES, Phase, recipe, train
 from grasp_planner.training.losses import latent_health, path_loss, pseudo_huber
+from grasp_planner.training.schedules import running_average, warmup_then_cosine
 from grasp_planner.training.symmetry import push_t
 from grasp_planner.training.validation import open_loop_errors
 
@@ -54,10 +55,43 @@ def test_phases_follow_each_other():
 
 
 def test_the_learning_rate_warms_up_and_falls_to_zero():
-    settings = dataclasses.replace(CART, steps=100, warmup=0.1)
-    rates = [settings.rate(step) for step in range(100)]
-    assert rates[:10] == pytest.approx(np.linspace(1e-3, 1e-2, 10))
+    rates = learning_rates(1e-2, warmup=0.1, steps=100)
+    assert rates[:10] == pytest.approx(np.linspace(1e-3, 1e-2, 10), rel=1e-12)
+    cosine = 1e-2 * 0.5 * (1 + np.cos(np.pi * np.arange(90) / 90))
+    assert rates[10:] == pytest.approx(cosine, rel=1e-8)
     assert all(a >= b for a, b in zip(rates[9:], rates[10:])) and rates[-1] < 1e-4 and min(rates) > 0
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_short_trainings_have_a_learning_rate(steps):
+    assert learning_rates(1.0, warmup=0.02, steps=steps)[:2] == pytest.approx([1.0, 1.0][:steps])
+
+
+def learning_rates(lr, warmup, steps):
+    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr)
+    schedule, rates = warmup_then_cosine(optimiser, warmup, steps), []
+    for _ in range(steps):
+        rates.append(schedule.get_last_lr()[0])
+        optimiser.step()
+        schedule.step()
+    return rates
+
+
+def test_the_running_average_forgets_the_first_weights_quickly():
+    model = torch.nn.Linear(1, 1, bias=False).double()
+    torch.nn.init.constant_(model.weight, 5.0)
+    average, expected = running_average(model, decay=0.5), 5.0
+    for n in range(1, 21):
+        torch.nn.init.constant_(model.weight, float(n % 3))
+        average.update_parameters(model)
+        kept = min(0.5, n / (n + 9))
+        expected = kept * expected + (1 - kept) * (n % 3)
+        assert float(average.module.weight) == pytest.approx(expected, rel=1e-12)
+    resumed = running_average(average.module, decay=0.5, step=20)
+    for one in (average, resumed):
+        torch.nn.init.constant_(model.weight, 7.0)
+        one.update_parameters(model)
+    assert torch.equal(average.module.weight, resumed.module.weight)
 
 
 def test_pseudo_huber_is_quadratic_below_and_linear_above():

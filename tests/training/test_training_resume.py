@@ -119,8 +119,8 @@ def test_nothing_to_resume(tmp_path):
 
 def test_another_recipe_is_refused(tmp_path):
     train(CART, cart(), tmp_path, progress=False)
-    with pytest.raises(GraspPlannerError, match="another recipe .*learning_rate"):
-        train(dataclasses.replace(CART, learning_rate=5e-3), cart(), tmp_path, resume=True, progress=False)
+    with pytest.raises(GraspPlannerError, match="another recipe .*different: lr"):
+        train(dataclasses.replace(CART, lr=5e-3), cart(), tmp_path, resume=True, progress=False)
 
 
 @pytest.mark.parametrize("keep", [0, 10, 2000])

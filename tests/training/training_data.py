@@ -43,7 +43,7 @@ CART = Recipe(
     model=StateModelConfig(state_size=2, action_size=1, frameskip=5, width=16, depth=2, octaves=1),
     steps=40,
     phases=(Phase(0.5, 1, 64), Phase(0.5, 10, 16)),
-    learning_rate=1e-2,
+    lr=1e-2,
     validation=0.2,
     horizons=(5, 10),
 )

@@ -1,1 +1,1 @@
-"""The commands behind ``grasp``, one a module: ``run(arguments) -> exit status``."""
+"""The command line ``grasp``: ``main`` calls the commands, which are in ``commands``; the rest are helpers."""

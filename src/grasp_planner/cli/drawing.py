@@ -1,4 +1,4 @@
-"""The picture and the animation of a command, with a bar while they are drawn."""
+"""The picture and the animation of a planning run, drawn under a progress bar."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from grasp_planner.core.errors import missing_extra
 
 if TYPE_CHECKING:
     from grasp_planner.bench.recording import Recording
-    from grasp_planner.cli.bars import Bars
+    from grasp_planner.io.progress import Bars
 
 Animation = Literal["mp4", "gif", "none"]
 PICTURE, ANIMATION = "planning.png", "planning"
 
 
 def check_drawing(animation: Animation) -> None:
-    """Raise now, rather than after the work, where a package that draws is missing.
+    """Raise before the work begins if a package that draws is missing.
 
     Raises:
-        MissingExtraError: one is not installed.
+        MissingExtraError: a package is not installed.
     """
     from importlib.util import find_spec
 
@@ -31,12 +31,12 @@ def check_drawing(animation: Animation) -> None:
 
 
 def draw(recordings: Sequence[Recording], folder: Path, animation: Animation, bars: Bars) -> bool:
-    """Write ``planning.png`` of all recordings and, unless told otherwise, the animation of the first.
+    """Write ``planning.png`` from all recordings and, unless it is disabled, the animation of the first recording.
 
-    Nothing is written where there is no recording, or where nobody has said what the environment looks like.
+    Nothing is written if there is no recording, or if the environment has no scene.
 
     Returns:
-        False: Ctrl-C was pressed meanwhile; what was finished stays.
+        ``False`` if Ctrl-C was pressed; files that were finished remain.
     """
     from grasp_planner.domains.registry import SCENES
     from grasp_planner.figures.animation import frame_count, planning_animation

@@ -1,24 +1,27 @@
-"""Folders that commands write to: whole or untouched."""
+"""Output folders of commands: they get all files, or they are left unchanged."""
 
 from __future__ import annotations
 
+import json
+import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from grasp_planner.io.atomic import staged_files
 
 
 @contextmanager
 def output_folder(folder: Path) -> Iterator[Path]:
-    """A hidden folder to write to, whose files move to ``folder`` when all of them are there.
+    """Collect output files in a hidden folder, and move them to ``folder`` when the block has ended without an error.
 
-    Entering it proves that ``folder`` can be written, so that this is known before the work and not after it. When
-    anything goes wrong, Ctrl-C included, ``folder`` is left as it was.
+    The folder is checked on entry, so that a folder that cannot be written is reported before the work begins. After
+    an error, Ctrl-C included, ``folder`` is unchanged.
 
     Raises:
-        GraspPlannerError: ``folder`` is a file, or cannot be made or written.
+        GraspPlannerError: ``folder`` is a file, or it cannot be created or written.
     """
     new = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
@@ -28,12 +31,39 @@ def output_folder(folder: Path) -> Iterator[Path]:
         _remove_empty(new)
 
 
-@contextmanager
-def leaving_no_empty_folder(folder: Path) -> Iterator[None]:
-    """Take ``folder`` away again if something goes wrong before anything was written to it.
+def json_text(content: Any) -> str:
+    """Return ``content`` as indented JSON; NaN and infinity, which JSON does not have, become null.
+
+    >>> json_text({"cost": [1.5, float("nan")]}).split()
+    ['{', '"cost":', '[', '1.5,', 'null', ']', '}']
+    """
+    return json.dumps(_finite(content), indent=2, allow_nan=False) + "\n"
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {name: _finite(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write ``content`` as indented JSON, atomically.
 
     Raises:
-        GraspPlannerError: ``folder`` is a file, or cannot be made or written.
+        GraspPlannerError: the folder of ``path`` is a file, or it cannot be created or written.
+    """
+    with output_folder(path.parent) as folder:
+        (folder / path.name).write_text(json_text(content), encoding="utf-8")
+
+
+@contextmanager
+def leaving_no_empty_folder(folder: Path) -> Iterator[None]:
+    """Check that ``folder`` can be written, and remove it if the block fails before writing to it.
+
+    Raises:
+        GraspPlannerError: ``folder`` is a file, or it cannot be created or written.
     """
     with output_folder(folder):
         pass
@@ -47,7 +77,7 @@ def leaving_no_empty_folder(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def hint_when_stopped(hint: str) -> Iterator[None]:
-    """Say on stderr how to go on, when Ctrl-C ends the block."""
+    """Print to stderr how to continue if Ctrl-C ends the block."""
     try:
         yield
     except KeyboardInterrupt:
@@ -56,7 +86,7 @@ def hint_when_stopped(hint: str) -> Iterator[None]:
 
 
 def _remove_empty(folders: Sequence[Path]) -> None:
-    """Take away folders that were made here and hold nothing, the innermost first."""
+    """Remove empty folders, the innermost first."""
     for path in folders:
         try:
             path.rmdir()

@@ -1,4 +1,4 @@
-"""The command ``grasp``: parse, call, print. What it prints comes from ``grasp_planner.cli``."""
+"""The program ``grasp``: call the command that the first word names, and turn exceptions into exit statuses."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from importlib.util import find_spec
 from grasp_planner import __version__
 from grasp_planner.core.errors import GraspPlannerError, missing_extra, unknown_name
 
-# name -> what `grasp --help` says. The module of the same name in `commands` is imported only when it is called for,
-# since most of them need torch, which takes seconds to import.
+# name -> summary for `grasp --help`. The module of the same name in ``commands`` is imported only when the command is
+# called, since most commands import torch, which takes seconds.
 COMMANDS = {
-    "demo": "plan Push-T with three planners, execute the plans in the simulator, show what happened",
-    "plan": "the same for a task, a model, a planner and settings of your choice",
+    "demo": "plan Push-T with three planners, execute the plans in the simulator, show the results",
+    "plan": "plan with a task, a model, a planner and settings of your choice, and show the results",
     "collect": "collect a data set in an environment with its scripted policy",
     "train": "train a world model on a data set",
-    "data": "what a data set holds: `grasp data info`, `grasp data preview`",
-    "bench": "run a suite of comparisons: tune every planner alike, then measure",
-    "report": "tables, charts and episodes of a suite's records, as a page that needs no network",
-    "diagnose": "pictures of what long horizons do to losses, plans and models",
+    "data": "show the contents of a data set: `grasp data info`, `grasp data preview`",
+    "bench": "run a suite of comparisons: tune all planners in the same way, then measure them",
+    "report": "make a page of tables, charts and episodes from a suite's records",
+    "diagnose": "measure and draw the effects of long horizons on losses, plans and models",
     "check": "check whether a model keeps the promises that planners rely on",
 }
 
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0, 2 after an error, 130 after Ctrl-C.
 
     Args:
-        arguments: without the program's name; ``None``: those of the process.
+        arguments: the words after the program's name; ``None``: the words of this process.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(str(error))
     except OSError as error:
         if isinstance(error, BrokenPipeError):
-            # Whoever read the output has seen enough. Nothing more may be written, not even while Python shuts down.
+            # The reader of the output has closed it. Nothing more may be written, not even while Python shuts down.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         return _complain(f"{error.filename or 'a file'}: {error.strerror or error}")
@@ -62,11 +62,11 @@ def _call(words: list[str]) -> int:
     for package in ("tyro", "rich"):
         if find_spec(package) is None:
             raise missing_extra(package, "cli", "the command line")
-    return import_module(f"grasp_planner.cli.{words[0]}").run(words[1:])
+    return import_module(f"grasp_planner.cli.commands.{words[0]}").run(words[1:])
 
 
 def usage() -> str:
-    """What ``grasp --help`` prints.
+    """Return the text of ``grasp --help``.
 
     >>> usage().splitlines()[0]
     'usage: grasp COMMAND [OPTIONS]'
@@ -81,7 +81,7 @@ def usage() -> str:
             "commands:",
             *rows,
             "",
-            "`grasp COMMAND --help` lists the options of a command; `grasp --version` the version.",
+            "`grasp COMMAND --help` lists the options of a command; `grasp --version` prints the version.",
         ]
     )
 

@@ -1,140 +1,153 @@
-"""From words on a command line to dataclasses, by tyro."""
+"""From the words of a command line to a dataclass, by tyro."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import MISSING, fields, is_dataclass, make_dataclass
-from dataclasses import field as new_field
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from grasp_planner.core.errors import GraspPlannerError, unknown_name
-
-if TYPE_CHECKING:
-    from grasp_planner.bench.tasks import Task
+from grasp_planner.cli.choices import Choice, Choices, Option, no_choices
+from grasp_planner.cli.unknown_words import unknown_words
+from grasp_planner.core.errors import GraspPlannerError
 
 Settings = TypeVar("Settings")
+WIDTH = 80  # of the description in a command's help
+POSITIONAL = "positional"  # Annotated[str, POSITIONAL]: a field that is given by its position and not by a flag
 
 
-def parse(cls: type[Settings], arguments: Sequence[str], command: str) -> Settings:
-    """``arguments`` as an instance of a dataclass whose docstring explains its fields.
+def parse(
+    cls: type[Settings],
+    arguments: Sequence[str],
+    command: str,
+    choices: Choices = no_choices,
+) -> Settings:
+    """Return an instance of a dataclass from the words of a command line.
 
-    Raises:
-        SystemExit: after ``--help`` (status 0), or where words do not fit (status 2); tyro says why on stderr.
-    """
-    import tyro
-
-    return tyro.cli(cls, prog=f"grasp {command}", args=list(arguments))
-
-
-def command_class(
-    cls: type, *, positional: Sequence[str] = (), more: Sequence[tuple[str, Any, Any]] = (), **defaults: Any
-) -> type:
-    """A dataclass for ``parse`` with the fields of ``cls``, explained by its docstring, and some more.
+    Every field is a flag, and every field of a nested dataclass is a flag, too. The ``Args:`` section of a dataclass'
+    docstring is the help of its flags.
 
     Args:
-        cls: a dataclass whose ``Args:`` explain its fields.
-        positional: fields that are given by their place and not as flags.
-        more: (name, annotation, default) of fields to add.
-        defaults: other defaults than those of ``cls``.
+        cls: the dataclass.
+        arguments: the words after the command.
+        command: the command, such as ``"data info"``, for help and errors.
+        choices: says which fields have named values.
+
+    Raises:
+        GraspPlannerError: an unknown flag or name, or a value that its dataclass refuses.
+        SystemExit: after ``--help`` (status 0), or if a word has the wrong type (status 2; tyro prints the reason).
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> @dataclass
+        ... class Greeting:
+        ...     name: str
+        ...     times: int = 1
+        >>> parse(Greeting, ["--name", "Ada", "--times", "2"], "greet")
+        Greeting(name='Ada', times=2)
     """
     import tyro
+    from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
-    explained, hints = described_fields(cls), get_type_hints(cls)
-    entries: list[Any] = []
-    for one in fields(cls):
-        shown = one.name.upper() if one.name in positional else None
-        default = defaults.get(one.name, one.default)
-        # Where settings of several kinds may stand, those that do stand there have flags.
-        kind = type(default) if is_dataclass(default) else hints[one.name]
-        hint = Annotated[kind, tyro.conf.arg(help=explained.get(one.name, ""), metavar=shown)]
-        if one.name in positional:
-            hint = tyro.conf.Positional[hint]
-        entries.append((one.name, hint) if default is MISSING else (one.name, hint, new_field(default=default)))
-    made = make_dataclass(cls.__name__, [*entries, *more], frozen=True)
-    made.__doc__ = cls.__doc__
-    return made
+    registry = ConstructorRegistry()
+
+    @registry.struct_rule
+    def of_dataclass(info: StructTypeInfo) -> StructConstructorSpec | None:
+        kind = info.type
+        if not isinstance(kind, type) or not is_dataclass(kind):
+            return None
+        hints, explained = get_type_hints(kind, include_extras=True), described_fields(kind)
+        specs = []
+        for one in fields(kind):
+            default = getattr(info.default, one.name) if isinstance(info.default, kind) else _default_of(one)
+            hint = _flag_type(one.name, hints[one.name], default, choices(kind, hints[one.name]))
+            value = tyro.MISSING if default is MISSING else default
+            specs.append(StructFieldSpec(one.name, hint, value, helptext=explained.get(one.name, "")))
+        return StructConstructorSpec(instantiate=_builder(kind), fields=tuple(specs))
+
+    config = (tyro.conf.CascadeSubcommandArgs, tyro.conf.HelptextFromCommentsOff)
+    with registry:
+        try:
+            settings, unknown = tyro.cli(
+                cls,
+                prog=f"grasp {command}",
+                description=_description(cls),
+                args=list(arguments),
+                return_unknown_args=True,
+                config=config,
+            )
+        except _RefusedError as refused:
+            raise refused.reason from None
+    if unknown:
+        raise unknown_words(unknown, settings, command, choices)
+    return settings
 
 
-def settings_from(cls: type[Settings], parsed: Any) -> Settings:
-    """What was parsed into ``command_class(cls, ...)``, as ``cls``."""
-    return cls(**{one.name: getattr(parsed, one.name) for one in fields(cls)})  # type: ignore[arg-type]
+class _RefusedError(Exception):
+    """Carries the error of a dataclass past tyro, which would print a ``ValueError`` in its own way."""
+
+    def __init__(self, reason: GraspPlannerError) -> None:
+        self.reason = reason
+
+
+def _builder(cls: type) -> Callable[..., Any]:
+    def build(**values: Any) -> Any:
+        try:
+            return cls(**values)
+        except GraspPlannerError as reason:
+            raise _RefusedError(reason) from None
+
+    return build
+
+
+def _default_of(one: Any) -> Any:
+    return one.default if one.default_factory is MISSING else one.default_factory()
+
+
+def _flag_type(name: str, hint: Any, default: Any, choice: Choice | None) -> Any:
+    """Return the type that tyro turns into the flags of a field."""
+    import tyro
+
+    if choice is not None:
+        named = any(one.defaults == default for one in choice.options.values())
+        options = [
+            Annotated[
+                one.cls,
+                tyro.conf.subcommand(word, default=_defaults(one, None if named else default), description=one.about),
+            ]
+            for word, one in choice.options.items()
+        ]
+        union = Union[tuple(options)]  # noqa: UP007  (the options are known at run time only)
+        return union if choice.named else Annotated[union, tyro.conf.arg(name="")]
+    if get_origin(hint) is Annotated and POSITIONAL in get_args(hint)[1:]:
+        return Annotated[tyro.conf.Positional[get_args(hint)[0]], tyro.conf.arg(metavar=name.upper())]
+    # A field for dataclasses of several types has the flags of the dataclass that it holds.
+    return type(default) if is_dataclass(default) else hint
+
+
+def _defaults(option: Option, default: Any) -> Any:
+    """Return the instance that an option's defaults come from, given the default of the field if it has no name."""
+    import tyro
+
+    if option.defaults is not None:
+        return option.defaults
+    return default if type(default) is option.cls else tyro.MISSING
+
+
+def _description(cls: type) -> str:
+    """Return the docstring of a dataclass up to its ``Args:``, as wide as tyro's help."""
+    paragraphs = (cls.__doc__ or "").partition("\n    Args:")[0].strip().split("\n\n")
+    return "\n\n".join(textwrap.fill(" ".join(one.split()), WIDTH) for one in paragraphs)
 
 
 def described_fields(cls: type) -> dict[str, str]:
-    """What the ``Args:`` section of a dataclass says of each field.
+    """Return what the ``Args:`` section of a dataclass says about each field.
 
-    >>> from grasp_planner import CEM
-    >>> described_fields(CEM)["elites"]
-    'how many the distribution is fitted to.'
+    >>> from grasp_planner.cli.commands.check import CheckSettings
+    >>> described_fields(CheckSettings)["device"]
+    'where the model runs.'
     """
     section = re.search(r"\n *Args:\n(.*?)(?:\n\n|\n *[A-Z]\w+:\n|$)", cls.__doc__ or "", re.DOTALL)
     entries = re.findall(r"^ {8}(\w+): (.*(?:\n {9,}.*)*)", section[1], re.MULTILINE) if section else []
     return {name: " ".join(text.split()).replace("``", "") for name, text in entries}
-
-
-def word_after(arguments: Sequence[str], flag: str) -> str | None:
-    """What stands after a flag, as ``--flag word`` or ``--flag=word``; the last one counts.
-
-    >>> word_after(["--seed", "1", "--planner=cem"], "--planner"), word_after([], "--planner")
-    ('cem', None)
-    """
-    found = None
-    for i, argument in enumerate(arguments):
-        if argument == flag and i + 1 < len(arguments):
-            found = arguments[i + 1]
-        elif argument.startswith(f"{flag}="):
-            found = argument.partition("=")[2]
-    return found
-
-
-def task_called(name: str, horizon: int | None) -> Task:
-    """A task by any unambiguous spelling: ``push-t`` and ``push_t/dset`` are ``push_t/dset/v1``.
-
-    Where the goal source is left out it is ``dset``, whose goals can be reached.
-
-    Raises:
-        GraspPlannerError: there is no such task, or the horizon is not positive.
-    """
-    from grasp_planner.bench.tasks import TASKS, task
-
-    spelt = {}
-    for full in TASKS:
-        env, source, version = full.split("/")
-        spelt |= {_plain(full): full, _plain(f"{env}/{source}"): full}
-        if source == "dset":
-            spelt |= {_plain(env): full, _plain(f"{env}/{version}"): full}
-    if _plain(name) not in spelt:
-        raise unknown_name("task", name, [full.rpartition("/")[0] for full in TASKS])
-    return task(spelt[_plain(name)], horizon)
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("-", "").replace("_", "").strip("/")
-
-
-def check_device(name: str) -> None:
-    """Raise unless something can be put on a device of that name.
-
-    Raises:
-        GraspPlannerError: there is no such device here.
-    """
-    import torch
-
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise GraspPlannerError(f"no device {name!r} here ({reason}): give --device cpu, cuda, cuda:1, mps") from error
-
-
-def check_show(show: int, episodes: int) -> None:
-    """Raise unless there is an episode to show.
-
-    Raises:
-        GraspPlannerError: there are no episodes, or not that many.
-    """
-    if episodes < 1:
-        raise GraspPlannerError(f"--episodes must be at least 1, got {episodes}")
-    if not 0 <= show < episodes:
-        raise GraspPlannerError(f"--show must be an episode from 0 to {episodes - 1}, got {show}")

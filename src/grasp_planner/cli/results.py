@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from grasp_planner.bench.records import versions
+from grasp_planner.cli.folders import json_text
 
 if TYPE_CHECKING:
     from grasp_planner.bench.evaluate import Evaluation
@@ -18,18 +18,18 @@ SCHEMA = 1
 
 
 def write_results(path: Path, evaluations: Sequence[Evaluation], **about: Any) -> None:
-    """Settings, measurements and versions as JSON."""
+    """Write settings, measurements and versions as JSON."""
     content = {
         "schema": SCHEMA,
         **about,
         "versions": versions(),
         "evaluations": [evaluation.summary() for evaluation in evaluations],
     }
-    path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    path.write_text(json_text(content), encoding="utf-8")
 
 
 def write_plans(path: Path, evaluation: Evaluation) -> None:
-    """The plans as arrays: actions in model and in environment units, states imagined and simulated."""
+    """Write the plans as arrays: actions in model and environment units, predicted and simulated states."""
     found = evaluation.plan
     arrays = {
         "model_actions": found.actions.numpy(force=True),

@@ -1,4 +1,4 @@
-"""Results as tables for people."""
+"""Tables of results on the terminal."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from grasp_planner.bench.evaluate import Evaluation
     from grasp_planner.bench.tables import Table as Texts
 
-WIDTH = 100  # of tables that do not go to a terminal
+WIDTH = 100  # characters, if the output is not a terminal
 
 
 def consoles() -> tuple[Console, Console]:
-    """Where results go (stdout) and where progress goes (stderr)."""
+    """Return the console for results (stdout) and the console for progress (stderr)."""
     from rich.console import Console
 
     results = Console(highlight=False)
@@ -28,21 +28,23 @@ def consoles() -> tuple[Console, Console]:
 
 
 def print_results(console: Console, evaluations: Sequence[Evaluation], model: str) -> None:
-    """What was asked, a table with one row a planner, and how to read it."""
+    """Print the settings, a table with one row per planner, and a legend."""
     first = evaluations[0]
     count, horizon = len(first.episodes), first.task.horizon
     console.print(f"[bold]{first.task.name}[/], {horizon} steps ahead, {count} episodes, planned in {model}")
     console.print(results_table(evaluations))
     console.print(
         "Success: at the goal after the last step. Distances: medians, in the simulator.\n"
-        f"Seconds: planning {count} episodes at once. Transitions: model steps for each.",
+        f"Seconds: planning all {count} episodes in one batch. Transitions: model steps per episode.",
         style="dim",
     )
 
 
 def results_table(evaluations: Sequence[Evaluation]) -> Table:
-    """One row a planner: success, distances, and what it cost."""
+    """Return a table with one row per planner: success, distances, and the budget spent."""
     from rich.table import Table
+
+    from grasp_planner.cli.planner_choices import label
 
     first = evaluations[0]
     count, measures = len(first.episodes), [name for name in first.distances if name.startswith(("position", "angle"))]
@@ -58,7 +60,7 @@ def results_table(evaluations: Sequence[Evaluation]) -> Table:
     for evaluation in evaluations:
         under_model = evaluation.success_model
         table.add_row(
-            type(evaluation.planner).__name__ + ("\n(interrupted)" if evaluation.interrupted else ""),
+            label(evaluation.planner) + ("\n(interrupted)" if evaluation.interrupted else ""),
             f"{int(evaluation.success.sum())} / {count}",
             "-" if under_model is None else f"{int(under_model.sum())} / {count}",
             *(f"{np.median(evaluation.distances[name]):.3g}" for name in measures),
@@ -69,7 +71,7 @@ def results_table(evaluations: Sequence[Evaluation]) -> Table:
 
 
 def print_table(console: Console, texts: Texts) -> None:
-    """A table of records, with how to read it."""
+    """Print a table made from records, and its legend."""
     from rich.table import Table
 
     table = Table(title=texts.title, title_justify="left")

@@ -1,4 +1,4 @@
-"""Training world models: one loop, recipes, checkpoints that resume to the bit."""
+"""Training of world models: one loop for all models, recipes, and checkpoints that resume exactly."""
 
 from grasp_planner.training.engine import Engine, FabricEngine, SingleDevice
 from grasp_planner.training.loop import Training, train

@@ -1,4 +1,4 @@
-"""The state of a training on disk: written atomically, read without unpickling code, resumed to the bit."""
+"""The state of a training on disk: written atomically, and read without running code from the file."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ STATE_FILE = "training_state.pt"
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
-    """Replace the state in ``folder`` by ``state`` (tensors and plain values) in one step."""
+    """Write ``state`` (tensors and plain values) to ``folder`` atomically, in place of an earlier state."""
     write_atomically(folder / STATE_FILE, lambda temporary: torch.save(state, temporary))
 
 
 def load_state(folder: Path, recipe: dict[str, Any]) -> dict[str, Any]:
-    """The state in ``folder``, which must belong to ``recipe``.
+    """Return the state in ``folder``, which must belong to ``recipe``.
 
     Raises:
-        GraspPlannerError: there is none, it is truncated, or it belongs to another recipe.
+        GraspPlannerError: there is no state, it is truncated, or it belongs to another recipe.
     """
     path = folder / STATE_FILE
     if not path.is_file():
@@ -33,7 +33,7 @@ def load_state(folder: Path, recipe: dict[str, Any]) -> dict[str, Any]:
     except GraspPlannerError as error:
         raise GraspPlannerError(f"{path} cannot be read ({error}): delete it and train again") from error
     if not isinstance(state, dict) or not isinstance(state.get("recipe"), dict):
-        raise GraspPlannerError(f"{path} is no state of a training: delete it and train again")
+        raise GraspPlannerError(f"{path} is not the state of a training: delete it and train again")
     if state["recipe"] != recipe:
         changed = sorted(key for key in recipe if state["recipe"].get(key) != recipe[key])
         raise GraspPlannerError(
@@ -41,8 +41,3 @@ def load_state(folder: Path, recipe: dict[str, Any]) -> dict[str, Any]:
             "resume with the recipe it was started with, or train into another folder"
         )
     return state
-
-
-def remove_state(folder: Path) -> None:
-    """Delete the state of a finished training."""
-    (folder / STATE_FILE).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Where a training runs: one device, or several through lightning-fabric."""
+"""Engines, on which a training runs: one device, or several devices through lightning-fabric."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from grasp_planner.core.errors import GraspPlannerError, missing_extra
 
 
 class Engine(Protocol):
-    """What the loop needs to run on whatever there is.
+    """The interface between the training loop and the devices.
 
     Attributes:
-        device: where batches and weights go.
+        device: device of the batches and the weights.
         rank: number of this process; rank 0 writes files.
-        processes: how many processes share each step; each takes its part of a batch.
+        processes: number of processes that share each step; each process computes its part of the batch.
     """
 
     device: torch.device
@@ -25,20 +25,20 @@ class Engine(Protocol):
     processes: int
 
     def setup(self, learner: Any, optimiser: torch.optim.Optimizer) -> tuple[Any, Any]:
-        """The learner and optimiser to use in the loop."""
+        """Return the learner and the optimiser that the loop uses."""
         ...
 
     def precision(self) -> AbstractContextManager[Any]:
-        """The context in which losses are computed."""
+        """Return the context in which losses are computed."""
         ...
 
     def backward(self, loss: Tensor) -> None:
-        """Gradients of the loss."""
+        """Compute the gradients of the loss."""
         ...
 
 
 class SingleDevice:
-    """One device, no package needed.
+    """One device; no optional package is needed.
 
     Args:
         device: ``"cpu"``, ``"cuda"``, ...
@@ -51,29 +51,29 @@ class SingleDevice:
         self._half = precision == "bfloat16"
 
     def setup(self, learner: nn.Module, optimiser: torch.optim.Optimizer) -> tuple[Any, Any]:
-        """Both as they are; the learner is already on the device."""
+        """Return both unchanged; the learner is already on the device."""
         return learner, optimiser
 
     def precision(self) -> AbstractContextManager[Any]:
-        """Autocast to bfloat16, where asked for."""
+        """Return an autocast to bfloat16 if ``precision`` is ``"bfloat16"``."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self._half)
 
     def backward(self, loss: Tensor) -> None:
-        """Plain ``loss.backward()``."""
+        """Call ``loss.backward()``."""
         loss.backward()
 
 
 class FabricEngine:
-    """Several devices, or several machines, through ``lightning-fabric`` (data-parallel).
+    """Several devices or several machines, data-parallel, through ``lightning-fabric``.
 
-    Run one process per device (``torchrun``, or let Fabric start them). Every process draws its own windows, and
-    gradients are averaged, so n processes see n times the recipe's batch divided by n: the batch of the recipe.
+    Run one process per device, with ``torchrun`` or started by Fabric. Each of the n processes draws its own windows,
+    a share of 1/n of the recipe's batch, and the gradients are averaged over the processes.
 
     Args:
-        devices: how many devices on each machine.
+        devices: number of devices on each machine.
         accelerator: ``"auto"``, ``"cuda"``, ``"cpu"``.
         precision: ``"float32"`` or ``"bfloat16"``.
-        nodes: how many machines.
+        nodes: number of machines.
 
     Raises:
         MissingExtraError: lightning-fabric is not installed.
@@ -87,7 +87,7 @@ class FabricEngine:
         if devices < 1 or nodes < 1:
             raise GraspPlannerError(f"needed devices >= 1 and nodes >= 1, got {devices} and {nodes}")
         half = "bf16-mixed" if precision == "bfloat16" else "32-true"
-        # A phase with a frozen encoder leaves part of the weights without a gradient.
+        # In a phase with a frozen encoder, some weights have no gradient.
         strategy = "ddp_find_unused_parameters_true" if devices * nodes > 1 else "auto"
         self._fabric = Fabric(
             accelerator=accelerator, devices=devices, num_nodes=nodes, strategy=strategy, precision=half
@@ -97,13 +97,13 @@ class FabricEngine:
         self.rank, self.processes = self._fabric.global_rank, self._fabric.world_size
 
     def setup(self, learner: nn.Module, optimiser: torch.optim.Optimizer) -> tuple[Any, Any]:
-        """Both wrapped by Fabric."""
+        """Return both, wrapped by Fabric."""
         return self._fabric.setup(learner, optimiser)
 
     def precision(self) -> AbstractContextManager[Any]:
-        """Fabric's autocast."""
+        """Return Fabric's autocast."""
         return self._fabric.autocast()
 
     def backward(self, loss: Tensor) -> None:
-        """Fabric's backward, which averages gradients over processes."""
+        """Compute the gradients and average them over the processes."""
         self._fabric.backward(loss)

@@ -1,4 +1,4 @@
-"""What is computed from training data in closed form: action statistics and bounds."""
+"""Statistics and bounds of actions, computed from training data in closed form."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch import Tensor
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.data import Episodes
 
-COVERED = 0.999  # share of the data's actions, per coordinate, that lie within the bounds of a model
+COVERED = 0.999  # quantile of the data's actions, per coordinate, that is a model's upper bound
 
 
 def check_finite(episodes: Episodes, keys: Sequence[str]) -> None:
-    """Raise unless all numbers of these keys are finite.
+    """Raise unless all values of the given keys are finite.
 
     Raises:
-        GraspPlannerError: some are not.
+        GraspPlannerError: some values are NaN or infinite.
     """
     for key in keys:
         if not all(bool(np.isfinite(chunk).all()) for chunk in episodes.chunks(key)):
@@ -29,11 +29,12 @@ def check_finite(episodes: Episodes, keys: Sequence[str]) -> None:
 def action_units(
     actions: Float[Tensor, "n e"], *, symmetric: bool = False
 ) -> tuple[Float[Tensor, " e"], Float[Tensor, " e"], Float[Tensor, " e"], Float[Tensor, " e"]]:
-    """Mean, standard deviation, and lower and upper bounds in those units, of environment actions.
+    """Return mean and standard deviation of environment actions, and their bounds after normalisation.
 
     Args:
         actions: single environment actions.
-        symmetric: count their mirror images, too: mean 0, one deviation, bounds +-.
+        symmetric: include the mirror images of the actions: the mean is 0, all coordinates share one standard
+            deviation, and the lower bound is minus the upper bound.
     """
     low, high = actions.quantile(1 - COVERED, dim=0), actions.quantile(COVERED, dim=0)
     mean, std = actions.mean(0), actions.std(0).clamp(min=1e-6)

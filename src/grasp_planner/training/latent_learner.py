@@ -1,4 +1,4 @@
-"""How a ``LatentModel`` learns: predict the next latents, keep latents apart, read states off them on the side."""
+"""The loss of a ``LatentModel``: predict the next latents, and keep the latents from collapsing."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from grasp_planner.training.losses import path_loss
 from grasp_planner.training.state_learner import push_t_errors
 
 FITTED_WINDOWS = 50_000
-DRAWN = 32  # pictures of a batch that the decoder learns from
+DRAWN = 32  # pictures of a batch that the decoder is trained on
 ENCODED_AT_ONCE = 512
-APART = 0.3  # weight of probe and decoder, which shares the clipped gradient with the rest
+APART = 0.3  # weight of probe and decoder losses; their gradients are clipped together with all others
 
 
 class LatentLearner(nn.Module):
     """A ``LatentModel`` and its loss.
 
-    Latents are predicted from every observation of a window for one step, and fed to themselves from the first to the
-    last; gradients flow through predictions and targets alike, and ``LatentLoss`` says what keeps latents from
-    collapsing. The probe (always) and the decoder (unless ``reconstruction`` is asked for) learn from the latents
-    without a gradient to them, so the state is no label of the model.
+    Two predictions are compared with the encoded observations of a window: one step from every observation, and the
+    whole window open-loop from the first observation. Gradients flow through predictions and targets; the terms of
+    ``LatentLoss`` keep the latents from collapsing. The probe, and the decoder if ``reconstruction`` is 0, are trained
+    on the latents without a gradient to the encoder: states are not labels of the model.
 
     Args:
-        config: of the model.
-        loss: weights.
+        config: configuration of the model.
+        loss: weights of the losses.
         tolerance: see ``losses.pseudo_huber``.
     """
 
@@ -47,16 +47,16 @@ class LatentLearner(nn.Module):
         self.inverse = MLP(2 * config.latent, config.action_size, 128, 2)
 
     def cut(self, unroll: int) -> Cut:
-        """Windows with an observation at every model step."""
+        """Describe windows with an observation at every model step."""
         config = self.model.config
         keys = ("pixels", "state", "proprio") if config.proprio_size else ("pixels", "state")
         return Cut(config.context, unroll // config.frameskip, config.frameskip, keys)
 
     def prepare(self, episodes: Episodes, seed: int) -> None:
-        """Statistics of actions, proprioception and states, and the linear part of the proprioception's motion.
+        """Set statistics of actions, proprioception and states, and the linear part of the proprioception's motion.
 
         Raises:
-            GraspPlannerError: the data are not finite, or of other sizes than the model's.
+            GraspPlannerError: the data are not finite, or their sizes differ from the model's.
         """
         model, config = self.model, self.model.config
         self._check(episodes)
@@ -82,7 +82,7 @@ class LatentLearner(nn.Module):
         proprio = torch.as_tensor(drawn["proprio"], dtype=torch.float64)
         model.proprio_mean.copy_(proprio[:, 0].mean(0))
         model.proprio_std.copy_(proprio[:, 0].std(0).clamp(min=1e-6))
-        if config.view is not None:  # lengths as in the picture, and velocities in the same unit
+        if config.view is not None:  # in units of the picture's half width; velocities too
             low_edge, high_edge = config.view
             model.proprio_mean.zero_()
             model.proprio_mean[:2] = (low_edge + high_edge) / 2
@@ -92,7 +92,7 @@ class LatentLearner(nn.Module):
         model.predictor.drift.fit(before, blocks, after)
 
     def forward(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        """The loss of windows: observations or their ``"latent"`` (n, h + t, ...), and actions (n, h + t - 1, a)."""
+        """Return the loss of windows: observations or ``"latent"`` (n, h + t, ...), and actions (n, h + t - 1, a)."""
         model, weights = self.model, self.loss
         frozen = "latent" in batch
         latents = batch["latent"] if frozen else model.encode(batch)
@@ -117,7 +117,7 @@ class LatentLearner(nn.Module):
 
     @torch.no_grad()
     def errors(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Errors of the state that the probe reads: off predictions (open loop) and off true pictures (``read_``)."""
+        """Return errors of the probe's states, from open-loop predictions and from the pictures (``read_``)."""
         assert isinstance(model, LatentModel)
         latents = model.encode(batch)
         predicted = rollout(model, latents, self._actions(batch["actions"], model))
@@ -128,7 +128,7 @@ class LatentLearner(nn.Module):
 
     @torch.no_grad()
     def latents(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Visual latents of the first observations, and their scale; proprioception cannot collapse."""
+        """Return visual latents of the first observations, and their scale; proprioception cannot collapse."""
         assert isinstance(model, LatentModel)
         size = model.config.latent
         first = {key: value[:, :1] for key, value in batch.items() if key != "actions"}
@@ -136,7 +136,7 @@ class LatentLearner(nn.Module):
 
     @torch.no_grad()
     def freeze(self, model: nn.Module, episodes: Episodes) -> Episodes:
-        """Take over the encoder of ``model`` for good, and put ``"latent"`` beside the pictures of all observations."""
+        """Copy the encoder of ``model``, and add ``"latent"``, its encoding of the pictures, to the observations."""
         assert isinstance(model, LatentModel)
         self.model.encoder.load_state_dict(model.encoder.state_dict())
         keys = ("pixels", "proprio") if model.config.proprio_size else ("pixels",)
@@ -164,7 +164,7 @@ class LatentLearner(nn.Module):
             )
 
     def _apart(self, visual: Tensor, proprio: Tensor) -> Tensor:
-        """What keeps visual coordinates (n, s) from shrinking and from saying the same."""
+        """Return the losses that keep visual coordinates (n, s) from shrinking and from being redundant."""
         weights, others = self.loss, proprio
         spread = visual
         if weights.relative:
@@ -211,7 +211,7 @@ class LatentLearner(nn.Module):
 
 
 def rollout(model: LatentModel, latents: Tensor, actions: Tensor) -> Tensor:
-    """Predictions fed to themselves: from the first h latents on, through actions (n, h + t - 1, a), to (n, t, s)."""
+    """Predict open-loop from the first h latents through actions (n, h + t - 1, a); returns (n, t, s)."""
     h = model.context
     states, predicted = latents[:, :h], []
     for i in range(actions.shape[1] - h + 1):

@@ -1,4 +1,4 @@
-"""What keeps a learned latent from collapsing, and what makes its distances mean something."""
+"""Losses that keep a learned latent from collapsing and give meaning to distances between latents."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ PROJECTIONS, KNOTS, LAST_KNOT = 256, 17, 3.0
 
 @dataclass(frozen=True)
 class LatentLoss:
-    """How a model that sees pictures is trained; the prediction of the next latents counts 1.
+    """Weights of the losses of a pixel model; the weight of predicting the next latents is 1.
 
     Args:
-        variance: weight of the hinge on the standard deviation of each visual coordinate.
-        spread: standard deviation, in units of the model's scale, below which that hinge pulls.
+        variance: weight of a hinge loss on the standard deviation of each visual coordinate.
+        spread: standard deviation, in units of the model's scale, below which the hinge loss is positive.
         decorrelation: weight of the squared covariances of visual coordinates with each other and with proprioception.
-        relative: both of these terms see the first keypoint, and what its place does not tell of where the others lie
-            from there: for keypoints on one body, whose places are correlated.
-        sigreg: weight of SIGReg, which makes visual latents look like a standard normal distribution.
-        inverse: weight of a small network's error in telling the mean action from two successive latents.
-        straightening: weight of the cosine between successive steps of a path, less one.
-        reconstruction: weight of the decoder's error as a loss of the encoder; 0: the decoder is trained apart.
-        measures: what errors are reported: ``"position"`` (the state's first two numbers) or ``"push_t"``.
+        relative: compute the hinge and the covariances from the first keypoint and from the part of the other
+            keypoints, relative to it, that is no linear function of the first keypoint. Use it for keypoints on one
+            body, whose positions are correlated.
+        sigreg: weight of SIGReg, a penalty on the deviation of visual latents from a standard normal distribution.
+        inverse: weight of the error of a small network that predicts the mean action from two successive latents.
+        straightening: weight of one minus the cosine between successive steps of a path.
+        reconstruction: weight of the decoder's error in the encoder's loss; 0: the encoder gets no gradient from it.
+        measures: errors to report: ``"position"`` (of the state's first two coordinates) or ``"push_t"``.
     """
 
     variance: float = 5.0
@@ -53,7 +54,7 @@ class LatentLoss:
 
 
 def variance_hinge(latents: Float[Tensor, "n s"], spread: float) -> Float[Tensor, ""]:
-    """How far the standard deviations of coordinates fall short of ``spread``, on average.
+    """Return by how much the standard deviations of coordinates fall short of ``spread``, on average.
 
     >>> import torch
     >>> round(float(variance_hinge(torch.zeros(10, 3), spread=0.9)), 2)
@@ -63,17 +64,18 @@ def variance_hinge(latents: Float[Tensor, "n s"], spread: float) -> Float[Tensor
 
 
 def decorrelation(visual: Float[Tensor, "n s"], others: Float[Tensor, "n q"] | None = None) -> Float[Tensor, ""]:
-    """Squared covariances of visual coordinates with each other and with others, summed for each, on average.
+    """Return the squared covariances of visual coordinates with each other and with others.
 
-    Without this term nothing stops every keypoint from sitting on the same thing. Covariances rather than correlations:
-    a keypoint that lies still must first come to the thing before anything about it can be told apart.
+    They are summed for each visual coordinate and averaged over visual coordinates. Without this term all keypoints
+    can settle on the same object. The term uses covariances, not correlations, since correlations would also penalise
+    a keypoint that hardly moves and so has not settled on any object yet.
 
     >>> import torch
     >>> x = torch.randn(1000, 1, generator=torch.Generator().manual_seed(0))
     >>> round(float(decorrelation(torch.cat([x / x.std(), x / x.std()], dim=1))), 2)
     1.0
 
-    Source: VICReg (arXiv 2105.04906), with the covariances with other parts of the latent besides.
+    Source: VICReg (arXiv 2105.04906). Difference: covariances with other parts of the latent are included.
     """
     both = visual if others is None else torch.cat([visual, others], dim=-1)
     centred = both - both.mean(0)
@@ -82,7 +84,7 @@ def decorrelation(visual: Float[Tensor, "n s"], others: Float[Tensor, "n q"] | N
 
 
 def unexplained(values: Float[Tensor, "n s"], others: Float[Tensor, "n q"]) -> Float[Tensor, "n s"]:
-    """What of some values no linear function of others says: residuals of least squares.
+    """Return the residuals of a least-squares fit of some values by a linear function of others.
 
     >>> import torch
     >>> x = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
@@ -95,12 +97,13 @@ def unexplained(values: Float[Tensor, "n s"], others: Float[Tensor, "n q"]) -> F
 
 
 def sigreg(latents: Float[Tensor, "n s"], generator: torch.Generator) -> Float[Tensor, ""]:
-    """How far random one-dimensional views of the latents are from a standard normal distribution.
+    """Return how far random one-dimensional projections of the latents are from a standard normal distribution.
 
-    For directions u on the sphere, the squared difference of the characteristic functions of <u, z> and of a
-    standard normal variable (Epps and Pulley), at 17 places up to 3, weighted by exp(-t^2 / 2).
+    The distance is the test statistic of Epps and Pulley: for directions u on the sphere, the squared difference of
+    the characteristic functions of <u, z> and of a standard normal variable at 17 points t up to 3, weighted by
+    exp(-t^2 / 2).
 
-    Source: SIGReg of LeJEPA as LeWorldModel uses it (1024 views there; times the batch size).
+    Source: SIGReg of LeJEPA as LeWorldModel uses it (1024 projections there), multiplied by the batch size.
     """
     directions = torch.randn(latents.shape[1], PROJECTIONS, generator=generator).to(latents)
     views = latents @ (directions / directions.norm(dim=0, keepdim=True))
@@ -112,9 +115,9 @@ def sigreg(latents: Float[Tensor, "n s"], generator: torch.Generator) -> Float[T
 
 
 def bend(path: Float[Tensor, "n t s"]) -> Float[Tensor, ""]:
-    """One less the cosine between successive steps of a path, on average: 0 for straight paths.
+    """Return one minus the cosine between successive steps of a path, on average; 0 for straight paths.
 
-    Source: temporal straightening, as a regulariser of latent world models (Henaff et al. for its use in vision).
+    Source: temporal straightening as a regulariser of latent world models (Henaff et al. study it in vision).
 
     >>> import torch
     >>> round(float(bend(torch.tensor([[[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]]]))), 3)

@@ -1,10 +1,9 @@
-"""What the training loop asks of whatever it trains, so that one loop serves every kind of model."""
+"""The interface between the training loop and the models that it trains."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -25,16 +24,8 @@ class Cut:
     keys: tuple[str, ...]
 
 
-class Saved(Protocol):
-    """A model that can be written to a folder."""
-
-    def save_pretrained(self, folder: str | Path) -> Path:
-        """Write ``config.json`` and ``model.safetensors``."""
-        ...
-
-
 class Learner(Protocol):
-    """A model together with how it learns; an ``nn.Module`` whose ``forward`` is the loss.
+    """A model together with its loss: an ``nn.Module`` whose ``forward`` is the loss.
 
     Attributes:
         model: what is trained, averaged and saved.
@@ -43,29 +34,47 @@ class Learner(Protocol):
     model: Any
 
     def cut(self, unroll: int) -> Cut:
-        """The windows that predicting ``unroll`` environment steps in a row needs."""
+        """Describe the windows that are needed to predict ``unroll`` environment steps in a row."""
         ...
 
     def prepare(self, episodes: Episodes, seed: int) -> None:
-        """Set what is computed from the training data in closed form: normalisation, bounds, linear parts."""
+        """Set what is computed in closed form from the training data: normalisation, bounds, linear parts."""
         ...
 
     def __call__(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        """The loss of a batch, a scalar; all randomness comes from the generator."""
+        """Return the loss of a batch, a scalar; all randomness comes from the generator."""
         ...
 
     def errors(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Open-loop errors of ``model`` by name (with the unit): (n, t), after each model step of a window."""
+        """Return open-loop errors of ``model`` by name (with the unit): (n, t), after each model step of a window."""
         ...
 
     def latents(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Latents (n, s) of observations, and their scale (s,): what the loop watches for a collapse."""
+        """Return latents (n, s) of observations, and their scale (s,); the loop checks them for a collapse."""
         ...
 
     def freeze(self, model: nn.Module, episodes: Episodes) -> Episodes:
-        """Keep the encoder of ``model`` from here on, and give the episodes with ``"latent"`` beside the pictures.
+        """Keep the encoder of ``model`` fixed from now on, and return the episodes with ``"latent"`` added.
 
         Raises:
             GraspPlannerError: this kind of model has no encoder to train.
         """
+        ...
+
+    # Methods of ``nn.Module``.
+
+    def to(self, device: torch.device) -> Any:
+        """Move all weights to a device."""
+        ...
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Return the weights that the optimiser changes."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the weights by name."""
+        ...
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
+        """Set the weights by name."""
         ...

@@ -1,4 +1,4 @@
-"""Logs of a training: CSV always, TensorBoard where asked for."""
+"""Logs of a training: CSV files, and optionally TensorBoard."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from grasp_planner.io.atomic import write_atomically
 
 
 class CSVLog:
-    """Rows with a ``step``, appended to a file and flushed at once.
+    """A CSV file whose rows have a ``step``; each row is written to disk at once.
 
-    A resumed training goes on after its last checkpoint, so rows of later steps are dropped first: the file is
-    then the one that an uninterrupted training writes.
+    A resumed training continues after its last checkpoint. Rows of later steps are therefore dropped first, and the
+    file ends up equal to the file of an uninterrupted training.
 
     Args:
         path: the file.
-        step: rows after this step are dropped; 0 starts anew.
+        step: rows after this step are dropped; 0 drops all rows.
     """
 
     def __init__(self, path: Path, step: int) -> None:
@@ -32,7 +32,7 @@ class CSVLog:
         write_atomically(path, lambda temporary: _write(temporary, kept))
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """Append a row; the first one decides the columns."""
+        """Append a row; the first row defines the columns."""
         with self.path.open("a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, fieldnames=list(row))
             if self.rows == 0:
@@ -42,7 +42,7 @@ class CSVLog:
 
 
 class TensorBoard:
-    """The same numbers for TensorBoard.
+    """A log of the same numbers for TensorBoard.
 
     Raises:
         MissingExtraError: tensorboard is not installed.
@@ -56,7 +56,7 @@ class TensorBoard:
         self._writer = SummaryWriter(folder)
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """Every number of a row as a scalar."""
+        """Write every number of a row as a scalar."""
         for name, value in row.items():
             if name != "step":
                 self._writer.add_scalar(name, value, row["step"])

@@ -1,8 +1,7 @@
-"""The training loop: one for every kind of model."""
+"""The training loop: one loop for every kind of model."""
 
 from __future__ import annotations
 
-import copy
 import platform
 import time
 import warnings
@@ -15,6 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel
 
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.data import Episodes, Windows, split
@@ -26,6 +27,7 @@ from grasp_planner.training.engine import Engine, SingleDevice
 from grasp_planner.training.learner import Learner
 from grasp_planner.training.logs import CSVLog, TensorBoard
 from grasp_planner.training.recipes import Recipe, build_learner
+from grasp_planner.training.schedules import running_average, warmup_then_cosine
 from grasp_planner.training.sources import Data, describe, episodes_of
 from grasp_planner.training.validation import health, open_loop_errors, to_tensors
 
@@ -34,15 +36,15 @@ SUMMARY_FILE = "training.json"
 
 @dataclass(frozen=True)
 class Training:
-    """What a training came to.
+    """The result of a training.
 
     Attributes:
         folder: holds ``config.json``, ``model.safetensors`` (the averaged weights), ``training.json``, the logs
             ``log.csv`` and ``validation.csv``, and the state that ``resume`` needs.
-        steps: optimiser steps done.
-        seconds: wall-clock over all parts of the training.
-        errors: open-loop errors on held-out episodes: name -> horizon -> mean, median, p90.
-        collapsed: whether the latent no longer tells states apart.
+        steps: number of optimiser steps.
+        seconds: wall-clock time, summed over all parts of a training that was resumed.
+        errors: open-loop errors on held-out episodes: name -> horizon in environment steps -> mean, median, p90.
+        collapsed: whether the latent has collapsed, so that it no longer distinguishes states.
     """
 
     folder: Path
@@ -69,26 +71,27 @@ def train(
 ) -> Training:
     """Train a model by a recipe and save it in a folder.
 
-    A batch is drawn, with replacement, from a random stream that depends on the seed, the process and the step
-    alone; so a training that was killed and resumed goes on exactly as if nothing had happened (to the bit on a CPU).
+    Each batch is drawn with replacement from a random stream that depends only on the seed, the process and the step.
+    A training that was killed and resumed therefore gives the same result as an uninterrupted one (bit for bit on a
+    CPU).
 
     Args:
-        recipe: what to do; see ``recipes.RECIPES``.
-        data: a data set's folder, ``Episodes`` in memory, or several of them, trained on together.
-        out: the folder for everything that is written.
-        resume: go on from the last checkpoint in ``out``.
-        device: where to train; ignored with an ``engine``.
-        engine: several devices, see ``engine.FabricEngine``.
-        progress: show a bar.
-        tensorboard: log for TensorBoard, too, in ``out/tensorboard``.
-        log_every: steps between rows of ``log.csv``.
-        validate_every: steps between validations.
-        checkpoint_every: steps between checkpoints.
-        callback: called with the step and its validation errors (``block_px_25_mean`` and the like).
+        recipe: the model and the settings of the training; see ``recipes.RECIPES``.
+        data: a data set's folder, ``Episodes`` in memory, or a sequence of these, which are trained on together.
+        out: the folder for all files.
+        resume: continue from the last checkpoint in ``out``.
+        device: where to train; ignored when ``engine`` is given.
+        engine: runs the training on several devices, see ``engine.FabricEngine``.
+        progress: show a progress bar.
+        tensorboard: also write TensorBoard logs, in ``out/tensorboard``.
+        log_every: optimiser steps between rows of ``log.csv``.
+        validate_every: optimiser steps between validations.
+        checkpoint_every: optimiser steps between checkpoints.
+        callback: called after each validation with the step and the errors (``block_px_25_mean`` and so on).
 
     Raises:
-        GraspPlannerError: the data do not suit the recipe, ``out`` cannot be written, it holds another training, or
-            the loss is no longer finite.
+        GraspPlannerError: the data do not suit the recipe, ``out`` cannot be written, ``out`` holds another training,
+            or the loss is no longer finite.
     """
     engine = SingleDevice(device, recipe.precision) if engine is None else engine
     folder = make_folder(Path(out))
@@ -127,18 +130,19 @@ def train(
 
 @dataclass
 class _Run:
-    """A training between two steps."""
+    """A training between two optimiser steps."""
 
     recipe: Recipe
     folder: Path
     engine: Engine
     held_out: Episodes
     training: Episodes
-    windows: dict[tuple[int, bool], Windows]
+    windows: dict[tuple[int, bool], Windows]  # by the unroll and whether the encoder is frozen
     learner: Learner
-    wrapped: Any
-    average: nn.Module
+    wrapped: Any  # the learner as the engine runs it
+    average: AveragedModel
     optimiser: torch.optim.Optimizer
+    schedule: LRScheduler
     summary: dict[str, Any]
     step: int = 0
     seconds: float = 0.0
@@ -154,7 +158,6 @@ class _Run:
             cut = learner.cut(phase.unroll)
             windows[phase.unroll, False] = Windows(training, cut.history, cut.future, cut.frameskip, cut.keys)
         learner.prepare(training, recipe.seed)
-        average = copy.deepcopy(learner.model)
         summary = {
             "recipe": recipe.as_dict(),
             "data": {
@@ -165,24 +168,36 @@ class _Run:
             },
             "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
         }
-        learner.to(engine.device)  # type: ignore[attr-defined]
-        average.to(engine.device).requires_grad_(False)
-        optimiser = torch.optim.AdamW(
-            learner.parameters(),  # type: ignore[attr-defined]
-            lr=recipe.learning_rate,
-            weight_decay=recipe.weight_decay,
-        )
-        run = cls(recipe, folder, engine, held_out, training, windows, learner, learner, average, optimiser, summary)
+        learner.to(engine.device)
+        step, seconds = (0, 0.0) if state is None else (state["step"], state["seconds"])
+        average = running_average(learner.model, recipe.average, step)
+        optimiser = torch.optim.AdamW(learner.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+        schedule = warmup_then_cosine(optimiser, recipe.warmup, recipe.steps)
         if state is not None:
-            learner.load_state_dict(state["learner"])  # type: ignore[attr-defined]
-            average.load_state_dict(state["average"])
+            learner.load_state_dict(state["learner"])
+            average.module.load_state_dict(state["average"])
             optimiser.load_state_dict(state["optimiser"])
-            run.step, run.seconds = state["step"], state["seconds"]
-        run.wrapped, run.optimiser = engine.setup(learner, optimiser)  # type: ignore[arg-type]
-        return run
+            schedule.load_state_dict(state["schedule"])
+        wrapped, optimiser = engine.setup(learner, optimiser)
+        return cls(
+            recipe,
+            folder,
+            engine,
+            held_out,
+            training,
+            windows,
+            learner,
+            wrapped,
+            average,
+            optimiser,
+            schedule,
+            summary,
+            step,
+            seconds,
+        )
 
     def advance(self) -> Callable[[], dict[str, float]]:
-        """One optimiser step; the function returned gives what there is to log."""
+        """Do one optimiser step; the returned function gives the row of the log."""
         recipe, engine, step = self.recipe, self.engine, self.step
         phase = recipe.phase(step)
         generator = torch.Generator()
@@ -195,37 +210,35 @@ class _Run:
         chosen = torch.randint(len(windows), (size,), generator=generator).numpy()
         batch = to_tensors(windows[chosen], engine.device)
 
-        rate = recipe.rate(step)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+        lr = float(self.schedule.get_last_lr()[0])
         self.optimiser.zero_grad(set_to_none=True)
         with engine.precision():
             loss = self.wrapped(batch, generator)
         engine.backward(loss)
         loss = loss.detach()
-        norm = nn.utils.clip_grad_norm_(list(self.learner.parameters()), recipe.clip)  # type: ignore[attr-defined]
+        norm = nn.utils.clip_grad_norm_(list(self.learner.parameters()), recipe.clip)
         self.optimiser.step()
-        # A young average forgets quickly, so that it is not held back by the first weights.
-        kept = min(recipe.average, (step + 1) / (step + 10))
-        with torch.no_grad():
-            for averaged, parameter in zip(self.average.parameters(), self.learner.model.parameters(), strict=True):
-                averaged.lerp_(parameter, 1 - kept)
+        self.schedule.step()
+        self.average.update_parameters(self.learner.model)
         self.step += 1
 
         def row() -> dict[str, float]:
-            numbers = {"loss": float(loss), "gradient_norm": float(norm), "learning_rate": rate}
+            numbers = {"loss": float(loss), "gradient_norm": float(norm), "lr": lr}
             if not np.isfinite([numbers["loss"], numbers["gradient_norm"]]).all():
                 raise GraspPlannerError(
                     f"the loss is no longer finite at step {step} (loss {numbers['loss']}): look for NaN in the data, "
-                    f"or lower learning_rate ({recipe.learning_rate}); the last checkpoint is in {self.folder}"
+                    f"or lower lr ({recipe.lr}); the last checkpoint is in {self.folder}"
                 )
             return {**numbers, "unroll": phase.unroll}
 
         return row
 
     def _freeze(self) -> None:
-        """From here on windows hold latents, which follow from the averaged weights alone: a resumed run finds them."""
-        latents = self.learner.freeze(self.average, self.training)
+        """Let the windows of frozen phases hold latents instead of pictures.
+
+        The latents depend only on the averaged weights, so a resumed training computes the same latents.
+        """
+        latents = self.learner.freeze(self.average.module, self.training)
         for phase in self.recipe.phases:
             if phase.frozen:
                 cut = self.learner.cut(phase.unroll)
@@ -234,7 +247,7 @@ class _Run:
 
     def errors(self) -> dict[str, dict[str, dict[str, float]]]:
         return open_loop_errors(
-            self.learner, self.average, self.held_out, self.recipe.horizons, device=self.engine.device
+            self.learner, self.average.module, self.held_out, self.recipe.horizons, device=self.engine.device
         )
 
     def validate(self) -> dict[str, float]:
@@ -248,23 +261,25 @@ class _Run:
         return flat | {"latent_std_min": measured.latent_std_min, "effective_rank": measured.effective_rank}
 
     def health(self) -> Any:
-        return health(self.learner, self.average, self.held_out, max(self.recipe.horizons), device=self.engine.device)
+        longest = max(self.recipe.horizons)
+        return health(self.learner, self.average.module, self.held_out, longest, device=self.engine.device)
 
     def save(self) -> None:
-        """A checkpoint: the averaged model, and all that resuming needs."""
+        """Write a checkpoint: the averaged model, and the state that resuming needs."""
         if not all(bool(parameter.isfinite().all()) for parameter in self.learner.model.parameters()):
             raise GraspPlannerError(
-                f"weights are no longer finite at step {self.step}: lower learning_rate; the last good checkpoint "
+                f"weights are no longer finite at step {self.step}: lower lr; the last good checkpoint "
                 f"is in {self.folder}"
             )
-        self.average.save_pretrained(self.folder)  # type: ignore[operator]
+        self.average.module.save_pretrained(self.folder)  # type: ignore[operator]
         state = {
             "recipe": self.recipe.as_dict(),
             "step": self.step,
             "seconds": self.seconds,
-            "learner": self.learner.state_dict(),  # type: ignore[attr-defined]
-            "average": self.average.state_dict(),
+            "learner": self.learner.state_dict(),
+            "average": self.average.module.state_dict(),
             "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(),
         }
         save_state(self.folder, state)
 
@@ -273,7 +288,7 @@ class _Run:
         if measured.collapsed:
             warnings.warn(
                 f"the latent has collapsed (smallest standard deviation {measured.latent_std_min:.2g} of its scale, "
-                f"effective rank {measured.effective_rank:.2f}): it no longer tells states apart",
+                f"effective rank {measured.effective_rank:.2f}): it no longer distinguishes states",
                 RuntimeWarning,
                 stacklevel=3,
             )

@@ -1,4 +1,4 @@
-"""Losses, each a function of tensors."""
+"""The prediction loss, and measures of whether a latent has collapsed."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from torch import Tensor
 
 
 def pseudo_huber(squared: Float[Tensor, "*batch"], tolerance: float) -> Float[Tensor, "*batch"]:
-    """A smooth loss of an error's square: quadratic below the tolerance d, linear above it.
+    """Return a smooth loss of an error e, given its square: quadratic below the tolerance d, linear above it.
 
         sqrt(e^2 + d^2) - d
 
-    A contact that a prediction misses by a hair sends the block somewhere else altogether. Such errors are large,
-    rare and nobody's fault; under a squared loss they would outweigh everything that can be learned.
+    A prediction that misses a contact by a small distance is far off afterwards. Such errors are rare and large, and
+    no model can avoid them; under a squared loss they would dominate the gradient.
 
     >>> import torch
     >>> pseudo_huber(torch.tensor([0.0, 16.0]), tolerance=3.0)
@@ -25,16 +25,16 @@ def pseudo_huber(squared: Float[Tensor, "*batch"], tolerance: float) -> Float[Te
 def path_loss(
     predicted: Float[Tensor, "n t s"], target: Float[Tensor, "n t s"], scale: Float[Tensor, " s"], tolerance: float
 ) -> Float[Tensor, ""]:
-    """The mean over windows and times of ``pseudo_huber`` of the distance between two paths, in units of ``scale``."""
+    """Return the mean over windows and times of ``pseudo_huber`` of the distance of two paths in units of ``scale``."""
     squared = ((predicted - target) / scale).square().sum(-1)
     return pseudo_huber(squared, tolerance).mean()
 
 
 def latent_health(latents: Float[Tensor, "n s"], scale: Float[Tensor, " s"]) -> dict[str, float]:
-    """Whether a latent still tells states apart: its smallest standard deviation and its effective rank.
+    """Return the smallest standard deviation and the effective rank of a latent, which show whether it has collapsed.
 
-    The effective rank is exp of the entropy of the normalised eigenvalues of the covariance: s for an isotropic
-    latent, near 1 (or 0 where nothing varies) for one that has collapsed.
+    The effective rank is exp of the entropy of the normalised eigenvalues of the covariance. It is s for an isotropic
+    latent, near 1 for a collapsed latent, and 0 for a constant latent.
 
     >>> import torch
     >>> latent_health(torch.zeros(100, 3), torch.ones(3))

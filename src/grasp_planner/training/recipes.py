@@ -1,4 +1,4 @@
-"""Recipes: everything that decides what comes out of a training, as frozen values."""
+"""Recipes: the model and all settings of a training, as frozen values."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from grasp_planner.training.state_learner import StateLearner
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of the training.
+    """A part of the training with its own batch.
 
     Args:
-        share: its share of all steps; the shares of a recipe add up to 1.
-        unroll: environment steps that the model predicts in a row, fed its own predictions, before the loss.
-        batch: windows in a batch.
-        frozen: the encoder of a pixel model stays as it is (its running average); all pictures are encoded once, so
-            that the predictor then learns at the pace of a state-based model. Frozen phases come last.
+        share: share of the optimiser steps that belong to this phase; the shares of a recipe add up to 1.
+        unroll: environment steps that the model predicts in a row, from its own predictions, before the loss.
+        batch: windows per batch.
+        frozen: keep the encoder of a pixel model fixed at its running average. All pictures are encoded once, so the
+            predictor trains as fast as a state-based model. Frozen phases come last.
     """
 
     share: float
@@ -43,27 +43,27 @@ class Recipe:
     """How a model is trained.
 
     Args:
-        model: what is built.
-        steps: optimiser steps.
-        phases: what a batch is, one after the other.
-        learning_rate: its maximum; linear warm-up, then a cosine to zero.
-        warmup: share of the steps that the learning rate rises for.
-        weight_decay: AdamW's.
-        clip: largest norm of the gradient.
-        average: decay per step of the running average of the weights, which is what gets saved.
-        tolerance: error below which the loss is quadratic and above which it is linear, in units of ``scale``.
-        symmetry: transformations of the data that the task allows, see ``training.symmetry``; ``None``: as it is.
-        validation: share of the episodes that is held out.
+        model: configuration of the model.
+        steps: number of optimiser steps.
+        phases: the phases of the training, in order.
+        lr: maximum learning rate, reached by a linear warm-up and followed by a cosine to zero.
+        warmup: share of the steps that the warm-up takes.
+        weight_decay: weight decay of AdamW.
+        clip: maximum norm of the gradient.
+        average: decay per step of the running average of the weights; the averaged weights are saved.
+        tolerance: error at which the loss changes from quadratic to linear, in units of the model's ``scale``.
+        symmetry: name of the symmetry that augments the data, see ``training.symmetry``; ``None``: no augmentation.
+        validation: share of the episodes that are held out.
         horizons: environment steps after which the open-loop error is measured.
-        seed: of the weights, the split, and the order of the data.
-        latent_loss: for models that see pictures, what else is learned; other models ignore it.
-        precision: ``"float32"``, or ``"bfloat16"`` for mixed precision (pays on GPUs with large models).
+        seed: seed of the initial weights, of the split, and of the batches.
+        latent_loss: additional losses of pixel models; other models ignore them.
+        precision: ``"float32"``, or ``"bfloat16"`` for mixed precision, which is faster for large models on a GPU.
     """
 
     model: StateModelConfig | LatentModelConfig
     steps: int
     phases: tuple[Phase, ...]
-    learning_rate: float = 2e-3
+    lr: float = 2e-3
     warmup: float = 0.02
     weight_decay: float = 1e-4
     clip: float = 1.0
@@ -83,6 +83,8 @@ class Recipe:
             raise GraspPlannerError(
                 f"the shares of a recipe's phases must add up to 1, got {[phase.share for phase in self.phases]}"
             )
+        if not 0 <= self.average <= 1:
+            raise GraspPlannerError(f"average must be between 0 and 1, got {self.average}")
         if self.precision not in ("float32", "bfloat16"):
             raise GraspPlannerError(f"precision must be 'float32' or 'bfloat16', got {self.precision!r}")
         states = isinstance(self.model, StateModelConfig)
@@ -104,7 +106,7 @@ class Recipe:
             raise GraspPlannerError(f"symmetry is for state-based models, got {self.symmetry!r} with a pixel model")
 
     def phase(self, step: int) -> Phase:
-        """The phase that a step belongs to."""
+        """Return the phase that an optimiser step belongs to."""
         end = 0.0
         for phase in self.phases:
             end += phase.share
@@ -112,30 +114,36 @@ class Recipe:
                 return phase
         return self.phases[-1]
 
-    def rate(self, step: int) -> float:
-        """The learning rate of a step: linear warm-up, then a cosine to zero."""
-        warmup = max(1, round(self.warmup * self.steps))
-        if step < warmup:
-            return self.learning_rate * (step + 1) / warmup
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, self.steps - warmup)))
-
     def as_dict(self) -> dict[str, Any]:
-        """JSON values."""
+        """Return the recipe as JSON values."""
         return asdict(self)
 
 
 def recipe(name: str) -> Recipe:
-    """A recipe by its name.
+    """Return the recipe of that name.
 
     Raises:
-        GraspPlannerError: there is none of that name.
+        GraspPlannerError: there is no recipe of that name.
 
-    >>> recipe("pusht-state").model.features
-    'push_t'
+    Example:
+        >>> recipe("pusht-state").model.features
+        'push_t'
     """
     if name not in RECIPES:
         raise unknown_name("recipe", name, RECIPES)
     return RECIPES[name]
+
+
+def _one_point(model: LatentModelConfig) -> Recipe:
+    """Return the recipe of pixel models for worlds in which a single point moves."""
+    return Recipe(
+        model=model,
+        steps=1_500,
+        phases=(Phase(0.3, 15, 32), Phase(0.7, 25, 256, frozen=True)),
+        tolerance=0.1,
+        average=0.995,
+        latent_loss=LatentLoss(decorrelation=0.0),
+    )
 
 
 RECIPES: dict[str, Recipe] = {
@@ -143,7 +151,7 @@ RECIPES: dict[str, Recipe] = {
         model=StateModelConfig(state_size=7, action_size=2, features="push_t", width=192, depth=3),
         steps=24_000,
         phases=(Phase(0.5, 1, 1024), Phase(0.35, 5, 384), Phase(0.15, 15, 128)),
-        learning_rate=4e-3,
+        lr=4e-3,
         tolerance=0.03,
         symmetry="push_t",
         horizons=(5, 25, 50, 80),
@@ -158,16 +166,9 @@ RECIPES: dict[str, Recipe] = {
         steps=10_000,
         phases=(Phase(0.5, 1, 1024), Phase(0.5, 5, 512)),
     ),
-    "wall-pixels": Recipe(
-        model=LatentModelConfig(state_size=2, action_size=2, latent=4, channels=24, still=True),
-        steps=1_500,
-        phases=(Phase(0.3, 15, 32), Phase(0.7, 25, 256, frozen=True)),
-        tolerance=0.1,
-        average=0.995,
-        latent_loss=LatentLoss(decorrelation=0.0),
-    ),
-    "pointmaze-pixels": Recipe(
-        model=LatentModelConfig(
+    "wall-pixels": _one_point(LatentModelConfig(state_size=2, action_size=2, latent=4, channels=24, still=True)),
+    "pointmaze-pixels": _one_point(
+        LatentModelConfig(
             state_size=4,
             action_size=2,
             proprio_size=4,
@@ -175,17 +176,13 @@ RECIPES: dict[str, Recipe] = {
             channels=16,
             still=True,
             proprio_weights=(1.0, 1.0, 0.0, 0.0),
-        ),
-        steps=1_500,
-        phases=(Phase(0.3, 15, 32), Phase(0.7, 25, 256, frozen=True)),
-        tolerance=0.1,
-        average=0.995,
-        latent_loss=LatentLoss(decorrelation=0.0),
+        )
     ),
     "pusht-pixels": Recipe(
         model=LatentModelConfig(
             state_size=7,
             action_size=2,
+            angles=(4,),
             proprio_size=4,
             latent=4,
             channels=24,
@@ -198,7 +195,6 @@ RECIPES: dict[str, Recipe] = {
             view=(0.0, 512.0),
             own_radius=20.0,
             proprio_weights=(1.0, 1.0, 0.0, 0.0),
-            angles=(4,),
         ),
         steps=2_000,
         phases=(Phase(0.3, 15, 32), Phase(0.6, 25, 128, frozen=True), Phase(0.1, 50, 64, frozen=True)),
@@ -211,7 +207,7 @@ RECIPES: dict[str, Recipe] = {
 
 
 def build_learner(recipe: Recipe) -> StateLearner | LatentLearner:
-    """The model of a recipe, freshly initialised from its seed, with its loss; the global random state stays."""
+    """Build the model of a recipe from its seed, with its loss; the global random state does not change."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         if isinstance(recipe.model, LatentModelConfig):

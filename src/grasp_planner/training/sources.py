@@ -1,4 +1,4 @@
-"""What a training learns from: one data set, or several as if they were one."""
+"""The data of a training: one data set, or several data sets joined into one."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ JOINED = "joined"
 
 
 def episodes_of(data: Data | Sequence[Data], keys: tuple[str, ...]) -> Episodes:
-    """The episodes of a data set, or of several end to end.
+    """Return the episodes of a data set, or those of several data sets one after another.
 
     Raises:
-        GraspPlannerError: there is nothing to read, or data sets differ in frameskip or in the size of something.
+        GraspPlannerError: there is nothing to read, or data sets differ in frameskip or in the size of an array.
     """
     if isinstance(data, str | Path | Episodes):
         return data if isinstance(data, Episodes) else read(data, keys=keys)
@@ -29,7 +29,7 @@ def episodes_of(data: Data | Sequence[Data], keys: tuple[str, ...]) -> Episodes:
 
 
 def describe(episodes: Episodes) -> dict[str, object]:
-    """Where episodes come from, as JSON values: with the recipe of the collection, where it was ours."""
+    """Describe the source of episodes as JSON values, with the recipe of a collection made by this package."""
     if JOINED in episodes.metadata:
         return {JOINED: episodes.metadata[JOINED]}
     ours = episodes.metadata.get("grasp_planner", {})
@@ -50,7 +50,7 @@ def _joined(parts: list[Episodes], keys: tuple[str, ...]) -> Episodes:
                 f"data sets that are trained on together need the same frameskip and sizes (actions, "
                 f"{', '.join(keys)}), got {shapes[0]} and {shapes[1]}"
             )
-    # Chunks hold the rows of these episodes only, in order, however the arrays behind them are shared.
+    # ``chunks`` gives the rows of these episodes only and in order, even if the arrays also hold other episodes.
     arrays = {
         key: np.concatenate([chunk for part in parts for chunk in part.chunks(key)]) for key in (*keys, "actions")
     }

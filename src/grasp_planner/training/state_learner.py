@@ -1,4 +1,4 @@
-"""How a ``StateModel`` learns: predictions fed to itself over many steps, compared with what happened."""
+"""The loss of a ``StateModel``: its own predictions over many steps, compared with the observed states."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ FITTED_WINDOWS = 100_000
 class StateLearner(nn.Module):
     """A ``StateModel`` and its loss.
 
-    The loss is the distance between the predicted and the observed path, at every network evaluation of an unroll
-    (see ``losses.path_loss``); gradients flow through the whole unroll.
+    The loss is the distance between the predicted and the observed path after every network evaluation of an unroll,
+    see ``losses.path_loss``. Gradients flow through the whole unroll.
 
     Args:
-        config: of the model.
+        config: configuration of the model.
         symmetry: name in ``symmetry.SYMMETRIES``, or ``None``.
         tolerance: see ``losses.pseudo_huber``.
     """
@@ -42,13 +42,14 @@ class StateLearner(nn.Module):
         self.stride = config.frameskip // config.substeps  # environment steps in one step of the network
 
     def cut(self, unroll: int) -> Cut:
-        """Windows that hold every environment step, whatever the frameskip of the model."""
+        """Describe windows that hold every environment step, independent of the model's frameskip."""
         return Cut(history=1, future=unroll, frameskip=1, keys=("state",))
 
     def prepare(self, episodes: Episodes, seed: int) -> None:
-        """Action statistics and bounds from the training data, and the closed-form parts of the dynamics.
+        """Set action statistics, action bounds and the closed-form parts of the dynamics from the training data.
 
-        With a symmetry, the mirror images of an action count as data too: mean 0, one deviation, bounds +-.
+        With a symmetry, the mirror images of the actions are included: the mean is 0, all coordinates share one
+        standard deviation, and the lower bound is minus the upper bound.
 
         Raises:
             GraspPlannerError: states or actions of the data are not finite, or of other sizes than the model's.
@@ -75,7 +76,7 @@ class StateLearner(nn.Module):
         model.dynamics.fit(ends, normalised)
 
     def forward(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        """The loss of windows ``"state"`` (n, t + 1, state) and ``"actions"`` (n, t, e), every environment step."""
+        """Return the loss of windows ``"state"`` (n, t + 1, s) and ``"actions"`` (n, t, e), in environment steps."""
         states, actions = batch["state"], batch["actions"]
         if self.symmetry is not None:
             states, actions = self.symmetry(states, actions, generator)
@@ -85,7 +86,7 @@ class StateLearner(nn.Module):
 
     @torch.no_grad()
     def errors(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Open-loop errors after each model step, in the environment's units."""
+        """Return open-loop errors after each model step, in the environment's units."""
         assert isinstance(model, StateModel)
         states, skip = batch["state"], model.frameskip
         latents = model.encode({"state": states[:, :1]})[:, 0]
@@ -98,21 +99,21 @@ class StateLearner(nn.Module):
 
     @torch.no_grad()
     def latents(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Latents of the first observations, and their scale."""
+        """Return latents of the first observations, and their scale."""
         assert isinstance(model, StateModel)
         return model.encode({"state": batch["state"][:, :1]})[:, 0], model.scale
 
     def freeze(self, model: nn.Module, episodes: Episodes) -> NoReturn:
-        """There is nothing to freeze.
+        """Raise, since a state-based model has no encoder to freeze.
 
         Raises:
-            GraspPlannerError: always; a recipe does not ask for it.
+            GraspPlannerError: always; no valid recipe calls this method.
         """
         raise GraspPlannerError("a state-based model has no encoder to freeze")
 
 
 def push_t_errors(predicted: Tensor, target: Tensor) -> dict[str, Tensor]:
-    """Errors of Push-T states (..., 7): pusher and block in px, the block's angle in degrees.
+    """Return errors of Push-T states (..., 7): pusher and block in px, the block's angle in degrees.
 
     >>> import torch
     >>> one = torch.tensor([0.0, 0, 3, 4, 6.2, 0, 0])

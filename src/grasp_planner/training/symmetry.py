@@ -1,4 +1,4 @@
-"""Transformations under which the dynamics of a task are the same: what makes each datum count several times."""
+"""Symmetries of a task's dynamics, used to augment its data."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Symmetry = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 def push_t(
     states: Float[Tensor, "n t 7"], actions: Float[Tensor, "n t_less_1 2"], generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Each window turned by a random quarter turn about the middle of the walls and mirrored half of the time.
+    """Rotate each window by a random multiple of 90 degrees about the arena's centre, and mirror half of the windows.
 
-    The walls of Push-T are a square, and the T is its own mirror image: mirroring x sends theta to -theta.
+    The walls of Push-T form a square, and the T is its own mirror image: mirroring x maps theta to -theta.
 
     >>> import torch
     >>> states, actions = torch.rand(3, 2, 7), torch.rand(3, 1, 2)

@@ -1,4 +1,4 @@
-"""Validation: how far open-loop predictions are off after many steps, on episodes that training never saw."""
+"""Validation: open-loop prediction errors over many steps on held-out episodes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from grasp_planner.training.losses import latent_health
 
 WINDOWS = 1000
 AT_ONCE = 500
-LEAST_STD = 0.01  # of a latent coordinate, in units of its scale: less tells no states apart
-LEAST_RANK = 1.05  # effective rank of a latent of two or more coordinates
+LEAST_STD = 0.01  # a latent coordinate with a smaller standard deviation, in units of its scale, has collapsed
+LEAST_RANK = 1.05  # a latent of two or more coordinates with a smaller effective rank has collapsed
 
 
 @dataclass(frozen=True)
 class Health:
-    """Whether the latent still tells states apart, see ``losses.latent_health``."""
+    """Spread and effective rank of a latent, and whether it has collapsed, see ``losses.latent_health``."""
 
     latent_std_min: float
     effective_rank: float
@@ -29,7 +29,7 @@ class Health:
 
 
 def to_tensors(batch: Mapping[str, np.ndarray], device: torch.device) -> dict[str, Tensor]:
-    """Arrays as tensors: float32, except bytes (pictures), which the model converts itself."""
+    """Convert arrays to float32 tensors, except bytes (pictures), which the model converts itself."""
     tensors = {}
     for key, array in batch.items():
         tensor = torch.from_numpy(np.ascontiguousarray(array))
@@ -46,18 +46,18 @@ def open_loop_errors(
     device: torch.device,
     windows: int = WINDOWS,
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Errors of predictions fed to themselves, over windows spread evenly over the episodes.
+    """Measure the errors of open-loop predictions, on windows spread evenly over the episodes.
 
     Args:
-        learner: knows how to measure.
-        model: what is measured.
-        episodes: held out.
+        learner: defines the errors.
+        model: the model to measure.
+        episodes: held-out episodes.
         horizons: environment steps, multiples of the model's frameskip.
-        device: where the model is.
-        windows: at most so many windows of the longest horizon.
+        device: device of the model.
+        windows: maximum number of windows; a window has the length of the longest horizon.
 
     Returns:
-        name of the error -> horizon -> ``mean``, ``median`` and ``p90`` over windows.
+        name of the error -> horizon in environment steps -> ``mean``, ``median`` and ``p90`` over windows.
     """
     collected: dict[str, list[Tensor]] = {}
     for batch in _batches(learner, episodes, max(horizons), windows, device):
@@ -72,7 +72,7 @@ def open_loop_errors(
 
 
 def health(learner: Learner, model: nn.Module, episodes: Episodes, horizon: int, *, device: torch.device) -> Health:
-    """Spread and effective rank of the latents of held-out observations."""
+    """Measure the spread and the effective rank of the latents of held-out observations."""
     parts = [learner.latents(model, batch) for batch in _batches(learner, episodes, horizon, WINDOWS, device)]
     latents, scale = torch.cat([latent for latent, _ in parts]), parts[0][1]
     measured = latent_health(latents, scale)

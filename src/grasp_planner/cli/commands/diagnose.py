@@ -1,19 +1,19 @@
-"""``grasp diagnose``: claims about planning over long horizons, measured and drawn on a model at hand."""
+"""``grasp diagnose``: measure and draw the effects of long horizons on a given model."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from grasp_planner.cli.bars import progress_bars
-from grasp_planner.cli.folders import output_folder
-from grasp_planner.cli.parsing import check_device, command_class, parse, settings_from, task_called
+from grasp_planner.cli.checks import check_device, task_called
+from grasp_planner.cli.folders import json_text, output_folder
+from grasp_planner.cli.parsing import POSITIONAL, parse
 from grasp_planner.cli.results import versions
 from grasp_planner.cli.tables import consoles
 from grasp_planner.core.errors import GraspPlannerError, unknown_name
+from grasp_planner.io.progress import progress_bars
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,31 +21,31 @@ if TYPE_CHECKING:
     from grasp_planner.bench.tasks import Episode, Task
     from grasp_planner.core.world_model import WorldModel
 
-RHO = 1.2  # of the linear case: a little unstable, which is where horizons hurt
+RHO = 1.2  # spectral radius of the linear model: slightly unstable, so errors grow with the horizon
 
 
 @dataclass(frozen=True)
 class Diagnose:
-    """Measure and draw what long horizons do to losses, plans and models.
+    """Measure and draw the effects of long horizons on losses, plans and models.
 
     horizon: gradient and curvature of the rollout's cost and of the lifted loss as the horizon grows, on the model and
-    on a linear one where theory knows the answer. landscape: both losses around a plan. path: the distance to the goal
-    along ways that reach it. adversarial: one small step of the state that makes the model predict the goal. wall:
-    lifted planning with gradients to the states, through a wall. Writes a PNG and a JSON file for each.
+    on a linear model whose growth is known. landscape: both losses around a plan. path: the distance to the goal along
+    paths that reach the goal. adversarial: a small change of the state that makes the model predict the goal. wall:
+    lifted planning with gradients to the states, through a wall. Each diagnosis writes a PNG and a JSON file.
 
     Args:
-        what: horizon, landscape, path, adversarial, wall; none: all of them.
+        what: horizon, landscape, path, adversarial, wall; without a name, all of them.
         out: the folder for the files.
         model: a packaged name or a folder with config.json and model.safetensors.
-        task: whose starts and goals, with the goal source dset.
+        task: the task that starts and goals come from, with the goal source dset.
         horizon: environment steps, for landscape and path.
         horizons: model steps, for horizon.
-        episodes: how many problems the numbers are medians over.
-        seed: of random actions and directions.
+        episodes: number of problems; the reported numbers are medians over them.
+        seed: seed of random actions and directions.
         device: where the model runs.
     """
 
-    what: tuple[str, ...] = ()
+    what: Annotated[tuple[str, ...], POSITIONAL] = ()
     out: Path = Path("out/diagnose")
     model: str = "pusht-state"
     task: str = "push-t"
@@ -57,9 +57,8 @@ class Diagnose:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the command; returns its exit status."""
-    parsed: Any = parse(command_class(Diagnose, positional=("what",)), arguments, "diagnose")
-    asked = settings_from(Diagnose, parsed)
+    """Run the command and return its exit status."""
+    asked = parse(Diagnose, arguments, "diagnose")
     for name in asked.what:
         if name not in DIAGNOSES:
             raise unknown_name("diagnosis", name, DIAGNOSES)
@@ -68,7 +67,7 @@ def run(arguments: Sequence[str]) -> int:
     check_device(asked.device)
     console, progress_console = consoles()
     from grasp_planner.bench.tasks import episodes
-    from grasp_planner.cli.watching import threads
+    from grasp_planner.cli.limits import threads
     from grasp_planner.figures.style import save_picture
     from grasp_planner.models.registry import load_world_model
 
@@ -80,12 +79,12 @@ def run(arguments: Sequence[str]) -> int:
         update(1.0)
         for name in asked.what or tuple(DIAGNOSES):
             update = bars.task(name)
-            found, figure, told = DIAGNOSES[name](asked, task, model, drawn)
+            found, figure, summary = DIAGNOSES[name](asked, task, model, drawn)
             save_picture(figure, folder / f"{name}.png")
             content = {"schema": 1, "model": asked.model, "task": task.name, "versions": versions(), name: found}
-            (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            (folder / f"{name}.json").write_text(json_text(content), encoding="utf-8")
             update(1.0)
-            console.print(f"[bold]{name}[/]: {told}")
+            console.print(f"[bold]{name}[/]: {summary}")
         written = sorted(path.name for path in folder.iterdir())
     console.print(f"written to {asked.out}: {', '.join(written)}")
     return 0
@@ -95,7 +94,7 @@ Answer = tuple[Any, "Figure", str]
 
 
 def _pixels(model: WorldModel) -> int | None:
-    """The side of the pictures that a model reads, where it reads any."""
+    """Return the side length of the pictures that a model reads, or ``None`` if it reads none."""
     return getattr(model, "pixels", None)
 
 
@@ -106,13 +105,13 @@ def _horizon(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[Epi
 
     problem = problems(task, model, drawn, _pixels(model))
     found = [growth(asked.model, problem, asked.horizons, seed=asked.seed), linear_growth(RHO, asked.horizons)]
-    told = "; ".join(
+    summary = "; ".join(
         f"{one.name}, T = {one.horizons[0]} to {one.horizons[-1]}: curvature of the rollout "
         f"{one.shooting_curvature[0]:.3g} to {one.shooting_curvature[-1]:.3g}, lifted {one.lifted_curvature[0]:.3g} to "
         f"{one.lifted_curvature[-1]:.3g}"
         for one in found
     )
-    return [asdict(one) for one in found], growth_figure(found), told
+    return [asdict(one) for one in found], growth_figure(found), summary
 
 
 def _landscape(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[Episode]) -> Answer:
@@ -121,8 +120,10 @@ def _landscape(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[E
 
     found = landscape(problems(task, model, drawn, _pixels(model)), seed=asked.seed)
     spans = [max(map(max, values)) / max(min(map(min, values)), 1e-9) for values in (found.shooting, found.lifted)]
-    told = f"on the same square the rollout's cost spans a factor {spans[0]:.3g}, the lifted loss {spans[1]:.3g}"
-    return asdict(found), landscape_figure(found), told
+    summary = (
+        f"over the same square, the rollout's cost varies by a factor {spans[0]:.3g}, the lifted loss by {spans[1]:.3g}"
+    )
+    return asdict(found), landscape_figure(found), summary
 
 
 def _path(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[Episode]) -> Answer:
@@ -131,11 +132,11 @@ def _path(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[Episod
 
     found = goal_paths(task, model, drawn, _pixels(model))
     detours = sum(value > 1 + 1e-6 for value in found.farther)
-    told = (
-        f"on ways that reach the goal {100 * found.away:.0f} % of the model steps lead away from it, and "
-        f"{detours} of {len(found.farther)} are at some time farther than at the start"
+    summary = (
+        f"on paths that reach the goal, {100 * found.away:.0f} % of the model steps lead away from it; "
+        f"{detours} of {len(found.farther)} paths are at some time farther from the goal than at the start"
     )
-    return asdict(found), paths_figure(found), told
+    return asdict(found), paths_figure(found), summary
 
 
 def _adversarial(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[Episode]) -> Answer:
@@ -144,18 +145,20 @@ def _adversarial(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence
 
     found = adversarial(task, model, drawn, pixels=_pixels(model), seed=asked.seed)
     best = min(range(len(found.sizes)), key=lambda i: found.gradient[i])
-    told = (
+    summary = (
         f"a step of {found.sizes[best]:g} scales along the gradient leaves {100 * found.gradient[best]:.0f} % of the "
-        f"predicted distance, a random one {100 * found.chance[best]:.0f} %"
+        f"predicted distance, a step in a random direction {100 * found.chance[best]:.0f} %"
     )
     if found.truth:
         real, nowhere = found.truth[best], found.impossible[best]
-        told += (
-            "; in the simulator there is no such state" if real is None else f"; in the simulator {100 * real:.0f} %"
+        summary += (
+            "; no state of the simulator is like this"
+            if real is None
+            else f"; in the simulator {100 * real:.0f} % remain"
         )
         if real is not None and nowhere:
-            told += f", where it has such a state ({100 * nowhere:.0f} % of the problems: none)"
-    return asdict(found), adversarial_figure(found), told
+            summary += f" (in {100 * nowhere:.0f} % of the problems, no state of the simulator is like this)"
+    return asdict(found), adversarial_figure(found), summary
 
 
 def _wall(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[Episode]) -> Answer:
@@ -163,12 +166,12 @@ def _wall(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[Episod
     from grasp_planner.figures.diagnostics import cutting_figure
 
     found = cutting(seed=asked.seed)
-    told = "; ".join(
-        f"{name}: virtual states through the wall in {100 * found.crossed[name]:.0f} %, goal reached in "
-        f"{100 * found.reached[name]:.0f} %"
+    summary = "; ".join(
+        f"{name}: virtual states pass through the wall in {100 * found.crossed[name]:.0f} % of the problems, the plan "
+        f"reaches the goal in {100 * found.reached[name]:.0f} %"
         for name in found.crossed
     )
-    return asdict(found), cutting_figure(found), f"on BallNav, whose dynamics are exact, {told}"
+    return asdict(found), cutting_figure(found), f"on BallNav, whose dynamics are exact, {summary}"
 
 
 DIAGNOSES: dict[str, Callable[[Diagnose, Task, WorldModel, Sequence[Episode]], Answer]] = {

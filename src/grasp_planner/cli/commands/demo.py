@@ -1,4 +1,4 @@
-"""``grasp demo``: plan Push-T with three planners, execute their plans, and show what happened."""
+"""``grasp demo``: plan Push-T with three planners, execute the plans, and show the results."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from pathlib import Path
 from grasp_planner.bench.evaluate import Evaluation
 from grasp_planner.bench.recording import Recorder, Recording
 from grasp_planner.bench.tasks import episodes, task
-from grasp_planner.cli.bars import progress_bars
+from grasp_planner.cli.checks import check_show
 from grasp_planner.cli.drawing import Animation, check_drawing, draw
+from grasp_planner.cli.evaluating import evaluate_with_bar
 from grasp_planner.cli.folders import output_folder
-from grasp_planner.cli.parsing import check_show, parse
+from grasp_planner.cli.limits import budget_of, threads
+from grasp_planner.cli.parsing import parse
 from grasp_planner.cli.results import write_plans, write_results
 from grasp_planner.cli.tables import consoles, print_results
-from grasp_planner.cli.watching import budget_of, threads, watched
 from grasp_planner.core.plans import Budget
+from grasp_planner.io.progress import progress_bars
 from grasp_planner.models.registry import load_world_model
 from grasp_planner.planners import PLANNERS
 from grasp_planner.planners.presets import PRESETS
@@ -24,7 +26,7 @@ from grasp_planner.planning.protocol import Planner
 
 INTERRUPTED = 130
 TASK, HORIZON = "push_t/dset/v1", 50
-SECONDS = 25.0  # for each planner, where no budget was given
+SECONDS = 25.0  # for each planner, if no budget is given
 COMPARED = ("grasp", "cem", "gd")
 
 
@@ -32,20 +34,20 @@ COMPARED = ("grasp", "cem", "gd")
 class Demo:
     """Plan Push-T 50 environment steps ahead with GRASP, CEM and GD, and execute the plans in the simulator.
 
-    The three plan the same episodes in the same learned model in the same time. Prints a table, and writes
-    results.json, the plans (grasp.npz, cem.npz, gd.npz), planning.png and an animation of GRASP at work. Takes less
-    than two minutes on two cores.
+    All three planners plan the same episodes in the same learned model with the same budget. The command prints a
+    table, and writes results.json, the plans (grasp.npz, cem.npz, gd.npz), planning.png and an animation of GRASP. It
+    takes less than two minutes on two cores.
 
     Args:
         out: the folder for the files.
-        episodes: how many problems, planned all at once.
-        seconds: budget of each planner, wall-clock; only a budget without it gives the same plans on every machine.
-        steps: budget of each planner: planner steps, instead of seconds.
-        transitions: budget of each planner: model steps for each episode, instead of seconds.
-        seed: of the planners' noise.
-        show: the episode in the picture and the animation.
-        animation: its format.
-        threads: of torch; one is best for a model this small.
+        episodes: number of problems, planned in one batch.
+        seconds: budget of each planner in seconds of wall-clock time. Plans then depend on the speed of the machine.
+        steps: budget of each planner in planner steps, instead of seconds.
+        transitions: budget of each planner in model steps per episode, instead of seconds.
+        seed: seed of the planners' noise.
+        show: number of the episode in the picture and the animation.
+        animation: format of the animation.
+        threads: number of threads of torch; 1 is best for a small model.
         model: a packaged name or a folder with config.json and model.safetensors.
     """
 
@@ -62,7 +64,7 @@ class Demo:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the command; returns its exit status."""
+    """Run the command and return its exit status."""
     demo = parse(Demo, arguments, "demo")
     check_show(demo.show, demo.episodes)
     check_drawing(demo.animation)
@@ -78,7 +80,7 @@ def run(arguments: Sequence[str]) -> int:
             for name in COMPARED:
                 planner = settings_of(name)
                 recorder = Recorder(planner, demo.show)
-                found = watched(asked_task, model, planner, budget, asked, demo.seed, recorder, bars)
+                found = evaluate_with_bar(asked_task, model, planner, budget, asked, demo.seed, recorder, bars)
                 write_plans(folder / f"{name}.npz", found)
                 evaluations.append(found)
                 if (recording := recorder.recording(found, model)) is not None:
@@ -94,6 +96,6 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def settings_of(name: str) -> Planner:
-    """A planner with the settings that were measured to be good on Push-T, where there are such."""
+    """Return a planner with its preset for Push-T, or with its default settings if it has none."""
     tuned = f"{name}/push-t"
     return PRESETS[tuned] if tuned in PRESETS else PLANNERS[name]()

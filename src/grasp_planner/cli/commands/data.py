@@ -1,52 +1,54 @@
-"""``grasp data info`` and ``grasp data preview``: what a data set holds."""
+"""``grasp data info`` and ``grasp data preview``: show the contents of a data set."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from grasp_planner.cli.folders import output_folder
-from grasp_planner.cli.parsing import command_class, parse, settings_from
+from grasp_planner.cli.folders import output_folder, write_json
+from grasp_planner.cli.parsing import POSITIONAL, parse
 from grasp_planner.cli.tables import consoles
 from grasp_planner.core.errors import GraspPlannerError, unknown_name
 
 USAGE = """usage: grasp data info PATH
        grasp data preview PATH [--out FILE.png]
 
-info     episodes, steps, shapes, and statistics of every number
-preview  a sheet of pictures, a PNG
+info     print the number of episodes and steps, shapes, and statistics of every coordinate
+preview  write a sheet of pictures, a PNG
 
 `grasp data info --help` and `grasp data preview --help` list the options."""
 
 
 @dataclass(frozen=True)
 class Info:
-    """What a data set holds: episodes, steps, shapes, and mean, deviation and range of every number.
+    """Print the number of episodes and steps, shapes, and mean, standard deviation and range of every coordinate.
 
-    Statistics are computed once and kept beside the data.
+    The statistics are computed once and stored in the folder of the data.
 
     Args:
-        path: folder of a data set, in Minari's format or DINO-WM's, or the id of a Minari data set on this machine.
+        path: folder of a data set in the format of Minari or DINO-WM, or the id of a Minari data set on this machine.
+        out: JSON file for the same numbers; None: no file.
     """
 
-    path: Path
+    path: Annotated[Path, POSITIONAL]
+    out: Path | None = None
 
 
 @dataclass(frozen=True)
 class Preview:
-    """Write a sheet of pictures: evenly spaced moments (columns) of evenly spaced episodes (rows).
+    """Write a sheet of pictures: evenly spaced times (columns) of evenly spaced episodes (rows).
 
     Args:
-        path: folder of a data set, in Minari's format or DINO-WM's.
-        out: the PNG.
-        episodes: rows, at most.
-        frames: columns.
-        size: side of a picture, in px; None: as it is.
+        path: folder of a data set in the format of Minari or DINO-WM.
+        out: the PNG to write.
+        episodes: maximum number of rows.
+        frames: number of columns.
+        size: side length of a picture in px; None: as in the data.
     """
 
-    path: Path
+    path: Annotated[Path, POSITIONAL]
     out: Path = Path("preview.png")
     episodes: int = 6
     frames: int = 8
@@ -54,7 +56,7 @@ class Preview:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the command; returns its exit status."""
+    """Run the command and return its exit status."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE)
         return 0 if arguments else 2
@@ -65,13 +67,13 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _info(arguments: Sequence[str]) -> int:
-    parsed: Any = parse(command_class(Info, positional=("path",)), arguments, "data info")
+    asked = parse(Info, arguments, "data info")
     console, _ = consoles()
     from rich.table import Table
 
     from grasp_planner.data.preview import info
 
-    found = info(settings_from(Info, parsed).path, progress=True)
+    found = info(asked.path, progress=True)
     facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for name, value in found.facts():
         facts.add_row(name, value)
@@ -82,12 +84,15 @@ def _info(arguments: Sequence[str]) -> int:
     for key, name, *values in found.numbers():
         numbers.add_row(key, name, *(f"{value:.4g}" for value in values))
     console.print(numbers)
+    if asked.out is not None:
+        statistics = [dict(zip(("key", "number", "mean", "std", "lowest", "highest"), row)) for row in found.numbers()]
+        write_json(asked.out, {"schema": 1, "facts": dict(found.facts()), "statistics": statistics})
+        console.print(f"written to {asked.out}")
     return 0
 
 
 def _preview(arguments: Sequence[str]) -> int:
-    parsed: Any = parse(command_class(Preview, positional=("path",)), arguments, "data preview")
-    preview = settings_from(Preview, parsed)
+    preview = parse(Preview, arguments, "data preview")
     if preview.out.suffix.lower() != ".png":
         raise GraspPlannerError(f"the sheet is a PNG: give --out a name that ends on .png, got {preview.out}")
     from grasp_planner.data.preview import contact_sheet

@@ -1,4 +1,4 @@
-"""``grasp report``: records as a page, as Markdown, and as tables on the terminal."""
+"""``grasp report``: show the records of a suite as a page, as Markdown, and as tables on the terminal."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from grasp_planner.cli.folders import output_folder
-from grasp_planner.cli.parsing import command_class, parse, settings_from
+from grasp_planner.cli.folders import json_text, output_folder
+from grasp_planner.cli.parsing import POSITIONAL, parse
 from grasp_planner.cli.tables import consoles, print_table
 
 if TYPE_CHECKING:
@@ -20,25 +20,24 @@ PAGE, MARKDOWN, SUMMARY = "report.html", "report.md", "summary.json"
 
 @dataclass(frozen=True)
 class Report:
-    """Make a page of a suite's records: tables, charts, and a viewer of solved and failed episodes.
+    """Make a page from a suite's records: tables, charts, and a viewer of solved and failed episodes.
 
-    Writes report.html, which is one file and needs no network, report.md with its charts as SVG, and summary.json with
-    the tables and curves for programs. What they say is a function of the records alone; those of a suite that is
-    still running are enough.
+    The command writes report.html (one file that needs no network), report.md with its charts as SVG files, and
+    summary.json with the tables and curves for programs. They depend only on the records. The command also works while
+    the suite is still running.
 
     Args:
         records: folders that `grasp bench` wrote, or files of records.
-        out: the folder for the files; None: that of the first records.
+        out: the folder for the files; None: the folder of the first records.
     """
 
-    records: tuple[Path, ...]
+    records: Annotated[tuple[Path, ...], POSITIONAL]
     out: Path | None = None
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the command; returns its exit status."""
-    parsed: Any = parse(command_class(Report, positional=("records",)), arguments, "report")
-    settings = settings_from(Report, parsed)
+    """Run the command and return its exit status."""
+    settings = parse(Report, arguments, "report")
     console, _ = consoles()
     from grasp_planner.bench.tables import tables
     from grasp_planner.figures.report import chart_files, report_markdown, report_page
@@ -49,7 +48,7 @@ def run(arguments: Sequence[str]) -> int:
     with output_folder(out) as folder:
         (folder / PAGE).write_text(report_page(found), encoding="utf-8")
         (folder / MARKDOWN).write_text(report_markdown(found), encoding="utf-8")
-        (folder / SUMMARY).write_text(json.dumps(summary(found), indent=1) + "\n", encoding="utf-8")
+        (folder / SUMMARY).write_text(json_text(summary(found)), encoding="utf-8")
         for name, picture in chart_files(found).items():
             (folder / name).write_text(picture, encoding="utf-8")
         written = sorted(path.name for path in folder.iterdir())
@@ -61,7 +60,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def summary(found: Sequence[Section]) -> dict[str, Any]:
-    """Tables and curves as JSON values: what is kept where the records themselves are too large."""
+    """Return the tables and curves as JSON values, which are much smaller than the records."""
     from grasp_planner.bench.curves import charts
     from grasp_planner.bench.tables import tables
 
@@ -78,24 +77,24 @@ def summary(found: Sequence[Section]) -> dict[str, Any]:
 
 
 def sections(paths: Sequence[Path]) -> list[Section]:
-    """The records by suite, each with what its folder says of it.
+    """Return the records of each suite, with the description of the suite from its folder.
 
     Raises:
-        GraspPlannerError: there are no records, or they are not such.
+        GraspPlannerError: there are no records, or a file does not hold records.
     """
     from grasp_planner.bench.records import read_records
     from grasp_planner.figures.report import Section
 
-    told: dict[str, dict[str, Any]] = {}
+    about_suites: dict[str, dict[str, Any]] = {}
     for path in paths:
         about = (path if path.is_dir() else path.parent) / "suite.json"
         if about.is_file():
             suite = json.loads(about.read_text(encoding="utf-8"))["suite"]
-            told[suite["name"]] = suite
+            about_suites[suite["name"]] = suite
     records = read_records(paths)
     made = []
     for name in dict.fromkeys(record["suite"] for record in records):
-        suite = told.get(name, {"title": name, "about": "", "published": ""})
+        suite = about_suites.get(name, {"title": name, "about": "", "published": ""})
         mine = [record for record in records if record["suite"] == name]
         made.append(Section(name, suite["title"], suite["about"], suite["published"], mine))
     return made

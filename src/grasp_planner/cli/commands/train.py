@@ -1,15 +1,16 @@
-"""``grasp train``: a world model from a data set."""
+"""``grasp train``: train a world model on data sets."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from dataclasses import field as new_field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
+from grasp_planner.cli.checks import check_device
+from grasp_planner.cli.choices import Choice, Option
 from grasp_planner.cli.folders import hint_when_stopped, leaving_no_empty_folder
-from grasp_planner.cli.parsing import check_device, command_class, parse, settings_from
+from grasp_planner.cli.parsing import parse
 from grasp_planner.cli.tables import consoles
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.training import RECIPES, FabricEngine, Recipe, Training, recipe, train
@@ -17,25 +18,27 @@ from grasp_planner.training import RECIPES, FabricEngine, Recipe, Training, reci
 
 @dataclass(frozen=True)
 class Train:
-    """Train a world model by a recipe, on one data set or several.
+    """Train a world model by a recipe, on one or several data sets.
 
-    Writes config.json and model.safetensors (open them with `load_world_model`), training.json, log.csv and
-    validation.csv. After a stop, --resume goes on exactly as if nothing had happened. Every field of the recipe is a
-    flag below; name the recipe before asking for --help, for its own defaults.
+    The command writes config.json and model.safetensors (load them with `load_world_model`), training.json, log.csv
+    and validation.csv. If it is stopped, --resume continues it with the same result as an uninterrupted training.
+
+    Write the name of the recipe first: `grasp train wall-state --data data/wall --out out/wall`. Every field of the
+    recipe is a flag; `grasp train RECIPE --help` lists the flags with the recipe's values.
 
     Args:
-        recipe: pusht-state, wall-state, pointmaze-state; with pictures: pusht-pixels, wall-pixels, pointmaze-pixels.
+        recipe: the recipe. Recipes that end on -pixels train models that read pictures.
         data: folders of data sets.
         out: the folder for the model and the logs.
-        resume: go on from the last checkpoint in --out.
+        resume: continue from the last checkpoint in --out.
         device: cpu, cuda, cuda:1, mps.
-        devices: how many devices to share each batch between, through lightning-fabric; 1: --device alone.
-        tensorboard: log for TensorBoard, too.
-        validate_every: steps from one validation to the next.
-        checkpoint_every: steps from one checkpoint to the next.
+        devices: number of devices that share each batch, through lightning-fabric; 1: only --device.
+        tensorboard: also write TensorBoard logs.
+        validate_every: optimiser steps between validations.
+        checkpoint_every: optimiser steps between checkpoints.
     """
 
-    recipe: str
+    recipe: Recipe
     data: tuple[Path, ...]
     out: Path
     resume: bool = False
@@ -47,8 +50,8 @@ class Train:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the command; returns its exit status."""
-    settings, chosen = parsed(arguments)
+    """Run the command and return its exit status."""
+    settings = parsed(arguments)
     check_device(settings.device)
     console, _ = consoles()
     for name in ("validate_every", "checkpoint_every", "devices"):
@@ -56,11 +59,11 @@ def run(arguments: Sequence[str]) -> int:
             raise GraspPlannerError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(settings, name)}")
     with (
         leaving_no_empty_folder(settings.out),
-        hint_when_stopped("the same command with --resume goes on where it stopped"),
+        hint_when_stopped("the same command with --resume continues where it stopped"),
     ):
-        engine = FabricEngine(settings.devices, precision=chosen.precision) if settings.devices > 1 else None
+        engine = FabricEngine(settings.devices, precision=settings.recipe.precision) if settings.devices > 1 else None
         trained = train(
-            chosen,
+            settings.recipe,
             settings.data,
             settings.out,
             resume=settings.resume,
@@ -75,28 +78,29 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def parsed(arguments: Sequence[str]) -> tuple[Train, Recipe]:
-    """What the words ask for: everything but the recipe, and the recipe with its changes.
+def parsed(arguments: Sequence[str]) -> Train:
+    """Return the settings that the words ask for, with the recipe and its changes.
 
     Raises:
         GraspPlannerError: an unknown recipe, or a setting out of range.
     """
-    import tyro
+    if arguments and not arguments[0].startswith("-"):
+        recipe(arguments[0])  # tyro's message about an unknown recipe names no nearest recipe
+    return parse(Train, arguments, "train", _recipe_choice)
 
-    named = bool(arguments) and not arguments[0].startswith("-")
-    base = recipe(arguments[0]) if named else next(iter(RECIPES.values()))
-    flags = command_class(Recipe, **{name: getattr(base, name) for name in base.__dataclass_fields__})
-    nested = (
-        "changed",
-        Annotated[flags, tyro.conf.arg(name="")],
-        new_field(default_factory=flags),
-    )
-    found: Any = parse(command_class(Train, positional=("recipe",), more=[nested]), arguments, "train")
-    return settings_from(Train, found), settings_from(Recipe, found.changed)
+
+def _recipe_choice(holder: type, hint: Any) -> Choice | None:
+    if hint is not Recipe:
+        return None
+    options = {
+        name: Option(Recipe, f"{type(one.model).__name__.removesuffix('Config')}, {one.steps:,} steps.", one)
+        for name, one in RECIPES.items()
+    }
+    return Choice("recipe", options, named=False)
 
 
 def errors_table(trained: Training) -> Any:
-    """Open-loop errors on held-out episodes: one row a measure, one column a horizon."""
+    """Return a table of open-loop errors on held-out episodes: a row per measure, a column per horizon."""
     from rich.table import Table
 
     table = Table(title="open-loop errors on held-out episodes, mean (median)", title_justify="left")

@@ -1,0 +1,1 @@
+"""The commands of ``grasp``, one in each module: ``run(arguments) -> exit status``."""

@@ -1,0 +1,70 @@
+"""The planners that a command line can name, and which planner may stand inside which."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from types import NoneType
+from typing import Any, get_type_hints
+
+from grasp_planner.cli.choices import Choice, Option
+from grasp_planner.planners import PLANNERS
+from grasp_planner.planners.presets import PRESETS
+from grasp_planner.planners.recommended import recommended
+from grasp_planner.planning.multi_start import MultiStart
+from grasp_planner.planning.protocol import Planner
+from grasp_planner.planning.sequential import Sequential
+
+NONE, RECOMMENDED = "none", "recommended"
+
+
+def planner_choice(holder: type, hint: Any) -> Choice | None:
+    """Return the planners that a field with the type hint ``Planner`` can hold, by name; ``None`` for other fields.
+
+    A command's own field can hold every planner, with its default settings (``planner:grasp``), with those of a preset
+    (``planner:grasp/lewm``), or with those that we recommend (``planner:recommended``). A planner's field can hold the
+    planners that contain no planner, and those planners around planners that come before it in ``PLANNERS``. Planners
+    are therefore nested at most to the depth sequential, multi-start, grasp, and a planner that contains no planner.
+    """
+    if hint not in (Planner, Planner | None):
+        return None
+    options = {
+        name.replace("_", "-"): Option(cls, (cls.__doc__ or "").strip().splitlines()[0])
+        for name, cls in PLANNERS.items()
+        if _depth(cls) < _depth(holder)
+    }
+    if hint != Planner:
+        options[NONE] = Option(NoneType, "No planner.")
+    if holder in PLANNERS.values():
+        return Choice(f"planner inside {holder.__name__}", options)
+    preset = recommended()
+    options[RECOMMENDED] = Option(type(preset), f"The settings that we recommend: {label(preset)}.", preset)
+    for name, preset in PRESETS.items():
+        options[name] = Option(type(preset), f"Preset: {label(preset)}.", preset)
+    return Choice("planner", options)
+
+
+def label(planner: Planner) -> str:
+    """Return a short description of a planner for tables and progress bars.
+
+    >>> from grasp_planner import CEM, GD, MultiStart, Sequential
+    >>> label(CEM()), label(Sequential(MultiStart(GD(), starts=8), GD()))
+    ('CEM', 'GD from 8 starts, then GD')
+    """
+    if isinstance(planner, MultiStart):
+        return f"{label(planner.planner)} from {planner.starts} starts"
+    if isinstance(planner, Sequential):
+        return f"{label(planner.first)}, then {label(planner.second)}"
+    return type(planner).__name__
+
+
+def _depth(cls: type) -> int:
+    """Return 0 for a planner without planners inside, and more for those that come later in ``PLANNERS``."""
+    around = [one for one in PLANNERS.values() if _holds_planners(one)]
+    if cls in around:
+        return 1 + around.index(cls)
+    return 0 if cls in PLANNERS.values() else 1 + len(around)
+
+
+def _holds_planners(cls: type) -> bool:
+    hints = get_type_hints(cls)
+    return any(hints[one.name] in (Planner, Planner | None) for one in fields(cls))
