@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 from grasp_planner import CEM, GD, GRASP, MPPI, Agent, Budget, Planner, load_world_model
-from grasp_planner.bench.evaluate import evaluate, observe
-from grasp_planner.bench.statistics import Share
+from grasp_planner.bench.analysing.significance import Share
+from grasp_planner.bench.running.open_loop import evaluate, observe
 from grasp_planner.bench.tasks import Episode, Task, digest, episodes, task
 from grasp_planner.core.world_model import SeesPictures, WorldModel
 

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from grasp_planner import GD, GRASP, Budget, load_world_model
-from grasp_planner.bench.evaluate import observe, problem_of
-from grasp_planner.bench.execution import execute
-from grasp_planner.bench.measures import encoded_states
+from grasp_planner.bench.running.model_gaps import encoded_states
+from grasp_planner.bench.running.open_loop import observe, problem_of
+from grasp_planner.bench.running.simulation import execute
 from grasp_planner.bench.tasks import episodes, task
 from grasp_planner.core.world_model import environment_actions
 from grasp_planner.planners.recommended import plan

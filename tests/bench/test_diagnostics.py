@@ -8,8 +8,8 @@ import torch
 from world_models import SeenDot
 
 from grasp_planner import GraspPlannerError
-from grasp_planner.bench.curvature import curvature, growth, linear_growth
-from grasp_planner.bench.diagnostics import adversarial, cutting, goal_paths, landscape, problems
+from grasp_planner.bench.studies.loss_growth import curvature, growth, linear_growth
+from grasp_planner.bench.studies.loss_landscape import adversarial, cutting, goal_paths, landscape, problems
 from grasp_planner.bench.tasks import episodes, task
 
 WALL = task("wall/dset/v1", horizon=20)

@@ -10,8 +10,8 @@ import torch
 from world_models import FreeDot, SeenDot
 
 from grasp_planner import CEM, GD, GRASP, Budget, GoalDistance, GraspPlannerError, Status
-from grasp_planner.bench.evaluate import Evaluation, described, evaluate, observe, problem_of
-from grasp_planner.bench.execution import execute
+from grasp_planner.bench.running.open_loop import Evaluation, described, evaluate, observe, problem_of
+from grasp_planner.bench.running.simulation import execute
 from grasp_planner.bench.tasks import episodes, task
 
 WALL = task("wall/dset/v1", horizon=10)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from grasp_planner import GraspPlannerError
-from grasp_planner.bench.engines import engine
 from grasp_planner.bench.records import comparable, read_records
+from grasp_planner.bench.running.engines import engine
 from grasp_planner.core.errors import MissingExtraError
 
 ray_is_here = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
@@ -23,9 +23,9 @@ SCRIPT = """
     import sys
     from pathlib import Path
     from grasp_planner import GraspPlannerError
-    from grasp_planner.bench.engines import engine
-    from grasp_planner.bench.runner import Run
-    from grasp_planner.bench.suite import load_suite
+    from grasp_planner.bench.running.engines import engine
+    from grasp_planner.bench.running.suite_run import Run
+    from grasp_planner.bench.suites.suite import load_suite
     import failing_jobs
 
     suite, folder = Path(sys.argv[1]), Path(sys.argv[2])

@@ -8,8 +8,8 @@ import torch
 from world_models import FreeDot, SeenDot
 
 from grasp_planner import CEM, GD, GRASP, Budget, GraspPlannerError, LatCo
-from grasp_planner.bench.evaluate import evaluate
-from grasp_planner.bench.recording import Recorder
+from grasp_planner.bench.running.open_loop import evaluate
+from grasp_planner.bench.running.planning_frames import Recorder
 from grasp_planner.bench.tasks import episodes, task
 
 WALL = task("wall/dset/v1", horizon=20)

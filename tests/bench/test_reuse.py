@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from grasp_planner import GraspPlannerError
-from grasp_planner.bench.engines import Serial
-from grasp_planner.bench.jobs import Job
 from grasp_planner.bench.records import CLOCK, Record, comparable, read_records
-from grasp_planner.bench.reuse import Earlier
-from grasp_planner.bench.runner import Run
-from grasp_planner.bench.suite import Suite, Timed, load_suite
+from grasp_planner.bench.running.earlier_runs import Earlier
+from grasp_planner.bench.running.engines import Serial
+from grasp_planner.bench.running.jobs import Job
+from grasp_planner.bench.running.suite_run import Run
+from grasp_planner.bench.suites.suite import Suite, Timed, load_suite
 
 
 class Counting:

@@ -14,11 +14,11 @@ import pytest
 from failing_jobs import always_die, die_once, fault
 
 from grasp_planner import GraspPlannerError
-from grasp_planner.bench.engines import Processes, Serial, engine
 from grasp_planner.bench.records import comparable, read_records
-from grasp_planner.bench.runner import Run
-from grasp_planner.bench.spaces import drawn
-from grasp_planner.bench.suite import load_suite
+from grasp_planner.bench.running.engines import Processes, Serial, engine
+from grasp_planner.bench.running.suite_run import Run
+from grasp_planner.bench.suites.spaces import drawn
+from grasp_planner.bench.suites.suite import load_suite
 from grasp_planner.bench.tasks import episodes, task
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from grasp_planner import GD, GRASP, PLANNERS, GraspPlannerError
-from grasp_planner.bench.evaluate import described
-from grasp_planner.bench.jobs import model_digest
-from grasp_planner.bench.spaces import changed, drawn, planner_of, spaces
-from grasp_planner.bench.suite import Arm, Tuning, load_suite, suites
+from grasp_planner.bench.running.jobs import model_digest
+from grasp_planner.bench.running.open_loop import described
+from grasp_planner.bench.suites.spaces import changed, drawn, planner_of, spaces
+from grasp_planner.bench.suites.suite import Arm, Tuning, load_suite, suites
 from grasp_planner.bench.tasks import TASKS, episodes, task
 
 NAMES = {"push-t-long", "short", "ablation", "anytime", "closed-loop", "smoke"}

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from grasp_planner.bench.execution import FLOORS, execute, floor
-from grasp_planner.bench.statistics import Share
+from grasp_planner.bench.analysing.significance import Share
+from grasp_planner.bench.running.simulation import FLOORS, execute, floor
 from grasp_planner.bench.tasks import PUSH_T, TASKS, WALL, Task, digest, episodes, task
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.domains import ENVIRONMENTS

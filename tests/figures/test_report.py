@@ -14,11 +14,11 @@ from xml.etree import ElementTree
 import pytest
 from report_records import all_records, episode_records, timed_records
 
-from grasp_planner.bench.curves import charts, time_charts
-from grasp_planner.bench.published import PUBLISHED
-from grasp_planner.bench.statistics import Paired, Share
-from grasp_planner.bench.tables import pairs_table, success_table, tables
-from grasp_planner.figures.report import Section, chart_files, report_markdown, report_page
+from grasp_planner.bench.analysing.result_tables import pairs_table, success_table, tables
+from grasp_planner.bench.analysing.significance import Paired, Share
+from grasp_planner.bench.analysing.success_curves import charts, time_charts
+from grasp_planner.bench.suites.published_results import PUBLISHED
+from grasp_planner.figures.report_page import Section, chart_files, report_markdown, report_page
 
 BROWSER = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), "")
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from grasp_planner import GD, Budget, GraspPlannerError, check_world_model, load_world_model, plan
-from grasp_planner.bench.evaluate import evaluate, problem_of
+from grasp_planner.bench.running.open_loop import evaluate, problem_of
 from grasp_planner.bench.tasks import episodes, task
 from grasp_planner.models.latent.config import LatentModelConfig
 from grasp_planner.models.latent.model import LatentModel

@@ -53,11 +53,11 @@ def run(arguments: Sequence[str]) -> int:
     parsed: Any = parse(command_class(Bench, positional=("suite",)), arguments, "bench")
     settings = settings_from(Bench, parsed)
     console, progress_console = consoles()
-    from grasp_planner.bench.engines import engine
-    from grasp_planner.bench.reuse import Earlier
-    from grasp_planner.bench.runner import Run
-    from grasp_planner.bench.suite import load_suite
-    from grasp_planner.bench.tables import success_table
+    from grasp_planner.bench.analysing.result_tables import success_table
+    from grasp_planner.bench.running.earlier_runs import Earlier
+    from grasp_planner.bench.running.engines import engine
+    from grasp_planner.bench.running.suite_run import Run
+    from grasp_planner.bench.suites.suite import load_suite
     from grasp_planner.cli.tables import print_table
     from grasp_planner.cli.watching import threads
 

@@ -100,9 +100,9 @@ def _pixels(model: WorldModel) -> int | None:
 
 
 def _horizon(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[Episode]) -> Answer:
-    from grasp_planner.bench.curvature import growth, linear_growth
-    from grasp_planner.bench.diagnostics import problems
-    from grasp_planner.figures.diagnostics import growth_figure
+    from grasp_planner.bench.studies.loss_growth import growth, linear_growth
+    from grasp_planner.bench.studies.loss_landscape import problems
+    from grasp_planner.figures.model_studies import growth_figure
 
     problem = problems(task, model, drawn, _pixels(model))
     found = [growth(asked.model, problem, asked.horizons, seed=asked.seed), linear_growth(RHO, asked.horizons)]
@@ -116,8 +116,8 @@ def _horizon(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[Epi
 
 
 def _landscape(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[Episode]) -> Answer:
-    from grasp_planner.bench.diagnostics import landscape, problems
-    from grasp_planner.figures.diagnostics import landscape_figure
+    from grasp_planner.bench.studies.loss_landscape import landscape, problems
+    from grasp_planner.figures.model_studies import landscape_figure
 
     found = landscape(problems(task, model, drawn, _pixels(model)), seed=asked.seed)
     spans = [max(map(max, values)) / max(min(map(min, values)), 1e-9) for values in (found.shooting, found.lifted)]
@@ -126,8 +126,8 @@ def _landscape(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[E
 
 
 def _path(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[Episode]) -> Answer:
-    from grasp_planner.bench.diagnostics import goal_paths
-    from grasp_planner.figures.diagnostics import paths_figure
+    from grasp_planner.bench.studies.loss_landscape import goal_paths
+    from grasp_planner.figures.model_studies import paths_figure
 
     found = goal_paths(task, model, drawn, _pixels(model))
     detours = sum(value > 1 + 1e-6 for value in found.farther)
@@ -139,8 +139,8 @@ def _path(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[Episod
 
 
 def _adversarial(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[Episode]) -> Answer:
-    from grasp_planner.bench.diagnostics import adversarial
-    from grasp_planner.figures.diagnostics import adversarial_figure
+    from grasp_planner.bench.studies.loss_landscape import adversarial
+    from grasp_planner.figures.model_studies import adversarial_figure
 
     found = adversarial(task, model, drawn, pixels=_pixels(model), seed=asked.seed)
     best = min(range(len(found.sizes)), key=lambda i: found.gradient[i])
@@ -159,8 +159,8 @@ def _adversarial(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence
 
 
 def _wall(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[Episode]) -> Answer:
-    from grasp_planner.bench.diagnostics import cutting
-    from grasp_planner.figures.diagnostics import cutting_figure
+    from grasp_planner.bench.studies.loss_landscape import cutting
+    from grasp_planner.figures.model_studies import cutting_figure
 
     found = cutting(seed=asked.seed)
     told = "; ".join(

@@ -8,7 +8,7 @@ from dataclasses import field as new_field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from grasp_planner.bench.recording import Recorder
+from grasp_planner.bench.running.planning_frames import Recorder
 from grasp_planner.bench.tasks import episodes
 from grasp_planner.cli.bars import progress_bars
 from grasp_planner.cli.drawing import Animation, check_drawing, draw

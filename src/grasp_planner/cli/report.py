@@ -13,7 +13,7 @@ from grasp_planner.cli.parsing import command_class, parse, settings_from
 from grasp_planner.cli.tables import consoles, print_table
 
 if TYPE_CHECKING:
-    from grasp_planner.figures.report import Section
+    from grasp_planner.figures.report_page import Section
 
 PAGE, MARKDOWN, SUMMARY = "report.html", "report.md", "summary.json"
 
@@ -40,8 +40,8 @@ def run(arguments: Sequence[str]) -> int:
     parsed: Any = parse(command_class(Report, positional=("records",)), arguments, "report")
     settings = settings_from(Report, parsed)
     console, _ = consoles()
-    from grasp_planner.bench.tables import tables
-    from grasp_planner.figures.report import chart_files, report_markdown, report_page
+    from grasp_planner.bench.analysing.result_tables import tables
+    from grasp_planner.figures.report_page import chart_files, report_markdown, report_page
 
     found = sections(settings.records)
     first = settings.records[0]
@@ -62,8 +62,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def summary(found: Sequence[Section]) -> dict[str, Any]:
     """Tables and curves as JSON values: what is kept where the records themselves are too large."""
-    from grasp_planner.bench.curves import charts
-    from grasp_planner.bench.tables import tables
+    from grasp_planner.bench.analysing.result_tables import tables
+    from grasp_planner.bench.analysing.success_curves import charts
 
     suites = [
         {
@@ -84,7 +84,7 @@ def sections(paths: Sequence[Path]) -> list[Section]:
         GraspPlannerError: there are no records, or they are not such.
     """
     from grasp_planner.bench.records import read_records
-    from grasp_planner.figures.report import Section
+    from grasp_planner.figures.report_page import Section
 
     told: dict[str, dict[str, Any]] = {}
     for path in paths:

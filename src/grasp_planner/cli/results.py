@@ -12,7 +12,7 @@ import numpy as np
 from grasp_planner.bench.records import versions
 
 if TYPE_CHECKING:
-    from grasp_planner.bench.evaluate import Evaluation
+    from grasp_planner.bench.running.open_loop import Evaluation
 
 SCHEMA = 1
 

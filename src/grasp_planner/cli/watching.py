@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import torch
 
-from grasp_planner.bench.evaluate import Evaluation, evaluate
-from grasp_planner.bench.recording import Recorder
+from grasp_planner.bench.running.open_loop import Evaluation, evaluate
+from grasp_planner.bench.running.planning_frames import Recorder
 from grasp_planner.bench.tasks import Episode, Task
 from grasp_planner.cli.bars import Bars
 from grasp_planner.core.dynamics import Dynamics

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from grasp_planner.bench.recording import Recording
+    from grasp_planner.bench.running.planning_frames import Recording
 
 GOAL_DASHES = (0, (4, 1.5))
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grasp_planner.bench.execution import Outcome, execute
+from grasp_planner.bench.running.simulation import Outcome, execute
 from grasp_planner.bench.tasks import Episode, Task
 from grasp_planner.core.plans import Plan
 from grasp_planner.core.world_model import WorldModel, environment_actions

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from grasp_planner.bench.curves import Chart, Curve, nice_ticks
+from grasp_planner.bench.analysing.success_curves import Chart, Curve, nice_ticks
 
 WIDTH, HEIGHT = 480.0, 350.0  # small, so that its text can still be read when a phone makes it smaller
 LEFT, RIGHT, TOP, BOTTOM = 54.0, 20.0, 36.0, 74.0

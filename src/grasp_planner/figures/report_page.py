@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from grasp_planner.bench.curves import charts
+from grasp_planner.bench.analysing.result_tables import Table, of_kind, tables
+from grasp_planner.bench.analysing.success_curves import charts
 from grasp_planner.bench.records import Record
-from grasp_planner.bench.tables import Table, of_kind, tables
-from grasp_planner.figures.charts import chart_svg
 from grasp_planner.figures.scenes import SCENES, Scene, zoomed
+from grasp_planner.figures.success_charts import chart_svg
 
 WORDS = {"tuning"}  # tables of text rather than numbers
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from grasp_planner.bench.curvature import Growth
-    from grasp_planner.bench.diagnostics import Adversarial, Cutting, GoalPaths, Landscape
+    from grasp_planner.bench.studies.loss_growth import Growth
+    from grasp_planner.bench.studies.loss_landscape import Adversarial, Cutting, GoalPaths, Landscape
 
 SHOOTING, LIFTED = "#e8590c", PLANNED
 GRID = "#e4e7eb"

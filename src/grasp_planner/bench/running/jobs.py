@@ -14,14 +14,14 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from grasp_planner.bench.closed_loop import Drive, drive
-from grasp_planner.bench.evaluate import described, evaluate
-from grasp_planner.bench.execution import Outcome
-from grasp_planner.bench.measures import LastIterate, replayed, simulator_gap, together, virtual_gap
-from grasp_planner.bench.recording import Recorder, Recording
 from grasp_planner.bench.records import CLOCK, SCHEMA, Key, Record, key, versions
-from grasp_planner.bench.spaces import planner_of
-from grasp_planner.bench.suite import Mode
+from grasp_planner.bench.running.closed_loop import Drive, drive
+from grasp_planner.bench.running.model_gaps import LastIterate, replayed, simulator_gap, together, virtual_gap
+from grasp_planner.bench.running.open_loop import described, evaluate
+from grasp_planner.bench.running.planning_frames import Recorder, Recording
+from grasp_planner.bench.running.simulation import Outcome
+from grasp_planner.bench.suites.spaces import planner_of
+from grasp_planner.bench.suites.suite import Mode
 from grasp_planner.bench.tasks import Episode, Task, episodes, task
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.plans import Budget, Status

@@ -14,7 +14,7 @@ from grasp_planner.bench.tasks import Task, task
 from grasp_planner.core.errors import GraspPlannerError, unknown_name
 
 SCHEMA = 1
-FOLDER = Path(__file__).parent / "suites"
+FOLDER = Path(__file__).parent / "packaged"
 
 Mode = Literal["open-loop", "closed-loop"]
 Variant = Literal["state", "pixels"]

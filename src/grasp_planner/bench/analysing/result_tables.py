@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from grasp_planner.bench.published import PUBLISHED, PublishedTable
+from grasp_planner.bench.analysing.significance import Paired, Share
 from grasp_planner.bench.records import CLOCK, Record
-from grasp_planner.bench.statistics import Paired, Share
+from grasp_planner.bench.suites.published_results import PUBLISHED, PublishedTable
 
 Place = tuple[str, int, str]
 """A cell of a suite: task, horizon, model."""

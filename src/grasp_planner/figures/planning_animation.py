@@ -13,7 +13,7 @@ from grasp_planner.figures.panels import CostPanel, ExecutionPanel, PlanPanel, a
 from grasp_planner.figures.style import FONT, GOAL, INK, Stage, in_one_step, new_figure
 
 if TYPE_CHECKING:
-    from grasp_planner.bench.recording import Recording
+    from grasp_planner.bench.running.planning_frames import Recording
 
 SUFFIXES = (".mp4", ".gif")
 FRAMES_PER_SECOND = 12

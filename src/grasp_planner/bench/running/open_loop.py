@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from grasp_planner.bench.execution import Outcome, execute
+from grasp_planner.bench.running.simulation import Outcome, execute
 from grasp_planner.bench.tasks import Episode, Task, digest
 from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.errors import GraspPlannerError

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from grasp_planner.bench.analysing.result_tables import Place, arms, of_kind, place, places
+from grasp_planner.bench.analysing.significance import Share
 from grasp_planner.bench.records import CLOCK, Record
-from grasp_planner.bench.statistics import Share
-from grasp_planner.bench.tables import Place, arms, of_kind, place, places
 
 MOMENTS = 60  # at which a curve over time is drawn
 

@@ -13,7 +13,7 @@ from grasp_planner.figures.style import FONT, GOAL, INK, new_figure, save_pictur
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from grasp_planner.bench.recording import Recording
+    from grasp_planner.bench.running.planning_frames import Recording
 
 COLUMNS = 3
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grasp_planner.bench.evaluate import Evaluation, decoded
+from grasp_planner.bench.running.open_loop import Evaluation, decoded
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.problem import Problem
 from grasp_planner.core.world_model import WorldModel

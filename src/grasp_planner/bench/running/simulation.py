@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from grasp_planner.bench.statistics import Share
+from grasp_planner.bench.analysing.significance import Share
 from grasp_planner.bench.tasks import Episode, Task
 from grasp_planner.core.errors import GraspPlannerError, unknown_name
 from grasp_planner.domains.policies import POLICIES, Policy

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from grasp_planner.bench.engines import Engine, Serial
-from grasp_planner.bench.jobs import Job, Kind, check_models, model_digest, run_job
 from grasp_planner.bench.records import SCHEMA, Record, RecordFile, key
-from grasp_planner.bench.reuse import Earlier
-from grasp_planner.bench.spaces import Settings, changed, drawn, planner_of, spaces
-from grasp_planner.bench.suite import Arm, Cell, Suite
+from grasp_planner.bench.running.earlier_runs import Earlier
+from grasp_planner.bench.running.engines import Engine, Serial
+from grasp_planner.bench.running.jobs import Job, Kind, check_models, model_digest, run_job
+from grasp_planner.bench.suites.spaces import Settings, changed, drawn, planner_of, spaces
+from grasp_planner.bench.suites.suite import Arm, Cell, Suite
 from grasp_planner.core.errors import GraspPlannerError
 
 SUITE_FILE = "suite.json"

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from grasp_planner.bench.jobs import Job, whole
 from grasp_planner.bench.records import CLOCK, Key, Record, key, read_records, versions
-from grasp_planner.bench.spaces import planner_of
+from grasp_planner.bench.running.jobs import Job, whole
+from grasp_planner.bench.suites.spaces import planner_of
 from grasp_planner.core.errors import GraspPlannerError
 
 REUSED = ("sweep", "episode")  # not seconds: those are compared within one run on one machine

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grasp_planner.bench.evaluate import observe
-from grasp_planner.bench.execution import Outcome, outcome_of
+from grasp_planner.bench.running.open_loop import observe
+from grasp_planner.bench.running.simulation import Outcome, outcome_of
 from grasp_planner.bench.tasks import Episode, Task
 from grasp_planner.control.agent import Agent
 from grasp_planner.core.errors import GraspPlannerError

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grasp_planner.bench.evaluate import decoded, observe, problem_of
-from grasp_planner.bench.execution import execute
-from grasp_planner.bench.measures import encoded_states
+from grasp_planner.bench.running.model_gaps import encoded_states
+from grasp_planner.bench.running.open_loop import decoded, observe, problem_of
+from grasp_planner.bench.running.simulation import execute
 from grasp_planner.bench.tasks import Episode, Task
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.frozen import frozen
