@@ -15,11 +15,12 @@ from failing_jobs import always_die, die_once, fault
 
 from grasp_planner import GraspPlannerError
 from grasp_planner.bench.records import comparable, read_records
-from grasp_planner.bench.running.engines import Processes, Serial, engine
+from grasp_planner.bench.running.engines import Serial, engine
 from grasp_planner.bench.running.suite_run import Run
 from grasp_planner.bench.suites.spaces import drawn
 from grasp_planner.bench.suites.suite import load_suite
 from grasp_planner.bench.tasks import episodes, task
+from grasp_planner.io.processes import WorkerPool
 
 
 def records(folder: Path, kind: str = "") -> list[dict[str, Any]]:
@@ -135,7 +136,7 @@ def test_killed_at_ten_random_moments_and_resumed_it_is_as_if_nothing_had_been(
 
 def test_processes_agree_with_one_process(finished: Path, suite_file: Path, tmp_path: Path) -> None:
     with engine("processes", workers=2) as processes:
-        assert isinstance(processes, Processes)
+        assert isinstance(processes, WorkerPool)
         Run(load_suite(suite_file), tmp_path).go(processes)
     assert records(tmp_path) == records(finished)
 

@@ -13,7 +13,7 @@ import torch
 
 from grasp_planner import Chunked, Compiled, load_world_model
 from grasp_planner.bench.tasks import task
-from grasp_planner.cli import bars as progress
+from grasp_planner.cli import planning_bar as progress
 from grasp_planner.cli.main import main
 from grasp_planner.cli.plan import as_run
 
@@ -124,13 +124,13 @@ def test_how_a_model_is_run_is_chosen_by_two_flags(model_folder: Path) -> None:
 def test_ctrl_c_while_planning_gives_the_plan_so_far(
     model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def press(now: Any, planner: Any, budget: Any) -> float:
+    def press(now: Any) -> str:
         if now.step == 3:
             raise KeyboardInterrupt
-        return 0.0
+        return ""
 
     monkeypatch.setattr(progress, "EVERY", 0.0)
-    monkeypatch.setattr(progress, "share_spent", press)
+    monkeypatch.setattr(progress, "best_cost", press)
     words = f"demo --model {model_folder} --episodes 2 --transitions 100000 --animation none --out {tmp_path}"
     assert main(words.split()) == 130
     assert "GRASP" in capsys.readouterr().out

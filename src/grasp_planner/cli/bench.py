@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from grasp_planner.cli.bars import progress_bars
 from grasp_planner.cli.folders import hint_when_stopped, leaving_no_empty_folder
 from grasp_planner.cli.parsing import command_class, parse, settings_from
 from grasp_planner.cli.tables import consoles
+from grasp_planner.io.progress import progress_bars
 
 LINES = 20  # a stage, in a log
 

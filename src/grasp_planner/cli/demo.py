@@ -9,7 +9,6 @@ from pathlib import Path
 from grasp_planner.bench.running.open_loop import Evaluation
 from grasp_planner.bench.running.planning_frames import Recorder, Recording
 from grasp_planner.bench.tasks import episodes, task
-from grasp_planner.cli.bars import progress_bars
 from grasp_planner.cli.drawing import Animation, check_drawing, draw
 from grasp_planner.cli.folders import output_folder
 from grasp_planner.cli.parsing import check_show, parse
@@ -17,6 +16,7 @@ from grasp_planner.cli.results import write_plans, write_results
 from grasp_planner.cli.tables import consoles, print_results
 from grasp_planner.cli.watching import budget_of, threads, watched
 from grasp_planner.core.plans import Budget
+from grasp_planner.io.progress import progress_bars
 from grasp_planner.models.registry import load_world_model
 from grasp_planner.planners import PLANNERS
 from grasp_planner.planners.presets import PRESETS

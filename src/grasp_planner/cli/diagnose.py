@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grasp_planner.cli.bars import progress_bars
 from grasp_planner.cli.folders import output_folder
 from grasp_planner.cli.parsing import check_device, command_class, parse, settings_from, task_called
 from grasp_planner.cli.results import versions
 from grasp_planner.cli.tables import consoles
 from grasp_planner.core.errors import GraspPlannerError, unknown_name
+from grasp_planner.io.progress import progress_bars
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

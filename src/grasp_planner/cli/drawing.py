@@ -10,7 +10,7 @@ from grasp_planner.core.errors import missing_extra
 
 if TYPE_CHECKING:
     from grasp_planner.bench.running.planning_frames import Recording
-    from grasp_planner.cli.bars import Bars
+    from grasp_planner.io.progress import Bars
 
 Animation = Literal["mp4", "gif", "none"]
 PICTURE, ANIMATION = "planning.png", "planning"

@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 
 from grasp_planner.bench.running.planning_frames import Recorder
 from grasp_planner.bench.tasks import episodes
-from grasp_planner.cli.bars import progress_bars
 from grasp_planner.cli.drawing import Animation, check_drawing, draw
 from grasp_planner.cli.folders import output_folder
 from grasp_planner.cli.parsing import (
@@ -36,6 +35,7 @@ from grasp_planner.cli.watching import budget_of, threads, watched
 from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.plans import Budget
+from grasp_planner.io.progress import progress_bars
 from grasp_planner.models.registry import load_world_model
 from grasp_planner.planners import PLANNERS
 from grasp_planner.planners.presets import preset

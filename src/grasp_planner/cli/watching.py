@@ -10,11 +10,12 @@ import torch
 from grasp_planner.bench.running.open_loop import Evaluation, evaluate
 from grasp_planner.bench.running.planning_frames import Recorder
 from grasp_planner.bench.tasks import Episode, Task
-from grasp_planner.cli.bars import Bars
+from grasp_planner.cli.planning_bar import planning_bar
 from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.plans import Budget
 from grasp_planner.core.world_model import WorldModel
+from grasp_planner.io.progress import Bars
 from grasp_planner.planning.protocol import Planner, Progress
 
 
@@ -30,7 +31,7 @@ def watched(
     dynamics: Dynamics | None = None,
 ) -> Evaluation:
     """``evaluate``, shown by a bar and kept by a recorder."""
-    with bars.planning(f"{type(planner).__name__} plans", planner, budget) as bar:
+    with planning_bar(bars, f"{type(planner).__name__} plans") as bar:
 
         def callback(progress: Progress) -> None:
             recorder(progress)

@@ -1,22 +1,99 @@
-"""A progress bar on the terminal, from rich."""
+"""Progress bars on the terminal, drawn by rich."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from grasp_planner.core.errors import missing_extra
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Bars:
+    """Progress bars, one below the other. ``progress_bars`` makes them.
+
+    Args:
+        shown: the ``rich.progress.Progress`` that draws the bars.
+    """
+
+    def __init__(self, shown: Any) -> None:
+        self._shown = shown
+
+    def task(self, title: str) -> Callable[..., None]:
+        """Add a bar.
+
+        Returns:
+            A function that sets the finished share, from 0 to 1, and optionally a remark behind the bar.
+        """
+        number = self._shown.add_task(title, total=1.0, amount="  0%", remark="")
+
+        def update(share: float, remark: str = "") -> None:
+            self._shown.update(number, completed=share, amount=f"{100 * share:3.0f}%", remark=remark)
+
+        return update
+
+    def counter(self, title: str, total: int | None, done: int = 0) -> Callable[[int], None]:
+        """Add a bar that counts, and shows how many are done per second.
+
+        Args:
+            title: what is counted.
+            total: how many there are; ``None`` if unknown.
+            done: how many were done before.
+
+        Returns:
+            A function that adds to the count.
+        """
+        whole = "?" if total is None else f"{total}"
+        number = self._shown.add_task(title, total=total, completed=done, amount=f"{done}/{whole}", remark="")
+        task = next(one for one in self._shown.tasks if one.id == number)
+
+        def advance(amount: int) -> None:
+            self._shown.advance(number, amount)
+            rate = f"{task.speed:,.0f}/s" if task.speed else ""
+            self._shown.update(number, amount=f"{int(task.completed)}/{whole}", remark=rate)
+
+        return advance
+
+
+@contextmanager
+def progress_bars(console: Console | None = None) -> Iterator[Bars]:
+    """Show progress bars while the block runs.
+
+    Args:
+        console: where to draw; ``None``: on the standard error stream.
+
+    Raises:
+        MissingExtraError: rich is not installed.
+    """
+    try:
+        from rich.console import Console as NewConsole
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    except ImportError as error:
+        raise missing_extra("rich", "data", "the progress bar") from error
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[amount]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[remark]}"),
+    )
+    with Progress(*columns, console=console or NewConsole(stderr=True)) as shown:
+        yield Bars(shown)
 
 
 @contextmanager
 def progress_bar(title: str, total: int | None, *, done: int = 0, show: bool = True) -> Iterator[Callable[[int], None]]:
-    """A bar with rate and time left, on stderr; the function given advances it.
+    """Show one bar that counts, on the standard error stream, while the block runs.
 
     Args:
-        title: what is being done.
-        total: how much there is to do; None: unknown.
-        done: how much of it was done before.
-        show: False: no bar, the function does nothing.
+        title: what is counted.
+        total: how many there are; ``None`` if unknown.
+        done: how many were done before.
+        show: ``False`` for no bar; the function given then does nothing.
 
     Raises:
         MissingExtraError: rich is not installed.
@@ -24,25 +101,5 @@ def progress_bar(title: str, total: int | None, *, done: int = 0, show: bool = T
     if not show:
         yield lambda amount: None
         return
-    try:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-    except ImportError as error:
-        raise missing_extra("rich", "data", "the progress bar") from error
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(title, total=total, completed=done, rate="")
-
-        def advance(amount: int) -> None:
-            bar.advance(task, amount)
-            speed = bar.tasks[0].speed
-            bar.update(task, rate=f"{speed:,.0f}/s" if speed else "")
-
-        yield advance
+    with progress_bars() as bars:
+        yield bars.counter(title, total, done)

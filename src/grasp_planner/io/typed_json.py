@@ -1,0 +1,118 @@
+"""Dataclasses as JSON values, and JSON values as dataclasses, checked against the types of the fields."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from grasp_planner.core.errors import GraspPlannerError, unknown_name
+
+T = TypeVar("T")
+
+
+def to_json(value: Any, digits: int = 7) -> Any:
+    """Convert dataclasses, mappings and sequences to JSON values.
+
+    Floats are rounded to ``digits`` significant digits. Floats that are not finite become ``None``, because JSON has
+    no such numbers. Fields of a dataclass that hold ``None`` by default are left out while they hold it.
+
+    >>> to_json({"x": (1 / 3, float("inf"), 2)})
+    {'x': [0.3333333, None, 2]}
+    """
+    if isinstance(value, float):
+        return float(f"{value:.{digits}g}") if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: to_json(one, digits) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_json(one, digits) for one in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        held = {one.name: getattr(value, one.name) for one in fields(value)}
+        optional = {one.name for one in fields(value) if one.default is None}
+        return {name: to_json(one, digits) for name, one in held.items() if one is not None or name not in optional}
+    return value
+
+
+def from_json(kind: type[T], value: Any, place: str = "") -> T:
+    """Convert JSON values to a dataclass, whose fields decide what is accepted.
+
+    Args:
+        kind: the dataclass. Fields may be ``str``, ``int``, ``float``, ``bool``, ``Any``, literals, unions, other
+            dataclasses, ``tuple[X, ...]``, ``tuple[X, Y]``, ``list[X]``, ``dict[str, X]`` and ``Mapping[str, X]``.
+        value: the JSON values.
+        place: what errors name as the place of ``value``, such as a file and a line.
+
+    Raises:
+        GraspPlannerError: a field is missing, unknown, or of another type; the error names the place and the field.
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass
+    ... class Point:
+    ...     x: float
+    ...     label: str = "origin"
+    >>> from_json(Point, {"x": 2})
+    Point(x=2.0, label='origin')
+    """
+    return _decoded(kind, value, place)
+
+
+def _decoded(kind: Any, value: Any, place: str) -> Any:
+    origin, inner = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return value
+    if origin in (Union, UnionType):
+        if value is None and NoneType in inner:
+            return None
+        (only,) = (one for one in inner if one is not NoneType)
+        return _decoded(only, value, place)
+    if origin is Literal:
+        return value if value in inner else _refuse(f"one of {', '.join(map(repr, inner))}", value, place)
+    if origin in (tuple, list):
+        return _sequence(origin, inner, value, place)
+    if origin is not None and issubclass(origin, Mapping):
+        if not isinstance(value, dict):
+            _refuse("values by name", value, place)
+        return {name: _decoded(inner[1], one, _field(place, name)) for name, one in value.items()}
+    if is_dataclass(kind):
+        return _dataclass(kind, value, place)
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        _refuse({str: "a text", int: "a whole number", float: "a number", bool: "true or false"}[kind], value, place)
+    return value
+
+
+def _sequence(origin: Any, inner: tuple[Any, ...], value: Any, place: str) -> Any:
+    if not isinstance(value, list):
+        _refuse("a list", value, place)
+    kinds = [inner[0]] * len(value) if origin is list or inner[-1] is ... else list(inner)
+    if len(kinds) != len(value):
+        _refuse(f"a list of {len(kinds)}", value, place)
+    return origin(_decoded(one, part, f"{place}[{i}]") for i, (one, part) in enumerate(zip(kinds, value, strict=True)))
+
+
+def _dataclass(kind: Any, value: Any, place: str) -> Any:
+    if not isinstance(value, dict):
+        _refuse("fields by name", value, place)
+    known = {one.name: one for one in fields(kind)}
+    for name in value:
+        if name not in known:
+            raise GraspPlannerError(f"{place}: {unknown_name('field', name, known)}" if place else f"field {name!r}")
+    hints, given = get_type_hints(kind), {}
+    for name, one in known.items():
+        if name in value:
+            given[name] = _decoded(hints[name], value[name], _field(place, name))
+        elif one.default is MISSING and one.default_factory is MISSING:
+            raise GraspPlannerError(f"{place or kind.__name__}: the field {name!r} is missing")
+    return kind(**given)
+
+
+def _field(place: str, name: str) -> str:
+    return f"{place}, field {name!r}" if ", field " not in place else f"{place}.{name}"
+
+
+def _refuse(needed: str, value: Any, place: str) -> Any:
+    text = repr(value)
+    raise GraspPlannerError(f"{place}: needed {needed}, got {text if len(text) <= 60 else text[:57] + '...'}")
