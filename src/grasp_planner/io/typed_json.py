@@ -77,7 +77,7 @@ def _decoded(kind: Any, value: Any, place: str) -> Any:
         return {name: _decoded(inner[1], one, _field(place, name)) for name, one in value.items()}
     if is_dataclass(kind):
         return _dataclass(kind, value, place)
-    if kind is float and type(value) is int:
+    if kind is float and type(value) is int and abs(value) < 2**63:
         return float(value)
     if type(value) is not kind:
         _refuse({str: "a text", int: "a whole number", float: "a number", bool: "true or false"}[kind], value, place)

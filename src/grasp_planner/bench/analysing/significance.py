@@ -1,28 +1,24 @@
-"""Shares and their confidence intervals, and two planners on the same episodes."""
+"""Success shares with confidence intervals, and a paired test of two planners on the same episodes."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
+from functools import cached_property
+from typing import Any
 
-from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.core.errors import GraspPlannerError, missing_extra
 
 
 @dataclass(frozen=True)
 class Share:
-    """So many successes in so many trials, with Wilson's interval.
+    """A number of successes in a number of trials, with Wilson's confidence interval.
 
-    With p = successes/trials, n trials and z the normal quantile of the confidence, the ends of the interval are
-
-        (p + z^2/2n +- z sqrt(p (1-p)/n + z^2/4n^2)) / (1 + z^2/n).
-
-    Unlike p +- z sqrt(p (1-p)/n) it is inside [0, 1] and has a width when p is 0 or 1.
+    Unlike p +- z sqrt(p (1-p)/n), the interval lies inside [0, 1] and has a width when the share p is 0 or 1.
 
     Args:
-        successes: how many, from 0 to `trials`.
-        trials: how many, at least 1.
+        successes: from 0 to ``trials``.
+        trials: at least 1.
         confidence: of the interval.
 
     Raises:
@@ -56,42 +52,33 @@ class Share:
     @property
     def low(self) -> float:
         """Lower end of the interval."""
-        return max(self._middle - self._half_width, 0.0)
+        return float(self._interval.low)
 
     @property
     def high(self) -> float:
         """Upper end of the interval."""
-        return min(self._middle + self._half_width, 1.0)
+        return float(self._interval.high)
 
     def __str__(self) -> str:
         return f"{100 * self.value:.1f} % ({100 * self.low:.1f}-{100 * self.high:.1f})"
 
-    @property
-    def _z2(self) -> float:
-        return NormalDist().inv_cdf(0.5 + self.confidence / 2) ** 2 / self.trials
-
-    @property
-    def _middle(self) -> float:
-        return (self.value + self._z2 / 2) / (1 + self._z2)
-
-    @property
-    def _half_width(self) -> float:
-        spread = self.value * (1 - self.value) / self.trials + self._z2 / (4 * self.trials)
-        return math.sqrt(self._z2 * self.trials * spread) / (1 + self._z2)
+    @cached_property
+    def _interval(self) -> Any:
+        return _binomial_test(self.successes, self.trials).proportion_ci(self.confidence, method="wilson")
 
 
 @dataclass(frozen=True)
 class Paired:
-    """Two planners on the same episodes: McNemar's exact test.
+    """Two planners on the same episodes, compared by McNemar's exact test.
 
-    Of the episodes that exactly one of them solved, each is as likely to be solved by either if neither is better:
-    with n = first_only + second_only and m the smaller of the two, p = min(1, 2 sum_{k<=m} C(n, k) / 2^n).
+    Of the episodes that exactly one planner solved, each is as likely to be solved by either planner if neither is
+    better. The test is the two-sided binomial test of this hypothesis.
 
     Args:
-        both: episodes that both solved.
-        first_only: those that only the first solved.
-        second_only: those that only the second solved.
-        neither: those that neither solved.
+        both: number of episodes that both planners solved.
+        first_only: number of episodes that only the first planner solved.
+        second_only: number of episodes that only the second planner solved.
+        neither: number of episodes that neither planner solved.
 
     Source: Q. McNemar, Note on the sampling error of the difference between correlated proportions or percentages,
     Psychometrika 12 (1947); the exact form of the test.
@@ -108,24 +95,34 @@ class Paired:
 
     @classmethod
     def of(cls, first: Sequence[bool], second: Sequence[bool]) -> Paired:
-        """The four counts of two lists of successes, episode by episode.
+        """Count two lists of successes, episode by episode.
 
         Raises:
             GraspPlannerError: the lists are of different lengths, or empty.
         """
         if len(first) != len(second) or not len(first):
-            raise GraspPlannerError(f"pairs need as many of the one as of the other: {len(first)}, {len(second)}")
+            raise GraspPlannerError(
+                f"needed two lists of successes on the same episodes, got {len(first)} and {len(second)} successes"
+            )
         pairs = [(bool(a), bool(b)) for a, b in zip(first, second, strict=True)]
         counts = [pairs.count(kind) for kind in ((True, True), (True, False), (False, True), (False, False))]
         return cls(*counts)
 
     @property
     def difference(self) -> float:
-        """Success of the first less that of the second."""
+        """Success share of the first planner minus that of the second."""
         return (self.first_only - self.second_only) / (self.both + self.first_only + self.second_only + self.neither)
 
     @property
     def p_value(self) -> float:
-        """Two-sided."""
-        n, m = self.first_only + self.second_only, min(self.first_only, self.second_only)
-        return min(1.0, 2 * sum(math.comb(n, k) for k in range(m + 1)) / 2**n)
+        """Two-sided p-value."""
+        differing = self.first_only + self.second_only
+        return float(_binomial_test(self.first_only, differing).pvalue) if differing else 1.0
+
+
+def _binomial_test(successes: int, trials: int) -> Any:
+    try:
+        from scipy.stats import binomtest
+    except ImportError as error:
+        raise missing_extra("scipy", "bench", "a confidence interval") from error
+    return binomtest(successes, trials)

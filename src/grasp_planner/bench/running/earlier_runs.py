@@ -1,27 +1,28 @@
-"""Reuse: what another run has measured already is taken from its records, where it is exactly the same work."""
+"""Reuse records of earlier runs that are of exactly the same work."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from grasp_planner.bench.records import CLOCK, Key, Record, key, read_records, versions
-from grasp_planner.bench.running.jobs import Job, whole
-from grasp_planner.bench.suites.spaces import planner_of
-from grasp_planner.core.errors import GraspPlannerError
-
-REUSED = ("sweep", "episode")  # not seconds: those are compared within one run on one machine
+from grasp_planner.bench.record_files import read_records
+from grasp_planner.bench.records import EpisodeRecord, Key, Record, SweepRecord, key_of, versions
+from grasp_planner.bench.running.jobs import Job
+from grasp_planner.bench.running.run_folder import read_run_file
+from grasp_planner.bench.suites.settings import planner_of, settings_of
+from grasp_planner.bench.suites.suite import Suite
+from grasp_planner.io.typed_json import to_json
 
 
 class Earlier:
-    """The records of earlier runs, for jobs of another.
+    """The records of earlier runs, to be reused by another run.
 
-    Suites overlap: the same planner is tuned on the same episodes of the same task with the same budget. Such a record
-    is taken over when everything that decides it is the same: task, horizon, model and its hash, arm, settings, budget,
-    split, episodes, how the loop is closed, and, for episodes, versions. Its ``clock`` then says which suite it is
-    ``from``.
+    Suites overlap: they tune the same planner on the same episodes of the same task with the same budget. A record of
+    a sweep or of an episode is reused if everything that decides it is the same: task, horizon, model and its hash,
+    arm, settings, budget, split, episodes, how the loop is closed, and, for episodes, the versions of the packages.
+    The clock of a reused record names the suite that it was ``reused_from``. Timed records are not reused, because
+    seconds are compared within one run on one machine.
 
     Args:
         folders: of runs of ``grasp bench``, finished or not.
@@ -31,38 +32,29 @@ class Earlier:
     """
 
     def __init__(self, folders: Sequence[Path] = ()) -> None:
-        self._known: dict[Key, tuple[Record, Record]] = {}
+        self._known: dict[Key, tuple[SweepRecord | EpisodeRecord, Suite]] = {}
         for folder in folders:
-            suite = _suite(folder)
+            suite = read_run_file(folder).suite
             for record in read_records([folder]):
-                if record["kind"] in REUSED:
-                    self._known.setdefault(key(record), (record, suite))
+                if isinstance(record, (SweepRecord, EpisodeRecord)):
+                    self._known.setdefault(key_of(record), (record, suite))
 
     def records(self, job: Job) -> list[Record] | None:
         """The records that the job would make, or ``None`` unless all of them are known."""
-        if job.kind not in REUSED:
-            return None
-        found = [self._known.get(one) for one in job.keys()]
-        taken = [_taken(job, *one) for one in found if one is not None and _same(job, *one)]
-        return taken if len(taken) == len(found) else None
+        known = [self._known.get(one) for one in job.keys()]
+        found = [_reused(job, *one) for one in known if one is not None and _same(job, *one)]
+        return [*found] if len(found) == len(known) else None
 
 
-def _same(job: Job, record: Record, suite: Record) -> bool:
-    head = {name: value for name, value in job.head().items() if name not in ("suite", "planner")}
-    planner: dict[str, Any] = dict(job.settings) if job.kind == "sweep" else whole(planner_of(job.settings))
-    asked = job.kind != "sweep" or record["episodes"] == list(job.numbers)
-    loop = job.mode == "open-loop" or (suite["execute"], suite["duration"]) == (job.execute, job.duration)
-    made_with = record.get("versions", versions()) == versions()  # a sweep does not say
-    known = head.items() <= record.items() and record["planner"] == json.loads(json.dumps(planner))
-    return known and asked and loop and made_with
+def _same(job: Job, record: SweepRecord | EpisodeRecord, suite: Suite) -> bool:
+    settings = job.work.planner if isinstance(record, SweepRecord) else settings_of(planner_of(job.work.planner))
+    wanted = replace(job.work, suite=record.work.suite, planner=to_json(settings))
+    loop = job.work.mode == "open-loop" or (suite.execute, suite.duration) == (job.execute, job.duration)
+    if isinstance(record, SweepRecord):
+        return loop and record.work == wanted and record.episodes == job.numbers
+    return loop and record.work == wanted and record.versions == versions()
 
 
-def _taken(job: Job, record: Record, suite: Record) -> Record:
-    return record | {"suite": job.suite, CLOCK: record[CLOCK] | {"from": suite["name"]}}
-
-
-def _suite(folder: Path) -> Record:
-    try:
-        return json.loads((folder / "suite.json").read_text(encoding="utf-8"))["suite"]
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise GraspPlannerError(f"needed the folder of a run of `grasp bench`, got {folder}: {error}") from error
+def _reused(job: Job, record: SweepRecord | EpisodeRecord, suite: Suite) -> Record:
+    work = replace(record.work, suite=job.work.suite)
+    return replace(record, work=work, clock=replace(record.clock, reused_from=suite.name))

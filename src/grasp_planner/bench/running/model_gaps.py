@@ -1,4 +1,4 @@
-"""What is measured beside success: gaps between what was believed and what was so, and plans by their time."""
+"""Gaps between virtual states, rollouts in the model, and the simulator."""
 
 from __future__ import annotations
 
@@ -9,43 +9,33 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grasp_planner.bench.running.simulation import Outcome, execute
-from grasp_planner.bench.tasks import Episode, Task
+from grasp_planner.bench.running.simulation import Outcome
 from grasp_planner.core.plans import Plan
-from grasp_planner.core.world_model import WorldModel, environment_actions
-from grasp_planner.planning.protocol import Callback, Lifted, Planner, Progress
-from grasp_planner.trust.diagnosis import virtual_from_rollout
+from grasp_planner.core.world_model import WorldModel
+from grasp_planner.planning.loop import Planner, Progress
+from grasp_planner.trust.diagnosis import Lifted, virtual_from_rollout
 
 
-class LastIterate:
-    """A callback that keeps the planner's last state before it was synced to a rollout, and the problem."""
+class LastVirtualStates:
+    """A callback for ``plan`` that keeps the last progress whose virtual states were not those of a sync."""
 
     def __init__(self) -> None:
         self.progress: Progress | None = None
 
     def __call__(self, progress: Progress) -> None:
-        """Keep it, unless it was just synced; a state that was is better than none."""
+        """Keep this progress, unless it follows a sync; the first one is kept in any case."""
         if progress.state is None:
             return
         if progress.state.scored is None or self.progress is None:
             self.progress = progress
 
 
-def together(*callbacks: Callback) -> Callback:
-    """One callback for several; planning stops when any of them asks for it."""
-
-    def callback(progress: Progress) -> bool:
-        return any([one(progress) is True for one in callbacks])
-
-    return callback
-
-
-def virtual_gap(planner: Planner, last: LastIterate, model: WorldModel) -> list[float | None]:
-    """How far virtual states are from the rollout of the actions beside them, for each problem.
+def virtual_gap(planner: Planner, last: LastVirtualStates, model: WorldModel) -> list[float | None]:
+    """Root mean square distance between the virtual states and the rollout of the actions, for each problem.
 
         sqrt( mean over t and coordinates of ((s_t - rollout_t) / scale)^2 ),   t = 1 .. T-1
 
-    ``None`` for planners whose states are no variables, and for horizons without virtual states.
+    ``None`` for planners without virtual states, and for a horizon of one model step.
     """
     progress = last.progress
     if progress is None:
@@ -57,7 +47,7 @@ def virtual_gap(planner: Planner, last: LastIterate, model: WorldModel) -> list[
 
 
 def simulator_gap(model: WorldModel, env: Any, plan: Plan, outcomes: Sequence[Outcome]) -> list[float]:
-    """How far a plan's rollout in the model is from what the simulator then did, for each problem.
+    """Root mean square distance between a plan's rollout in the model and the simulator, for each problem.
 
     sqrt( mean over t and coordinates of ((rollout_t - encode(simulator_t)) / scale)^2 ),   t = 1 .. T
     """
@@ -68,7 +58,7 @@ def simulator_gap(model: WorldModel, env: Any, plan: Plan, outcomes: Sequence[Ou
 
 
 def encoded_states(model: WorldModel, env: Any, states: np.ndarray) -> Tensor:
-    """Latents (b, t, s) of environment states (b, t, state), each seen by itself."""
+    """Latents (b, t, s) of environment states (b, t, state); each state is encoded by itself."""
     flat = states.reshape(-1, states.shape[-1])
     observations = {"state": flat, "proprio": env.proprio_of(flat)}
     if (size := pixels_of(env)) is not None:
@@ -79,40 +69,6 @@ def encoded_states(model: WorldModel, env: Any, states: np.ndarray) -> Tensor:
 
 
 def pixels_of(env: Any) -> int | None:
-    """The side of the pictures that an environment shows; ``None``: it shows none."""
+    """The side of the pictures in an environment's observations; ``None`` if it draws no pictures."""
     spaces: Mapping[str, Any] = env.observation_space.spaces
     return spaces["pixels"].shape[0] if "pixels" in spaces else None
-
-
-def replayed(
-    task: Task, episode: Episode, model: WorldModel, plan: Plan, index: int, env: Any
-) -> list[dict[str, float | int | bool | None]]:
-    """The best plans at every moment that planning kept, each carried out in the simulator, off the clock.
-
-    Args:
-        task: the episode's.
-        episode: which one.
-        model: that it was planned in.
-        plan: whose trace is looked at.
-        index: the episode's place in the batch.
-        env: an environment of the task.
-    """
-    moments: list[dict[str, float | int | bool | None]] = []
-    before: Tensor | None = None
-    for snapshot in plan.trace.snapshots:
-        actions = snapshot.actions[index]
-        if before is not None and torch.equal(actions, before):
-            continue
-        before = actions
-        taken = environment_actions(model, actions).flatten(0, 1).numpy(force=True).astype(np.float64)
-        outcome = execute(task, episode, taken, env)
-        moments.append(
-            {
-                "seconds": snapshot.seconds,
-                "transitions": snapshot.transitions,
-                "step": snapshot.step,
-                "cost": float(snapshot.cost[index]),
-                "success": outcome.success_end,
-            }
-        )
-    return moments

@@ -1,30 +1,27 @@
-"""Execute actions in the simulator and judge them; what policies that do not plan achieve."""
+"""Execute actions in the simulator, and judge whether they reach the goal."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from grasp_planner.bench.analysing.significance import Share
 from grasp_planner.bench.tasks import Episode, Task
-from grasp_planner.core.errors import GraspPlannerError, unknown_name
-from grasp_planner.domains.policies import POLICIES, Policy
-
-FLOORS = ("random", "nothing", "scripted")
+from grasp_planner.core.errors import GraspPlannerError
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an execution came to.
+    """The result of executing actions in the simulator.
 
     Args:
-        success_end: the last state is a success. The rule of the GRASP paper and DINO-WM.
-        success_any: some state after the start is one. The rule of stable-worldmodel; easier.
-        success_step: the number of steps after which the first success came, or None.
-        distances: arrays (t+1,) per measure, units in the names: of every state to the goal.
+        success_end: whether the last state is a success. This is the rule of the GRASP paper and of DINO-WM.
+        success_any: whether any state after the start is a success. This is the rule of stable-worldmodel; it is
+            easier to satisfy.
+        success_step: number of environment steps until the first success, or ``None``.
+        distances: arrays (t+1,) per measure, of every state to the goal; units are in the names.
         states: (t+1, s), the start and the state after each step.
     """
 
@@ -39,11 +36,10 @@ def execute(task: Task, episode: Episode, actions: np.ndarray, env: Any = None) 
     """Execute actions (t, a) from an episode's start in the simulator.
 
     Args:
-        task: the episode's.
-        episode: of `episodes`.
-        actions: (t, a) in the environment's own units, however many; success at the end is judged after the
-        last.
-        env: an environment of `task.make` to use, which spares making one.
+        task: of the episode.
+        episode: of ``tasks.episodes``.
+        actions: (t, a) in the environment's own units, for any number of environment steps.
+        env: an environment of ``task.make`` to use; ``None``: a new one.
 
     Raises:
         GraspPlannerError: the actions are not a (t, a) array of finite numbers with t at least 1.
@@ -64,79 +60,21 @@ def execute(task: Task, episode: Episode, actions: np.ndarray, env: Any = None) 
             + ("" if np.isfinite(actions).all() else " with numbers that are not finite")
         )
     remaining = iter(actions)
-    return _run(task, episode, lambda state: next(remaining), len(actions), env)
+    return run_policy(task, episode, lambda state: next(remaining), len(actions), env)
 
 
-@dataclass(frozen=True)
-class Floor:
-    """What a policy that does not plan achieves on a task: the zero of a planner's scale."""
-
-    task: str
-    horizon: int
-    policy: str
-    end: Share
-    any: Share
-
-
-def floor(task: Task, episodes: Sequence[Episode], policy: str = "random") -> Floor:
-    """Run a policy that knows nothing of the goal for `task.horizon` steps in every episode.
+def run_policy(
+    task: Task, episode: Episode, act: Callable[[np.ndarray], np.ndarray], steps: int, env: Any
+) -> Outcome:
+    """Execute what a policy does from an episode's start in the simulator.
 
     Args:
-        task: the episodes'.
-        episodes: of `episodes`, at least one.
-        policy: ``"random"``, independent actions, uniform in the action space; ``"nothing"``, zero actions,
-            whose success at the end is the share of episodes that are solved at the start where nothing
-            moves by itself; ``"scripted"``, the policy that collected the data.
-
-    Raises:
-        GraspPlannerError: an unknown policy or no episodes.
-
-    >>> from grasp_planner.bench.tasks import episodes, task
-    >>> wall = task("wall/random_state/v1")
-    >>> floor(wall, episodes(wall, count=20), "nothing").end.successes
-    0
+        task: of the episode.
+        episode: of ``tasks.episodes``.
+        act: state (s,) -> action (a,) in the environment's own units.
+        steps: number of environment steps.
+        env: an environment of ``task.make``.
     """
-    if policy not in FLOORS:
-        raise unknown_name("policy", policy, FLOORS)
-    if not episodes:
-        raise GraspPlannerError("a floor needs at least one episode, got none")
-    env = task.make()
-    outcomes = []
-    for episode in episodes:
-        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([episode.seed, FLOORS.index(policy)])))
-        act = _policy(task, policy, env)
-        act.reset(rng, episode.start)
-        outcomes.append(_run(task, episode, act.act, task.horizon, env))
-    return Floor(
-        task=task.name,
-        horizon=task.horizon,
-        policy=policy,
-        end=Share(sum(outcome.success_end for outcome in outcomes), len(outcomes)),
-        any=Share(sum(outcome.success_any for outcome in outcomes), len(outcomes)),
-    )
-
-
-class _Random:
-    """Independent actions, uniform between `low` and `high` (a,)."""
-
-    def __init__(self, low: np.ndarray, high: np.ndarray) -> None:
-        self._low, self._high = low, high
-
-    def reset(self, rng: np.random.Generator, state: np.ndarray) -> None:
-        self._rng = rng
-
-    def act(self, state: np.ndarray) -> np.ndarray:
-        return self._rng.uniform(self._low, self._high)
-
-
-def _policy(task: Task, name: str, env: Any) -> Policy:
-    if name == "scripted":
-        return POLICIES[task.domain.policy]()
-    scale = 0.0 if name == "nothing" else 1.0
-    return _Random(scale * env.action_space.low, scale * env.action_space.high)
-
-
-def _run(task: Task, episode: Episode, act: Callable[[np.ndarray], np.ndarray], steps: int, env: Any) -> Outcome:
     observation, _ = env.reset(seed=episode.seed, options={"state": episode.start, "goal": episode.goal})
     states = [observation["state"]]
     for _ in range(steps):
@@ -145,7 +83,7 @@ def _run(task: Task, episode: Episode, act: Callable[[np.ndarray], np.ndarray], 
 
 
 def outcome_of(task: Task, episode: Episode, path: np.ndarray) -> Outcome:
-    """What a path (t+1, s) of states from the episode's start came to."""
+    """The outcome of a path (t+1, s) of states from the episode's start."""
     reached = np.flatnonzero(task.success(path[1:], episode.goal))
     return Outcome(
         success_end=bool(task.success(path[-1], episode.goal)),

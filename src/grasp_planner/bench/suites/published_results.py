@@ -1,4 +1,4 @@
-"""Numbers that others published, with their source; none is quoted that is not public."""
+"""Numbers that other authors published, with their source."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Published:
 
     Args:
         success: percent of the trials.
-        seconds: median over successful trials; ``None``: there were none.
+        seconds: median over successful trials; ``None`` if no trial was successful.
     """
 
     success: float
@@ -23,13 +23,13 @@ class PublishedTable:
     """A published table.
 
     Args:
-        source: where it stands.
-        says: what was measured, and how ours differs.
+        source: paper and number of the table.
+        about: what was measured, and how our measurement differs.
         cells: by planner and horizon in environment steps.
     """
 
     source: str
-    says: str
+    about: str
     cells: dict[tuple[str, int], Published]
 
 
@@ -40,11 +40,12 @@ def _row(planner: str, *cells: tuple[float, float | None]) -> dict[tuple[str, in
 PUBLISHED: dict[str, PublishedTable] = {
     "push-t-long": PublishedTable(
         source="arXiv 2602.00475, Table 1",
-        says=(
-            "Open-loop Push-T, 500 trials a cell, planned in DINO-WM, which reads pictures, on hardware that is not "
-            "named. Success is said to be under the learned model; seconds are the median over successful trials. Ours "
-            "is another model, success in the simulator, and seconds on one core: compare the order of the planners "
-            "and how it changes with the horizon, not the numbers."
+        about=(
+            "The published numbers are of open-loop Push-T with 500 trials per cell, planned in DINO-WM, which reads "
+            "pictures. The paper does not name the hardware. It counts success under the learned model; its seconds "
+            "are the median over successful trials. Our numbers are of another model, count success in the simulator, "
+            "and give seconds on one core. Compare the order of the planners and how it changes with the horizon, not "
+            "the numbers."
         ),
         cells={
             **_row("CEM", (61.4, 35.3), (30.2, 96.2), (7.2, 83.1), (7.8, 156.1), (2.8, 132.2)),

@@ -1,4 +1,4 @@
-"""Spaces: which settings of a planner are tried, as data; and planners from settings."""
+"""Spaces: which settings of a planner are tried when it is tuned, as data."""
 
 from __future__ import annotations
 
@@ -6,24 +6,19 @@ import math
 import random
 import tomllib
 from collections.abc import Mapping
-from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from grasp_planner.bench.suites.settings import Settings, changed, nested
 from grasp_planner.core.errors import GraspPlannerError, unknown_name
-from grasp_planner.planners import PLANNERS
-from grasp_planner.planning.protocol import Planner
 
 FILE = Path(__file__).parent / "spaces.toml"
-
-Settings = dict[str, Any]
-"""A planner as JSON values: ``"name"`` of ``PLANNERS``, and its fields; a planner inside likewise."""
 
 
 @cache
 def spaces() -> Mapping[str, Mapping[str, Any]]:
-    """The spaces that come with the package: name -> what the file says of it.
+    """The spaces of the package: name -> content of the file.
 
     >>> sorted(spaces())
     ['cem', 'gd', 'grasp', 'icem', 'latco', 'mppi']
@@ -32,19 +27,23 @@ def spaces() -> Mapping[str, Mapping[str, Any]]:
 
 
 def drawn(space: str, trial: int, change: Mapping[str, Any] | None = None) -> Settings:
-    """The settings of one trial: the same whenever and wherever they are drawn.
+    """Draw the settings of one trial. A space and a number always give the same settings.
 
-    A field of the space is a value, ``{choice = [..]}``, ``{log = [low, high]}`` (uniform in the logarithm, rounded to
-    three digits), ``{uniform = [low, high]}`` or ``{share_of = "field", choice = [..]}`` (that share of another field,
-    rounded, at least 2). A dot leads into a planner inside.
+    A field of a space is one of these; a dot in its name leads into a planner inside:
+
+    - a value;
+    - ``{choice = [..]}``, one of these values;
+    - ``{log = [low, high]}``, uniform in the logarithm, rounded to three digits;
+    - ``{uniform = [low, high]}``, rounded to three digits;
+    - ``{share_of = "field", choice = [..]}``, one of these shares of another field, rounded, at least 2.
 
     Args:
         space: one of ``spaces()``.
-        trial: its number, from 0.
-        change: values that replace what was drawn.
+        trial: number of the trial, from 0.
+        change: values that replace the drawn ones.
 
     Raises:
-        GraspPlannerError: no such space, or an entry that is none of these.
+        GraspPlannerError: no such space, or an entry that is none of the above.
 
     >>> drawn("cem", 0) == drawn("cem", 0) != drawn("cem", 1)
     True
@@ -55,44 +54,7 @@ def drawn(space: str, trial: int, change: Mapping[str, Any] | None = None) -> Se
     flat: dict[str, Any] = {}
     for field, law in spaces()[space].items():
         flat[field] = _value(law, rng, flat)
-    return changed(_nested(flat), change)
-
-
-def changed(settings: Settings, change: Mapping[str, Any] | None) -> Settings:
-    """The same settings with some replaced; ``"none"`` stands for no planner inside.
-
-    >>> changed({"name": "grasp", "sync": {"name": "gd", "rate": 0.1}}, {"sync.rate": 0.2, "state_noise": 0.0})
-    {'name': 'grasp', 'sync': {'name': 'gd', 'rate': 0.2}, 'state_noise': 0.0}
-    """
-    flat = _flat(settings)
-    for field, value in (change or {}).items():
-        if value == "none":
-            flat = {name: one for name, one in flat.items() if not name.startswith(f"{field}.")}
-            value = None
-        flat[field] = value
-    return _nested(flat)
-
-
-def planner_of(settings: Mapping[str, Any]) -> Planner:
-    """The planner that settings describe; the inverse of ``bench.evaluate.described``.
-
-    Raises:
-        GraspPlannerError: an unknown planner or field, or a setting out of range.
-
-    >>> planner_of({"name": "gd", "rate": 0.2}).rate
-    0.2
-    """
-    given = dict(settings)
-    name = given.pop("name", None)
-    if name not in PLANNERS:
-        raise unknown_name("planner", str(name), PLANNERS)
-    known = {one.name for one in fields(PLANNERS[name])}
-    for field, value in given.items():
-        if field not in known:
-            raise unknown_name(f"setting of {name}", field, known)
-        if isinstance(value, Mapping):
-            given[field] = planner_of(value)
-    return PLANNERS[name](**given)
+    return changed(nested(flat), change)
 
 
 def _value(law: Any, rng: random.Random, earlier: Mapping[str, Any]) -> Any:
@@ -110,21 +72,3 @@ def _value(law: Any, rng: random.Random, earlier: Mapping[str, Any]) -> Any:
     raise GraspPlannerError(
         f"a field of a space is a value, {{choice}}, {{log}}, {{uniform}} or {{share_of, choice}}; got {dict(law)}"
     )
-
-
-def _flat(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        flat |= _flat(value, f"{before}{name}.") if isinstance(value, Mapping) else {f"{before}{name}": value}
-    return flat
-
-
-def _nested(flat: Mapping[str, Any]) -> Settings:
-    nested: Settings = {}
-    for field, value in flat.items():
-        place, *rest = field.split(".")
-        if rest:
-            nested.setdefault(place, {})[".".join(rest)] = value
-        else:
-            nested[place] = value
-    return {name: _nested(value) if isinstance(value, dict) else value for name, value in nested.items()}
