@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from grasp_planner import GraspPlannerError
-from grasp_planner.bench.records import comparable, read_records
+from grasp_planner.bench.record_files import read_records
+from grasp_planner.bench.records import comparable
 from grasp_planner.bench.running.engines import engine
 from grasp_planner.core.errors import MissingExtraError
 
@@ -25,7 +26,7 @@ SCRIPT = """
     from grasp_planner import GraspPlannerError
     from grasp_planner.bench.running.engines import engine
     from grasp_planner.bench.running.suite_run import Run
-    from grasp_planner.bench.suites.suite import load_suite
+    from grasp_planner.bench.suites.loading import load_suite
     import failing_jobs
 
     suite, folder = Path(sys.argv[1]), Path(sys.argv[2])

@@ -104,9 +104,7 @@ def read_records(paths: Sequence[Path]) -> list[Record]:
             for record in _parsed(content[: content.rfind(b"\n") + 1], file):
                 known = found.setdefault((record.work.suite, *key_of(record)), record)
                 if comparable(known) != comparable(record):
-                    raise GraspPlannerError(
-                        f"{file} holds another record than an earlier file of {key_of(record)[1:]}"
-                    )
+                    raise GraspPlannerError(f"{file} holds another record than an earlier file of {key_of(record)[1:]}")
     if not found:
         raise GraspPlannerError(f"no records in {', '.join(map(str, paths))}: `grasp bench SUITE --out DIR` makes some")
     return [found[one] for one in sorted(found)]

@@ -87,7 +87,7 @@ class SweepRecord:
         transitions: model transitions per episode.
     """
 
-    kind: ClassVar = "sweep"
+    kind: ClassVar[Literal["sweep"]] = "sweep"
 
     work: Work
     round: int
@@ -113,7 +113,7 @@ class ChoiceRecord:
         cost: mean cost of the winner's plans; ``None`` if not finite.
     """
 
-    kind: ClassVar = "choice"
+    kind: ClassVar[Literal["choice"]] = "choice"
 
     work: Work
     tuned_as: str
@@ -151,7 +151,7 @@ class EpisodeRecord:
         gap_end: distances between the last states of the model's rollout and of the simulator; open loop only.
     """
 
-    kind: ClassVar = "episode"
+    kind: ClassVar[Literal["episode"]] = "episode"
 
     work: Work
     episode: int
@@ -235,7 +235,7 @@ class TimedRecord:
         versions: of the packages.
     """
 
-    kind: ClassVar = "timed"
+    kind: ClassVar[Literal["timed"]] = "timed"
 
     work: Work
     episode: int
@@ -276,7 +276,7 @@ class ShownRecord:
         recording: the plan while it was made; ``None`` for models that do not decode states.
     """
 
-    kind: ClassVar = "shown"
+    kind: ClassVar[Literal["shown"]] = "shown"
 
     work: Work
     episode: int
@@ -349,7 +349,7 @@ def record_from_json(content: Any, place: str) -> Record:
     shared = {one.name for one in fields(Work)}
     rest = {name: value for name, value in content.items() if name not in shared | {"schema", "kind"}}
     work = {name: value for name, value in content.items() if name in shared}
-    return from_json(names[kind], rest | {"work": work}, place)
+    return from_json(names[kind], rest | {"work": from_json(Work, work, place)}, place)
 
 
 def comparable(record: Record) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def run(arguments: Sequence[str]) -> int:
     from grasp_planner.bench.running.earlier_runs import Earlier
     from grasp_planner.bench.running.engines import engine
     from grasp_planner.bench.running.suite_run import Run
-    from grasp_planner.bench.suites.suite import load_suite
+    from grasp_planner.bench.suites.loading import load_suite
     from grasp_planner.cli.tables import print_table
     from grasp_planner.cli.watching import threads
 
@@ -77,7 +77,7 @@ def run(arguments: Sequence[str]) -> int:
         begun = Run(suite, out, Earlier(settings.reuse))
         shown: dict[str, Callable[..., None]] = {}
 
-        def watch(stage: str, done: int, total: int, remark: str = "") -> None:
+        def watch(stage: str, done: int, total: int, remark: str) -> None:
             if stage not in shown:
                 shown[stage] = bars.task(f"{suite.name}: {stage}")
             shown[stage](done / total if total else 1.0, f"{done} of {total}  {remark}")

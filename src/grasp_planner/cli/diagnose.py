@@ -100,11 +100,11 @@ def _pixels(model: WorldModel) -> int | None:
 
 
 def _horizon(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[Episode]) -> Answer:
+    from grasp_planner.bench.running.observing import problem_of
     from grasp_planner.bench.studies.loss_growth import growth, linear_growth
-    from grasp_planner.bench.studies.loss_landscape import problems
     from grasp_planner.figures.model_studies import growth_figure
 
-    problem = problems(task, model, drawn, _pixels(model))
+    problem = problem_of(task, model, drawn, pixels=_pixels(model))
     found = [growth(asked.model, problem, asked.horizons, seed=asked.seed), linear_growth(RHO, asked.horizons)]
     told = "; ".join(
         f"{one.name}, T = {one.horizons[0]} to {one.horizons[-1]}: curvature of the rollout "
@@ -116,17 +116,18 @@ def _horizon(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[Epi
 
 
 def _landscape(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[Episode]) -> Answer:
-    from grasp_planner.bench.studies.loss_landscape import landscape, problems
+    from grasp_planner.bench.running.observing import problem_of
+    from grasp_planner.bench.studies.loss_landscape import landscape
     from grasp_planner.figures.model_studies import landscape_figure
 
-    found = landscape(problems(task, model, drawn, _pixels(model)), seed=asked.seed)
+    found = landscape(problem_of(task, model, drawn, pixels=_pixels(model)), seed=asked.seed)
     spans = [max(map(max, values)) / max(min(map(min, values)), 1e-9) for values in (found.shooting, found.lifted)]
     told = f"on the same square the rollout's cost spans a factor {spans[0]:.3g}, the lifted loss {spans[1]:.3g}"
     return asdict(found), landscape_figure(found), told
 
 
 def _path(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[Episode]) -> Answer:
-    from grasp_planner.bench.studies.loss_landscape import goal_paths
+    from grasp_planner.bench.studies.goal_paths import goal_paths
     from grasp_planner.figures.model_studies import paths_figure
 
     found = goal_paths(task, model, drawn, _pixels(model))
@@ -139,7 +140,7 @@ def _path(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[Episod
 
 
 def _adversarial(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[Episode]) -> Answer:
-    from grasp_planner.bench.studies.loss_landscape import adversarial
+    from grasp_planner.bench.studies.adversarial_states import adversarial
     from grasp_planner.figures.model_studies import adversarial_figure
 
     found = adversarial(task, model, drawn, pixels=_pixels(model), seed=asked.seed)
@@ -159,16 +160,16 @@ def _adversarial(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence
 
 
 def _wall(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[Episode]) -> Answer:
-    from grasp_planner.bench.studies.loss_landscape import cutting
-    from grasp_planner.figures.model_studies import cutting_figure
+    from grasp_planner.bench.studies.wall_crossing import wall_crossing
+    from grasp_planner.figures.model_studies import wall_crossing_figure
 
-    found = cutting(seed=asked.seed)
+    found = wall_crossing(seed=asked.seed)
     told = "; ".join(
         f"{name}: virtual states through the wall in {100 * found.crossed[name]:.0f} %, goal reached in "
         f"{100 * found.reached[name]:.0f} %"
         for name in found.crossed
     )
-    return asdict(found), cutting_figure(found), f"on BallNav, whose dynamics are exact, {told}"
+    return asdict(found), wall_crossing_figure(found), f"on BallNav, whose dynamics are exact, {told}"
 
 
 DIAGNOSES: dict[str, Callable[[Diagnose, Task, WorldModel, Sequence[Episode]], Answer]] = {

@@ -83,19 +83,18 @@ def sections(paths: Sequence[Path]) -> list[Section]:
     Raises:
         GraspPlannerError: there are no records, or they are not such.
     """
-    from grasp_planner.bench.records import read_records
+    from grasp_planner.bench.record_files import read_records
+    from grasp_planner.bench.running.run_folder import RUN_FILE, read_run_file
     from grasp_planner.figures.report_page import Section
 
-    told: dict[str, dict[str, Any]] = {}
-    for path in paths:
-        about = (path if path.is_dir() else path.parent) / "suite.json"
-        if about.is_file():
-            suite = json.loads(about.read_text(encoding="utf-8"))["suite"]
-            told[suite["name"]] = suite
+    folders = {path if path.is_dir() else path.parent for path in paths}
+    suites = [read_run_file(folder).suite for folder in sorted(folders) if (folder / RUN_FILE).is_file()]
+    known = {suite.name: suite for suite in suites}
     records = read_records(paths)
     made = []
-    for name in dict.fromkeys(record["suite"] for record in records):
-        suite = told.get(name, {"title": name, "about": "", "published": ""})
-        mine = [record for record in records if record["suite"] == name]
-        made.append(Section(name, suite["title"], suite["about"], suite["published"], mine))
+    for name in dict.fromkeys(record.work.suite for record in records):
+        suite = known.get(name)
+        title, about, published = (suite.title, suite.about, suite.published) if suite else (name, "", "")
+        mine = [record for record in records if record.work.suite == name]
+        made.append(Section(name, title, about, published, mine))
     return made

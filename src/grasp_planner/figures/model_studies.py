@@ -1,4 +1,4 @@
-"""Pictures of diagnostics, each a claim about planning over long horizons made visible on a model."""
+"""Figures of the studies of a world model that ``grasp diagnose`` runs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from grasp_planner.bench.studies.adversarial_states import Adversarial
+    from grasp_planner.bench.studies.goal_paths import GoalPaths
     from grasp_planner.bench.studies.loss_growth import Growth
-    from grasp_planner.bench.studies.loss_landscape import Adversarial, Cutting, GoalPaths, Landscape
+    from grasp_planner.bench.studies.loss_landscape import Landscape
+    from grasp_planner.bench.studies.wall_crossing import WallCrossing
 
 SHOOTING, LIFTED = "#e8590c", PLANNED
 GRID = "#e4e7eb"
@@ -67,14 +70,14 @@ def landscape_figure(found: Landscape) -> Figure:
 
 
 def paths_figure(found: GoalPaths) -> Figure:
-    """The distance to the goal along ways that reach it."""
+    """The distance to the goal along paths that reach the goal."""
     figure = new_figure(7.0, 3.4)
     axes = figure.add_subplot()
     for row in found.cost:
         axes.plot(found.steps, row, color=PLANNED, alpha=0.45, linewidth=1.2)
     axes.plot(found.steps, np.median(np.array(found.cost), axis=0), color=SHOOTING, linewidth=2.4, label="median")
     axes.axhline(1.0, color=FAINT, linestyle="--", linewidth=1)
-    title = f"On ways that reach the goal, {100 * found.away:.0f} % of the steps lead away from it"
+    title = f"On paths that reach the goal, {100 * found.away:.0f} % of the steps increase the distance"
     _finish(axes, title, "environment steps", "distance, start = 1")
     axes.legend(fontsize=FONT - 1, frameon=False, labelcolor=INK)
     figure.tight_layout()
@@ -82,27 +85,30 @@ def paths_figure(found: GoalPaths) -> Figure:
 
 
 def adversarial_figure(found: Adversarial) -> Figure:
-    """What one small step of the state does to the prediction, and whether it is so."""
+    """The effect of a small change of the state on the prediction, and on the simulator."""
     figure = new_figure(7.0, 3.4)
     axes = figure.add_subplot()
-    axes.plot(found.sizes, found.gradient, "o-", color=SHOOTING, label="predicted, step along the state gradient")
-    axes.plot(found.sizes, found.chance, "s-", color=START, label="predicted, step in a random direction")
+    axes.plot(found.sizes, found.gradient, "o-", color=SHOOTING, label="predicted, change along the state gradient")
+    axes.plot(found.sizes, found.chance, "s-", color=START, label="predicted, change in a random direction")
     if found.truth:
         real = [float("nan") if one is None else one for one in found.truth]
-        axes.plot(found.sizes, real, "^--", color=GOAL, label="simulator, from the state that was read there")
+        axes.plot(found.sizes, real, "^--", color=GOAL, label="simulator, from the decoded state")
     axes.axhline(1.0, color=FAINT, linestyle="--", linewidth=1)
     axes.set_xscale("log")
-    # A large step in a poor latent goes anywhere; what matters is below 1.
+    # Large changes can lead anywhere; the values below 1 are of interest.
     axes.set_ylim(0, min(2.0, 1.1 * max(1.0, *found.gradient, *found.chance)))
     _finish(
-        axes, "Distance to the goal after no action at all", "step of the state, in units of the scale", "no step = 1"
+        axes,
+        "Distance to the goal after the idle action",
+        "change of the state, in units of the scale",
+        "relative to no change",
     )
     axes.legend(fontsize=FONT - 1, frameon=False, labelcolor=INK)
     figure.tight_layout()
     return figure
 
 
-def cutting_figure(found: Cutting) -> Figure:
+def wall_crossing_figure(found: WallCrossing) -> Figure:
     """Virtual states and rollouts across a wall, with and without gradients to the states."""
     figure = new_figure(7.0, 4.0)
     for k, name in enumerate(found.virtual):

@@ -1,123 +1,103 @@
-"""Charts as SVG: lines with bands, in colours that follow a light or a dark page."""
+"""Charts of success as SVG, drawn by matplotlib, in colours that follow a light or a dark page."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+import re
 from html import escape
+from io import StringIO
+from typing import TYPE_CHECKING
 
-from grasp_planner.bench.analysing.success_curves import Chart, Curve, nice_ticks
+from grasp_planner.figures.style import new_figure
+from grasp_planner.figures.theme import CURVE_COLOURS, PLANNER_COLOURS, light, variables
 
-WIDTH, HEIGHT = 480.0, 350.0  # small, so that its text can still be read when a phone makes it smaller
-LEFT, RIGHT, TOP, BOTTOM = 54.0, 20.0, 36.0, 74.0
-# The page sets the variables, once for light and once for dark; a chart by itself brings both along.
-STYLE = """
-svg.chart { --ink: #1f2933; --faint: #5f6c7b; --grid: #e1e5ea; --paper: #ffffff;
-  --c0: #e8590c; --c1: #7a4fd0; --c2: #0b8a6f; --c3: #2458c5; --c4: #b8860b; --c5: #c2255c;
-  --c6: #4d5966; --c7: #0c8599;
-  font: 14px system-ui, sans-serif; background: var(--paper); max-width: 100%; height: auto; }
-@media (prefers-color-scheme: dark) { svg.chart { --ink: #e6e9ed; --faint: #9aa5b1; --grid: #313a44; --paper: #14181d;
-  --c0: #ff922b; --c1: #b197fc; --c2: #38d9a9; --c3: #74a9ff; --c4: #ffd43b; --c5: #f783ac;
-  --c6: #adb5bd; --c7: #3bc9db; } }
-"""
-DASHES = ("", "7 3", "2 3", "9 3 2 3")
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from grasp_planner.bench.analysing.success_curves import Chart
+
+WIDTH, HEIGHT, LEGEND_ROW = 5.0, 3.1, 0.25  # inches; small, so that text stays readable on a phone
+FONT = 10.0  # points
+FEW = 12  # points of a curve that are marked one by one
+DASHES = ("-", (0, (4, 2)), (0, (1, 1.6)), (0, (5, 2, 1, 2)))
+DRAWN_COLOURS = {light(name): f"var(--{name})" for name in ("ink", "faint", "grid", *CURVE_COLOURS)}
 
 
 def chart_svg(chart: Chart, standalone: bool = False) -> str:
-    """A chart of shares against x: a line, a band and a mark a planner, and what they are called below.
+    """Draw a chart: a line, a band and a name for each planner.
 
     Args:
-        chart: of ``bench.curves``.
-        standalone: with its own colours, for a file; otherwise the page's.
+        chart: of ``success_curves``.
+        standalone: whether the SVG is a file of its own and brings its colours; otherwise the page sets them.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
     """
-    low, high = _range(chart)
-    parts = [f'<text x="4" y="20" fill="var(--ink)" font-weight="600">{escape(chart.title)}</text>']
-    parts += _axes(chart, low, high)
-    colours = [_colour(curve.name, i) for i, curve in enumerate(chart.curves)]
-    for i, (curve, colour) in enumerate(zip(chart.curves, colours, strict=True)):
-        parts += _line(curve, colour, DASHES[i % len(DASHES)], chart, low, high)
-    legend, height = _legend(chart.curves, colours)
-    style = f"<style>{STYLE}</style>" if standalone else ""
-    label = escape(f"{chart.title}; {chart.x_title}", quote=True)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" role="img" aria-label="{label}" '
-        f'viewBox="0 0 {WIDTH:g} {height:g}" width="{WIDTH:g}" height="{height:g}">{style}'
-        f"{''.join(parts + legend)}</svg>"
-    )
-
-
-def _range(chart: Chart) -> tuple[float, float]:
-    values = [x for curve in chart.curves for x in curve.x]
-    low, high = min(values), max(values)
-    if high <= low:
-        return (low / 2, high * 2) if chart.logarithmic else (low - 1, high + 1)
-    if chart.logarithmic:
-        return low, high
-    margin = 0.04 * (high - low)
-    return low - margin, high + margin
-
-
-def _x(value: float, chart: Chart, low: float, high: float) -> float:
-    share = math.log(value / low) / math.log(high / low) if chart.logarithmic else (value - low) / (high - low)
-    return LEFT + share * (WIDTH - LEFT - RIGHT)
-
-
-def _y(share: float) -> float:
-    return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
-
-
-def _axes(chart: Chart, low: float, high: float) -> list[str]:
-    parts = []
-    for tick in nice_ticks(0, 1, False):
-        y = _y(tick)
-        parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="var(--grid)"/>')
-        parts.append(
-            f'<text x="{LEFT - 7}" y="{y + 4:.1f}" text-anchor="end" fill="var(--faint)">{100 * tick:.0f} %</text>'
-        )
-    known = sorted({x for curve in chart.curves for x in curve.x})
-    ticks = known if not chart.logarithmic and len(known) <= 8 else nice_ticks(low, high, chart.logarithmic)
-    for tick in ticks:
-        x = _x(tick, chart, low, high)
-        parts.append(
-            f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle" fill="var(--faint)">{tick:.3g}</text>'
-        )
-    parts.append(
-        f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - BOTTOM + 40}" text-anchor="middle" '
-        f'fill="var(--ink)">{escape(chart.x_title)}</text>'
-    )
-    return parts
-
-
-def _line(curve: Curve, colour: str, dash: str, chart: Chart, low: float, high: float) -> list[str]:
-    x = [_x(value, chart, low, high) for value in curve.x]
-    upper = [f"{a:.1f},{_y(b):.1f}" for a, b in zip(x, curve.high, strict=True)]
-    lower = [f"{a:.1f},{_y(b):.1f}" for a, b in zip(x, curve.low, strict=True)]
-    middle = [f"{a:.1f},{_y(b):.1f}" for a, b in zip(x, curve.y, strict=True)]
-    parts = [f'<polygon points="{" ".join(upper + lower[::-1])}" fill="{colour}" opacity="0.13"/>']
-    dashed = f' stroke-dasharray="{dash}"' if dash else ""
-    parts.append(f'<polyline points="{" ".join(middle)}" fill="none" stroke="{colour}" stroke-width="2.2"{dashed}/>')
-    if len(x) <= 12:
-        parts += [f'<circle cx="{a:.1f}" cy="{_y(b):.1f}" r="3.5" fill="{colour}"/>' for a, b in zip(x, curve.y)]
-    return parts
-
-
-def _legend(curves: Sequence[Curve], colours: Sequence[str]) -> tuple[list[str], float]:
-    parts, x, y = [], 8.0, HEIGHT - 10
-    for i, (curve, colour) in enumerate(zip(curves, colours, strict=True)):
-        wide = 48 + 8 * len(curve.name)
-        if x + wide > WIDTH - RIGHT and x > LEFT:
-            x, y = 8.0, y + 20
+    columns = 2 if max(len(curve.name) for curve in chart.curves) > 14 else 4
+    rows = -(-len(chart.curves) // columns)
+    figure = new_figure(WIDTH, HEIGHT + LEGEND_ROW * rows)
+    figure.set_facecolor("none")
+    axes = figure.add_subplot()
+    for i, curve in enumerate(chart.curves):
+        colour = light(PLANNER_COLOURS.get(curve.name, CURVE_COLOURS[(4 + i) % len(CURVE_COLOURS)]))
+        marker = "o" if len(curve.x) <= FEW else ""
+        axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.13, linewidth=0)
         dash = DASHES[i % len(DASHES)]
-        dashed = f' stroke-dasharray="{dash}"' if dash else ""
-        parts.append(
-            f'<line x1="{x}" x2="{x + 24}" y1="{y - 4}" y2="{y - 4}" stroke="{colour}" stroke-width="2.6"{dashed}/>'
-        )
-        parts.append(f'<text x="{x + 29}" y="{y}" fill="var(--ink)">{escape(curve.name)}</text>')
-        x += wide
-    return parts, y + 10
+        axes.plot(curve.x, curve.y, color=colour, linestyle=dash, marker=marker, markersize=4, label=curve.name)
+    _finish(axes, chart)
+    figure.legend(loc="lower left", ncols=columns, fontsize=FONT, frameon=False, labelcolor=light("ink"))
+    figure.tight_layout(rect=(0, LEGEND_ROW * (rows + 0.3) / (HEIGHT + LEGEND_ROW * rows), 1, 1))
+    return _themed(_svg_of(figure, chart.name), chart, standalone)
 
 
-def _colour(name: str, i: int) -> str:
-    """GRASP is always the same blue; the others take theirs in turn."""
-    known = {"CEM": 0, "GD": 1, "LatCo": 2, "GRASP": 3}
-    return f"var(--c{known[name] if name in known else (4 + i) % 8})"
+def _finish(axes: Axes, chart: Chart) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
+
+    ink, faint = light("ink"), light("faint")
+    known = sorted({x for curve in chart.curves for x in curve.x})
+    if chart.logarithmic:
+        axes.set_xscale("log")
+        axes.set_xlim((known[0], known[-1]) if known[-1] > known[0] else (known[0] / 2, known[0] * 2))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    elif len(known) <= FEW:
+        axes.set_xticks(known)
+    axes.set_ylim(0, 1)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
+    axes.grid(axis="y", color=light("grid"))
+    axes.set_axisbelow(True)
+    axes.set_facecolor("none")
+    axes.tick_params(which="both", labelsize=FONT, labelcolor=faint, length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.set_title(chart.title, fontsize=FONT, fontweight="bold", color=ink, loc="left")
+    axes.set_xlabel(chart.x_title, fontsize=FONT, color=ink)
+
+
+def _svg_of(figure: object, salt: str) -> str:
+    import matplotlib
+
+    text = StringIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}):
+        figure.savefig(text, format="svg", metadata=nothing)  # type: ignore[attr-defined]
+    return text.getvalue()
+
+
+def _themed(svg: str, chart: Chart, standalone: bool) -> str:
+    """The SVG with variables for colours, the reader's font, a label for screen readers, and no prolog."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r' id="[\w.]+_\d+"', "", svg)  # these would repeat on a page with several charts
+    svg = re.sub(r"font: ((?:bold |700 )?[\d.]+px) [^;\"]*", r"font: \1 system-ui, sans-serif", svg)
+    svg = re.sub("|".join(DRAWN_COLOURS), lambda colour: DRAWN_COLOURS[colour[0]], svg)
+    label = escape(f"{chart.title}; {chart.x_title}", quote=True)
+    svg = svg.replace("<svg ", f'<svg class="chart" role="img" aria-label="{label}" ', 1)
+    if not standalone:
+        svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)  # it would style the page
+        return svg.replace(' xmlns:xlink="http://www.w3.org/1999/xlink"', "")
+    light_theme, dark_theme = variables(dark=False), variables(dark=True)
+    style = (
+        f"svg.chart {{ {light_theme} background: var(--paper); }} "
+        f"@media (prefers-color-scheme: dark) {{ svg.chart {{ {dark_theme} }} }}"
+    )
+    return re.sub(r"(<svg [^>]*>)", lambda start: f"{start[1]}<style>{style}</style>", svg, count=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -39,9 +39,9 @@ def from_json(kind: type[T], value: Any, place: str = "") -> T:
     """Convert JSON values to a dataclass, whose fields decide what is accepted.
 
     Args:
-        kind: the dataclass. Fields may be ``str``, ``int``, ``float``, ``bool``, ``Any``, literals, unions, other
+        kind: the dataclass. Fields may be ``str``, ``int``, ``float``, ``bool``, ``Any``, literals, ``X | None``,
             dataclasses, ``tuple[X, ...]``, ``tuple[X, Y]``, ``list[X]``, ``dict[str, X]`` and ``Mapping[str, X]``.
-        value: the JSON values.
+        value: the JSON values. A field may already hold an instance of its dataclass.
         place: what errors name as the place of ``value``, such as a file and a line.
 
     Raises:
@@ -55,64 +55,82 @@ def from_json(kind: type[T], value: Any, place: str = "") -> T:
     >>> from_json(Point, {"x": 2})
     Point(x=2.0, label='origin')
     """
-    return _decoded(kind, value, place)
+    return _decoded(kind, value, _Place(place, ""))
 
 
-def _decoded(kind: Any, value: Any, place: str) -> Any:
+@dataclass(frozen=True)
+class _Place:
+    """Where a value stands: what the caller says, and the path of fields from there."""
+
+    outer: str
+    path: str
+
+    def __str__(self) -> str:
+        return ", ".join(filter(None, (self.outer, f"field {self.path!r}" if self.path else "")))
+
+    def field(self, name: str) -> _Place:
+        return _Place(self.outer, f"{self.path}.{name}" if self.path else name)
+
+    def item(self, number: int) -> _Place:
+        return _Place(self.outer, f"{self.path}[{number}]")
+
+    def error(self, problem: object) -> GraspPlannerError:
+        return GraspPlannerError(f"{self}: {problem}" if str(self) else str(problem))
+
+    def wrong(self, needed: str, value: Any) -> GraspPlannerError:
+        text = repr(value)
+        return self.error(f"needed {needed}, got {text if len(text) <= 60 else text[:57] + '...'}")
+
+
+PLAIN = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+def _decoded(kind: Any, value: Any, place: _Place) -> Any:
     origin, inner = get_origin(kind), get_args(kind)
     if kind is Any:
         return value
     if origin in (Union, UnionType):
-        if value is None and NoneType in inner:
-            return None
         (only,) = (one for one in inner if one is not NoneType)
-        return _decoded(only, value, place)
+        return None if value is None else _decoded(only, value, place)
     if origin is Literal:
-        return value if value in inner else _refuse(f"one of {', '.join(map(repr, inner))}", value, place)
+        if value not in inner:
+            raise place.wrong(f"one of {', '.join(map(repr, inner))}", value)
+        return value
     if origin in (tuple, list):
         return _sequence(origin, inner, value, place)
-    if origin is not None and issubclass(origin, Mapping):
+    if origin is not None:
         if not isinstance(value, dict):
-            _refuse("values by name", value, place)
-        return {name: _decoded(inner[1], one, _field(place, name)) for name, one in value.items()}
+            raise place.wrong("values by name", value)
+        return {name: _decoded(inner[1], one, place.field(name)) for name, one in value.items()}
     if is_dataclass(kind):
-        return _dataclass(kind, value, place)
+        return value if isinstance(value, kind) else _dataclass(kind, value, place)  # type: ignore[arg-type]
     if kind is float and type(value) is int and abs(value) < 2**63:
         return float(value)
     if type(value) is not kind:
-        _refuse({str: "a text", int: "a whole number", float: "a number", bool: "true or false"}[kind], value, place)
+        raise place.wrong(PLAIN[kind], value)
     return value
 
 
-def _sequence(origin: Any, inner: tuple[Any, ...], value: Any, place: str) -> Any:
+def _sequence(origin: Any, inner: tuple[Any, ...], value: Any, place: _Place) -> Any:
     if not isinstance(value, list):
-        _refuse("a list", value, place)
+        raise place.wrong("a list", value)
     kinds = [inner[0]] * len(value) if origin is list or inner[-1] is ... else list(inner)
     if len(kinds) != len(value):
-        _refuse(f"a list of {len(kinds)}", value, place)
-    return origin(_decoded(one, part, f"{place}[{i}]") for i, (one, part) in enumerate(zip(kinds, value, strict=True)))
+        raise place.wrong(f"a list of {len(kinds)}", value)
+    return origin(_decoded(kind, one, place.item(i)) for i, (kind, one) in enumerate(zip(kinds, value, strict=True)))
 
 
-def _dataclass(kind: Any, value: Any, place: str) -> Any:
+def _dataclass(kind: Any, value: Any, place: _Place) -> Any:
     if not isinstance(value, dict):
-        _refuse("fields by name", value, place)
+        raise place.wrong("fields by name", value)
     known = {one.name: one for one in fields(kind)}
     for name in value:
         if name not in known:
-            raise GraspPlannerError(f"{place}: {unknown_name('field', name, known)}" if place else f"field {name!r}")
+            raise place.error(unknown_name("field", name, known))
     hints, given = get_type_hints(kind), {}
     for name, one in known.items():
         if name in value:
-            given[name] = _decoded(hints[name], value[name], _field(place, name))
+            given[name] = _decoded(hints[name], value[name], place.field(name))
         elif one.default is MISSING and one.default_factory is MISSING:
-            raise GraspPlannerError(f"{place or kind.__name__}: the field {name!r} is missing")
+            raise place.error(f"the field {name!r} is missing")
     return kind(**given)
-
-
-def _field(place: str, name: str) -> str:
-    return f"{place}, field {name!r}" if ", field " not in place else f"{place}.{name}"
-
-
-def _refuse(needed: str, value: Any, place: str) -> Any:
-    text = repr(value)
-    raise GraspPlannerError(f"{place}: needed {needed}, got {text if len(text) <= 60 else text[:57] + '...'}")

@@ -1,4 +1,4 @@
-"""Closed loop: plan, take some steps, look, plan again."""
+"""Closed loop: plan, execute some steps, observe, and plan again."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grasp_planner.bench.running.open_loop import observe
+from grasp_planner.bench.running.observing import model_steps, observe, stacked
 from grasp_planner.bench.running.simulation import Outcome, outcome_of
 from grasp_planner.bench.tasks import Episode, Task
 from grasp_planner.control.agent import Agent
-from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.objectives import Objective
 from grasp_planner.core.plans import Budget, Plan
 from grasp_planner.core.world_model import WorldModel
@@ -20,12 +19,12 @@ from grasp_planner.planning.protocol import Planner
 
 @dataclass(frozen=True, eq=False)
 class Drive:
-    """What came of driving some episodes.
+    """The result of driving some episodes.
 
     Attributes:
-        outcomes: one an episode.
-        plans: all that were made, in order; each is for all episodes.
-        planned_at: environment steps before each of them.
+        outcomes: one per episode.
+        plans: all plans in order; each plan is for all episodes.
+        planned_at: number of environment steps before each plan.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -50,28 +49,24 @@ def drive(
     seed: int = 0,
     objective: Objective | None = None,
 ) -> Drive:
-    """Drive episodes side by side, planning ``task.horizon`` steps ahead each time.
+    """Drive episodes in parallel. Every plan covers ``task.horizon`` environment steps.
 
     Args:
         task: of the episodes; its horizon is that of every plan.
-        model: where it is planned.
+        model: in which plans are made.
         planner: one of ``PLANNERS``.
         budget: of every plan.
         episodes: of the task.
-        execute: model steps of a plan that are taken before the next.
+        execute: model steps of a plan that are executed before the next plan is made.
         duration: environment steps of an episode, in units of the horizon.
-        pixels: side of the pictures that the model reads; ``None``: it reads none.
-        seed: added to the episodes' own.
-        objective: of every plan; ``None``: the agent's own.
+        pixels: side of the pictures that the model reads; ``None`` if it reads no pictures.
+        seed: added to the seeds of the episodes.
+        objective: of every plan; ``None``: the default of ``Agent``.
 
     Raises:
-        GraspPlannerError: the horizon is not a whole number of model steps, or a setting does not fit the others.
+        GraspPlannerError: the horizon is not a whole number of model steps, or a setting is out of range.
     """
-    if task.horizon % model.frameskip:
-        raise GraspPlannerError(
-            f"the horizon must be a multiple of {model.frameskip} environment steps (one model step), "
-            f"got {task.horizon}"
-        )
+    horizon = model_steps(model, task.horizon)
     envs = [task.make(pixels=pixels) for _ in episodes]
     observations, goals = zip(*map(observe, envs, episodes), strict=True)
     agent = Agent(
@@ -79,18 +74,17 @@ def drive(
         planner,
         budget,
         execute,
-        horizon=task.horizon // model.frameskip,
+        horizon=horizon,
         seed=[episode.seed + seed for episode in episodes],
         batch=len(episodes),
         objective=objective,
     )
-    goal = {name: np.stack([one[name] for one in goals]) for name in goals[0]}
+    goal = stacked(goals)
     paths = [[seen["state"]] for seen in observations]
     plans: list[Plan] = []
     planned_at: list[int] = []
     for step in range(0, duration * task.horizon, model.frameskip):
-        seen = {name: np.stack([one[name] for one in observations]) for name in observations[0]}
-        blocks = agent.act(seen, goal).astype(np.float64)
+        blocks = agent.act(stacked(observations), goal).astype(np.float64)
         if agent.plan is not None and (not plans or agent.plan is not plans[-1]):
             plans.append(agent.plan)
             planned_at.append(step)

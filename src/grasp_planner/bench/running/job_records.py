@@ -39,7 +39,7 @@ from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.plans import Budget, Status
 from grasp_planner.core.world_model import WorldModel
 from grasp_planner.models.registry import load_world_model
-from grasp_planner.planning.loop import Callback, Planner, Progress
+from grasp_planner.planning.protocol import Callback, Planner, Progress
 
 FRAMES = 36  # moments of planning that a recording keeps, about
 WARM_UP = Budget(steps=2, seconds=0.5)
@@ -204,7 +204,7 @@ def _timed(setup: Setup, episode: Episode) -> TimedRecord:
     else:
         found = setup.plan([episode])
         (outcome,), seconds = found.outcomes, found.plan.seconds
-        env = setup.task.make(pixels=setup.job.pixels)
+        env = setup.task.make()
         moments = replayed(setup.task, episode, setup.model, found.plan, 0, env)
         first = next((moment.seconds for moment in moments if moment.success), None)
     clock = TimedClock(

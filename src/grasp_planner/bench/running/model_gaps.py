@@ -12,21 +12,21 @@ from torch import Tensor
 from grasp_planner.bench.running.simulation import Outcome
 from grasp_planner.core.plans import Plan
 from grasp_planner.core.world_model import WorldModel
-from grasp_planner.planning.loop import Planner, Progress
-from grasp_planner.trust.diagnosis import Lifted, virtual_from_rollout
+from grasp_planner.planning.protocol import Planner, Progress
+from grasp_planner.trust.diagnosis import virtual_from_rollout
 
 
 class LastVirtualStates:
-    """A callback for ``plan`` that keeps the last progress whose virtual states were not those of a sync."""
+    """A callback for ``plan`` that keeps the progress after the last step that rolled nothing out: a lifted step."""
 
     def __init__(self) -> None:
         self.progress: Progress | None = None
 
     def __call__(self, progress: Progress) -> None:
-        """Keep this progress, unless it follows a sync; the first one is kept in any case."""
+        """Keep this progress, unless the step before rolled actions out; the first progress is kept in any case."""
         if progress.state is None:
             return
-        if progress.state.scored is None or self.progress is None:
+        if self.progress is None or not progress.rolled_out:
             self.progress = progress
 
 
@@ -41,9 +41,8 @@ def virtual_gap(planner: Planner, last: LastVirtualStates, model: WorldModel) ->
     if progress is None:
         return []
     problem = progress.problem.through(model)
-    if not isinstance(planner, Lifted) or problem.horizon == 1:
-        return [None] * problem.batch
-    return virtual_from_rollout(problem, planner, progress.state).square().mean((1, 2)).sqrt().tolist()
+    gap = None if problem.horizon == 1 else virtual_from_rollout(problem, planner, progress.state)
+    return [None] * problem.batch if gap is None else gap.square().mean((1, 2)).sqrt().tolist()
 
 
 def simulator_gap(model: WorldModel, env: Any, plan: Plan, outcomes: Sequence[Outcome]) -> list[float]:

@@ -1,4 +1,4 @@
-"""Recording: what a planner had in hand while it planned, for pictures; made beside the clock, not on it."""
+"""What a planner's state held at several moments of planning, as environment states for pictures."""
 
 from __future__ import annotations
 
@@ -8,31 +8,34 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from grasp_planner.bench.running.observing import problem_rows
 from grasp_planner.bench.running.open_loop import Evaluation, decoded
+from grasp_planner.bench.suites.settings import planner_title
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.problem import Problem
 from grasp_planner.core.world_model import WorldModel
-from grasp_planner.planning.protocol import Lifted, Planner, Progress
+from grasp_planner.planning.protocol import Planner, Progress, virtual_states
 
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """How one episode was planned and what came of it, in environment states. ``figures`` draws it.
+    """How one episode was planned and executed, in environment states. ``figures`` draws it.
 
     Attributes:
         env: the environment's name.
-        planner: the name of its class.
+        planner: see ``planner_title``.
         frameskip: environment steps from one imagined state to the next.
         start: (s,).
         goal: (s,).
-        steps: (k,) planner steps at which it was looked at.
-        rollouts: (k, T, s) rollouts in the model of the plans then in hand, s_1 .. s_T.
-        virtual: (k, T - 1, s) the virtual states s_1 .. s_{T-1} then; ``None`` for planners that have none.
-        best_cost: (planner steps + 1,) cost of the best plan so far; not finite before there is one.
+        steps: (k,) planner steps of the recorded moments.
+        rollouts: (k, T, s) rollouts in the model of the plans at these moments, s_1 .. s_T.
+        virtual: (k, T - 1, s) the virtual states s_1 .. s_{T-1} at these moments; ``None`` for planners without
+            virtual states.
+        best_cost: (planner steps + 1,) cost of the best plan so far; not finite before there is a plan.
         imagined: (T + 1, s) the plan's rollout in the model.
         executed: (horizon + 1, s) the same plan in the simulator.
-        distances: to the goal in the simulator, at the end; units in the names.
-        success: in the simulator, at the end.
+        distances: from the last state of the simulator to the goal; units are in the names.
+        success: whether the last state of the simulator is a success.
     """
 
     env: str
@@ -51,14 +54,14 @@ class Recording:
 
 
 class Recorder:
-    """A callback for ``plan`` that keeps what a planner has in hand for one of the problems.
+    """A callback for ``plan`` that keeps actions and virtual states of one problem while it is planned.
 
-    At most ``2 * frames`` moments are kept; when there are more, every other one is dropped.
+    At most ``2 * frames`` moments are kept. When there are more, every second moment is dropped.
 
     Args:
-        planner: the one that plans.
+        planner: that plans.
         index: of the problem in the batch.
-        frames: about how many moments to keep.
+        frames: approximate number of moments to keep.
 
     Example::
 
@@ -76,42 +79,43 @@ class Recorder:
         self._problem: Problem | None = None
 
     def __call__(self, progress: Progress) -> None:
-        """Keep this moment, if it is one of those to keep."""
+        """Keep this moment, unless it is one of those that are left out."""
         self._problem = progress.problem
         if progress.state is None or progress.step % self._every:
             return
         actions = self.planner.actions(progress.state)[self.index]
-        planner = self.planner
-        virtual = planner.virtual(progress.state)[self.index].clone() if isinstance(planner, Lifted) else None
-        self._moments.append((progress.step, actions.clone(), virtual))
+        virtual = virtual_states(self.planner, progress.state)
+        # Virtual states are in units of the scale; they are kept in the model's own units.
+        kept = None if virtual is None else virtual[self.index] * progress.problem.unit[self.index]
+        self._moments.append((progress.step, actions.clone(), kept))
         if len(self._moments) > 2 * self.frames:
             self._every *= 2
             self._moments = [moment for moment in self._moments if moment[0] % self._every == 0]
 
     def recording(self, evaluation: Evaluation, model: WorldModel) -> Recording | None:
-        """The recording, with all plans in hand rolled out now; ``None`` where the model does not decode states.
+        """Roll out the plans of all moments, and decode. ``None`` for models that do not decode states.
 
-        The last moment is the plan itself: what ``plan`` returned, after the final sync.
+        The last moment is the plan that ``plan`` returned.
         """
         if evaluation.imagined is None or self._problem is None:
             return None
         i, found = self.index, evaluation.plan
         steps = [step for step, _, _ in self._moments] + [found.steps]
         actions = torch.stack([actions for _, actions, _ in self._moments] + [found.actions[i]])
-        latents = _rolled_out(self._problem, model, i, actions)
-        virtual = [states for _, _, states in self._moments if states is not None]
-        lifted = decoded(model, torch.stack([*virtual, latents[-1, :-1]])) if virtual else None
+        one = problem_rows(self._problem, slice(i, i + 1)).through(model).repeat(len(actions))
+        with torch.no_grad():
+            latents = one.rollout(actions)
         rollouts = decoded(model, latents)
         assert rollouts is not None
         return Recording(
             env=evaluation.task.env,
-            planner=type(evaluation.planner).__name__,
+            planner=planner_title(evaluation.planner),
             frameskip=model.frameskip,
             start=evaluation.outcomes[i].states[0],
             goal=evaluation.goals[i],
             steps=np.array(steps),
             rollouts=rollouts,
-            virtual=lifted,
+            virtual=self._virtual(latents, model),
             best_cost=found.trace.cost[:, i].numpy(force=True),
             imagined=evaluation.imagined[i],
             executed=evaluation.outcomes[i].states,
@@ -119,20 +123,9 @@ class Recorder:
             success=evaluation.outcomes[i].success_end,
         )
 
-
-def _rolled_out(problem: Problem, model: WorldModel, index: int, actions: Tensor) -> Tensor:
-    """(k, T, s): rollouts of k plans of one problem, in the model itself and so on nobody's bill."""
-    count = len(actions)
-    one = Problem(
-        model,
-        states=problem.states[index : index + 1].repeat(count, 1, 1),
-        past_actions=problem.past_actions[index : index + 1].repeat(count, 1, 1),
-        goal=problem.goal[index : index + 1].repeat(count, 1),
-        horizon=problem.horizon,
-        low=problem.low,
-        high=problem.high,
-        objective=problem.objective,
-        scale=problem.scale,
-    )
-    with torch.no_grad():
-        return one.rollout(actions)
+    def _virtual(self, latents: Tensor, model: WorldModel) -> np.ndarray | None:
+        """Virtual states of all moments. Where a planner had none at a moment, those of its rollout stand there."""
+        if all(virtual is None for _, _, virtual in self._moments):
+            return None
+        rows = [rollout[:-1] if one is None else one for (_, _, one), rollout in zip(self._moments, latents)]
+        return decoded(model, torch.stack([*rows, latents[-1, :-1]]))

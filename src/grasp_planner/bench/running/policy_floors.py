@@ -84,5 +84,3 @@ def _policy(task: Task, name: str, env: Any) -> Policy:
         return POLICIES[task.domain.policy]()
     scale = 0.0 if name == "nothing" else 1.0
     return _Random(scale * env.action_space.low, scale * env.action_space.high)
-
-

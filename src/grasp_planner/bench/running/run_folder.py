@@ -54,7 +54,7 @@ def read_run_file(folder: Path) -> RunFile:
     except (OSError, ValueError, RecursionError) as error:
         raise GraspPlannerError(f"needed the folder of a run of `grasp bench`, got {folder}: {error}") from error
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        raise GraspPlannerError(f"{path} must say \"schema\": {SCHEMA}; runs of other versions cannot be continued")
+        raise GraspPlannerError(f'{path} must say "schema": {SCHEMA}; runs of other versions cannot be continued')
     return from_json(RunFile, content, str(path))
 
 
@@ -80,6 +80,6 @@ def claim_folder(folder: Path, wanted: RunFile) -> None:
     for difference, holds in same.items():
         if not holds:
             raise GraspPlannerError(
-                f"{folder} holds records of {found.suite.name!r} with {difference} than are asked for now: give another "
-                "folder with --out"
+                f"{folder} holds records of {found.suite.name!r} with {difference} than are asked for now: give "
+                "another folder with --out"
             )

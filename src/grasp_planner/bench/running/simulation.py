@@ -63,9 +63,7 @@ def execute(task: Task, episode: Episode, actions: np.ndarray, env: Any = None) 
     return run_policy(task, episode, lambda state: next(remaining), len(actions), env)
 
 
-def run_policy(
-    task: Task, episode: Episode, act: Callable[[np.ndarray], np.ndarray], steps: int, env: Any
-) -> Outcome:
+def run_policy(task: Task, episode: Episode, act: Callable[[np.ndarray], np.ndarray], steps: int, env: Any) -> Outcome:
     """Execute what a policy does from an episode's start in the simulator.
 
     Args:

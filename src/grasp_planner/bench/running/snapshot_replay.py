@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from grasp_planner.bench.records import Moment
+from grasp_planner.bench.running.open_loop import executable
 from grasp_planner.bench.running.simulation import execute
 from grasp_planner.bench.tasks import Episode, Task
 from grasp_planner.core.plans import Plan
-from grasp_planner.core.world_model import WorldModel, environment_actions
+from grasp_planner.core.world_model import WorldModel
 
 
 def replayed(task: Task, episode: Episode, model: WorldModel, plan: Plan, index: int, env: Any) -> list[Moment]:
@@ -33,14 +33,13 @@ def replayed(task: Task, episode: Episode, model: WorldModel, plan: Plan, index:
         if before is not None and torch.equal(actions, before):
             continue
         before = actions
-        taken = environment_actions(model, actions).flatten(0, 1).numpy(force=True).astype(np.float64)
         moments.append(
             Moment(
                 seconds=snapshot.seconds,
                 transitions=snapshot.transitions,
                 step=snapshot.step,
                 cost=float(snapshot.cost[index]),
-                success=execute(task, episode, taken, env).success_end,
+                success=execute(task, episode, executable(model, actions), env).success_end,
             )
         )
     return moments

@@ -1,4 +1,4 @@
-"""How steep and how curved losses are, and how that grows with the horizon."""
+"""Gradient norm and curvature of the rollout loss and of the lifted loss, as functions of the horizon."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from grasp_planner.core.problem import Problem
 from grasp_planner.planners.lifted import lifted_loss, straight_line
 
 Loss = Callable[[Tensor], Tensor]
-"""Variables (b, n) to losses (b,), each row by itself."""
+"""Variables (b, n) -> losses (b,); the loss of a row depends on that row alone."""
 
-STEPS = 12  # of the power iteration; eigenvalues are drawn on a logarithmic axis
+STEPS = 12  # of the power iteration; enough for eigenvalues on a logarithmic axis
 
 
 @dataclass(frozen=True)
 class Growth:
-    """What becomes of the rollout loss and the lifted loss as the horizon grows. Medians over problems.
+    """Gradients and curvatures of the rollout loss and of the lifted loss at several horizons. Medians over problems.
 
     Attributes:
         name: of the model.
@@ -31,9 +31,10 @@ class Growth:
         shooting_gradient: |dL/da| of the rollout's cost.
         shooting_curvature: largest eigenvalue of its Hessian, by size.
         lifted_gradient: |dL/d(s, a)| of the lifted loss, states in units of the scale.
-        lifted_curvature: likewise.
-        shooting_theory: in closed form, for linear dynamics; empty otherwise.
-        lifted_bound: 2 (1 + |A| + |B|)^2 + 2 gamma (|A| + |B|)^2, for linear dynamics; empty otherwise.
+        lifted_curvature: largest eigenvalue of its Hessian, by size.
+        shooting_theory: ``shooting_curvature`` in closed form, for linear dynamics; empty otherwise.
+        lifted_bound: upper bound of ``lifted_curvature`` for linear dynamics; empty otherwise. The bound is
+            2 (1 + |A| + |B|)^2 + 2 gamma (|A| + |B|)^2.
     """
 
     name: str
@@ -51,12 +52,13 @@ def growth(
 ) -> Growth:
     """Measure both losses of some problems at several horizons.
 
-    The lifted loss is taken with gradients to the states, as the bound is about that one; GRASP itself follows a field
-    without them. Actions are drawn at random, virtual states are on the line from start to goal, where GRASP starts.
+    The lifted loss has gradients through the model's state input, because the bound is for that loss; GRASP itself
+    stops these gradients. Actions are drawn at random. Virtual states lie on the line from start to goal, where GRASP
+    starts.
 
     Args:
         name: of the model.
-        problem: whose starts and goals, at any horizon.
+        problem: starts and goals; its horizon does not matter.
         horizons: model steps.
         goal_weight: gamma.
         std: of the random actions, in action units.
@@ -65,11 +67,11 @@ def growth(
     columns: list[tuple[float, float, float, float]] = []
     with frozen(problem.dynamics, problem.objective):
         for horizon in horizons:
-            here = replace(problem, horizon=horizon)
+            here = replace(problem, horizon=horizon).normalised()
             generator = torch.Generator().manual_seed(seed)
             noise = torch.randn(here.batch, horizon, here.action_size, generator=generator, dtype=here.start.dtype)
             actions = here.clamp(std * noise.to(here.start.device))
-            states = straight_line(here, 0.0, Noise.of(seed, here.batch, here.start.device)) / here.unit[:, None]
+            states = straight_line(here, 0.0, Noise.of(seed, here.batch, here.start.device))
             shooting = actions.flatten(1)
             lifted = torch.cat([states.flatten(1), shooting], dim=1)
             columns.append(
@@ -83,12 +85,12 @@ def growth(
 
 
 def linear_growth(rho: float, horizons: Sequence[int], *, goal_weight: float = 0.1, seed: int = 0) -> Growth:
-    """The same for s' = A s + B a with A = rho times a rotation, beside what theory says.
+    """Measure both losses for s' = A s + B a, where A is rho times a rotation, and compute what theory predicts.
 
-    The rollout's cost is |C a + ..|^2 with C = (A^(T-1) B, .., A B, B): its Hessian is 2 C' C, which grows like
-    rho^(2T). The lifted loss is a sum of squares of banded rows: its largest eigenvalue stays below a number without T.
+    The rollout's cost is |C a + ..|^2 with C = (A^(T-1) B, .., A B, B). Its Hessian is 2 C' C, which grows like
+    rho^(2T). The lifted loss is a sum of squares of banded rows, so its largest eigenvalue has a bound without T.
 
-    Both facts are derived for this project; the paper treats the matter in its appendix.
+    Both facts are derived for this project; the paper treats the question in its appendix.
     """
     generator = torch.Generator().manual_seed(seed)
     rotation, _ = torch.linalg.qr(torch.randn(6, 6, generator=generator, dtype=torch.float64))
@@ -109,7 +111,10 @@ def linear_growth(rho: float, horizons: Sequence[int], *, goal_weight: float = 0
 
 
 def curvature(loss: Loss, at: Tensor, steps: int = STEPS) -> Tensor:
-    """(b,) the largest eigenvalue, by size, of each row's Hessian: power iteration on Hessian-vector products.
+    """Compute the largest eigenvalue, by size, of each row's Hessian (b,).
+
+    Power iteration on Hessian-vector products.
+
 
     >>> squares = torch.tensor([1.0, 3.0])
     >>> curvature(lambda x: (squares * x**2).sum(1), torch.ones(1, 2), steps=30)
@@ -147,7 +152,7 @@ def _lifted(problem: Problem, goal_weight: float) -> Loss:
     count = (problem.horizon - 1) * problem.goal.shape[1]
 
     def loss(flat: Tensor) -> Tensor:
-        states = flat[:, :count].unflatten(1, (problem.horizon - 1, -1)) * problem.unit[:, None]
+        states = flat[:, :count].unflatten(1, (problem.horizon - 1, -1))
         actions = flat[:, count:].unflatten(1, (problem.horizon, -1))
         return lifted_loss(problem, states, actions, goal_weight, stop_gradient=False)
 

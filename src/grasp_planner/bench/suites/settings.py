@@ -9,7 +9,9 @@ from typing import Any
 
 from grasp_planner.core.errors import unknown_name
 from grasp_planner.planners import PLANNERS
-from grasp_planner.planning.loop import Planner
+from grasp_planner.planning.multi_start import MultiStart
+from grasp_planner.planning.protocol import Planner
+from grasp_planner.planning.sequential import Sequential
 
 Settings = dict[str, Any]
 """A planner as JSON values: ``"name"``, the name in ``PLANNERS``, and its fields. A field that holds a planner holds
@@ -58,6 +60,20 @@ def settings_of(planner: Any) -> Settings:
         value = getattr(planner, one.name)
         content[one.name] = settings_of(value) if type(value) in names else value
     return content
+
+
+def planner_title(planner: Planner) -> str:
+    """The name of the algorithm for people: ``"GRASP"``, also for a planner around it.
+
+    >>> from grasp_planner import GD, GRASP, MultiStart, Sequential
+    >>> planner_title(Sequential(MultiStart(GRASP()), GD()))
+    'GRASP'
+    """
+    if isinstance(planner, MultiStart):
+        return planner_title(planner.planner)
+    if isinstance(planner, Sequential):
+        return planner_title(planner.first)
+    return type(planner).__name__
 
 
 def changed(settings: Settings, change: Mapping[str, Any] | None) -> Settings:

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 
 from grasp_planner import GraspPlannerError
-from grasp_planner.bench.records import CLOCK, Record, comparable, read_records
+from grasp_planner.bench.record_files import read_records
+from grasp_planner.bench.records import EpisodeRecord, Record, SweepRecord, comparable, of_kind, record_to_json
 from grasp_planner.bench.running.earlier_runs import Earlier
 from grasp_planner.bench.running.engines import Serial
 from grasp_planner.bench.running.jobs import Job
 from grasp_planner.bench.running.suite_run import Run
-from grasp_planner.bench.suites.suite import Suite, Timed, load_suite
+from grasp_planner.bench.suites.loading import load_suite
+from grasp_planner.bench.suites.suite import Suite, Timed
 
 
 class Counting:
@@ -36,7 +38,7 @@ def run(suite: Suite, folder: Path, earlier: Path) -> list[Job]:
     return engine.jobs
 
 
-def measured(folder: Path) -> dict[Any, Record]:
+def measured(folder: Path) -> dict[Any, dict[str, Any]]:
     wanted = ("kind", "horizon", "arm", "round", "trial", "episode")
     return {
         tuple(one.get(name) for name in wanted): {k: v for k, v in comparable(one).items() if k != "suite"}
@@ -51,8 +53,12 @@ def test_the_same_work_is_not_done_again(finished: Path, suite_file: Path, tmp_p
     assert len([one for one in found if one[0] == "timed"]) == len([one for one in known if one[0] == "timed"]) > 0
     assert all(found[one] == known[one] for one in found if one[0] != "timed")
     for record in read_records([tmp_path / "other"]):
-        assert record["suite"] == "other"
-        assert record.get(CLOCK, {}).get("from") == ("wall" if record["kind"] in ("sweep", "episode") else None)
+        assert record.work.suite == "other"
+        if isinstance(record, (SweepRecord, EpisodeRecord)):
+            assert record.clock.reused_from == "wall"
+        else:
+            assert "reused_from" not in record_to_json(record).get("clock", {})
+        assert getattr(getattr(record, "clock", None), "reused_from", None) == ("wall" if reused else None)
 
 
 @pytest.mark.parametrize("change", [{"rollouts": 13}, {"mode": "closed-loop"}])
@@ -60,14 +66,16 @@ def test_other_work_is_done(finished: Path, suite_file: Path, tmp_path: Path, ch
     other = replace(load_suite(suite_file), name="other", episodes=2, shown=0, **change)
     done = run(other, tmp_path / "other", finished)
     assert {job.kind for job in done} == {"sweep", "episode"}
-    assert not any("from" in one[CLOCK] for one in read_records([tmp_path / "other"]) if CLOCK in one)
+    records = read_records([tmp_path / "other"])
+    made = [*of_kind(records, SweepRecord), *of_kind(records, EpisodeRecord)]
+    assert made and all(record.clock.reused_from is None for record in made)
 
 
 def test_an_arm_with_other_settings_is_not_taken_for_the_same(finished: Path, suite_file: Path, tmp_path: Path) -> None:
     suite = load_suite(suite_file)
-    arms = tuple(replace(arm, change={"sync": None}) if arm.like else arm for arm in suite.arms)
+    arms = tuple(replace(arm, change={"planner.sync": None}) if arm.like else arm for arm in suite.arms)
     done = run(replace(suite, name="other", arms=arms, shown=0), tmp_path / "other", finished)
-    assert {(job.kind, job.arm) for job in done} == {("episode", "no sync")}
+    assert {(job.kind, job.work.arm) for job in done} == {("episode", "no sync")}
 
 
 def test_episodes_of_another_version_are_done_again(finished: Path, suite_file: Path, tmp_path: Path) -> None:

@@ -8,8 +8,12 @@ import torch
 from world_models import SeenDot
 
 from grasp_planner import GraspPlannerError
+from grasp_planner.bench.running.observing import problem_of
+from grasp_planner.bench.studies.adversarial_states import adversarial
+from grasp_planner.bench.studies.goal_paths import goal_paths
 from grasp_planner.bench.studies.loss_growth import curvature, growth, linear_growth
-from grasp_planner.bench.studies.loss_landscape import adversarial, cutting, goal_paths, landscape, problems
+from grasp_planner.bench.studies.loss_landscape import landscape
+from grasp_planner.bench.studies.wall_crossing import wall_crossing
 from grasp_planner.bench.tasks import episodes, task
 
 WALL = task("wall/dset/v1", horizon=20)
@@ -38,7 +42,7 @@ def test_linear_growth_is_what_theory_says(rho: float) -> None:
 
 
 def test_growth_is_the_same_twice_and_leaves_no_gradients() -> None:
-    problem = problems(WALL, SeenDot(), episodes(WALL, count=3))
+    problem = problem_of(WALL, SeenDot(), episodes(WALL, count=3))
     first, second = (growth("dot", problem, (2, 4)) for _ in range(2))
     assert first == second and first.shooting_theory == ()
     # x' = x + sum of the block: the rollout's Hessian is 2 C'C with C'C = T * 5 * 0.2^2.
@@ -46,7 +50,7 @@ def test_growth_is_the_same_twice_and_leaves_no_gradients() -> None:
 
 
 def test_a_landscape_is_low_at_the_plan() -> None:
-    found = landscape(problems(WALL, SeenDot(), episodes(WALL, count=1)), points=5)
+    found = landscape(problem_of(WALL, SeenDot(), episodes(WALL, count=1)), points=5)
     for values in (np.array(found.shooting), np.array(found.lifted)):
         assert values.shape == (5, 5) and values[2, 2] < 0.5 * np.median(values)
 
@@ -73,6 +77,6 @@ def test_an_honest_model_is_believed_as_far_as_it_is_true() -> None:
 
 
 def test_gradients_to_the_states_cut_through_the_wall() -> None:
-    found = cutting(batch=2, steps=30)
+    found = wall_crossing(batch=2, steps=30)
     assert found.crossed["state gradients"] == 1.0 and found.reached["state gradients"] == 0.0
     assert len(found.virtual["GRASP"]) == 13 and found.virtual["GRASP"][-1] == found.goal

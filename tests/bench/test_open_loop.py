@@ -10,8 +10,10 @@ import torch
 from world_models import FreeDot, SeenDot
 
 from grasp_planner import CEM, GD, GRASP, Budget, GoalDistance, GraspPlannerError, Status
-from grasp_planner.bench.running.open_loop import Evaluation, described, evaluate, observe, problem_of
+from grasp_planner.bench.running.observing import model_steps, observe, problem_of
+from grasp_planner.bench.running.open_loop import Evaluation, evaluate
 from grasp_planner.bench.running.simulation import execute
+from grasp_planner.bench.suites.settings import settings_of
 from grasp_planner.bench.tasks import episodes, task
 
 WALL = task("wall/dset/v1", horizon=10)
@@ -70,8 +72,7 @@ def test_the_seed_counts() -> None:
 
 def test_a_model_with_a_history_sees_the_start_standing_still() -> None:
     model = SeenDot(context=3)
-    env, asked = WALL.make(), episodes(WALL, count=2)
-    problem = problem_of(model, [observe(env, episode) for episode in asked], 10)
+    problem = problem_of(WALL, model, episodes(WALL, count=2))
     assert model.seen == [
         {"state": (2, 3, 2), "proprio": (2, 3, 2)},
         {"state": (2, 1, 2), "proprio": (2, 1, 2)},
@@ -93,9 +94,12 @@ def test_pictures_are_there_for_a_model_that_reads_them() -> None:
 
 @pytest.mark.parametrize("horizon", [-5, 0, 3, 12])
 def test_a_horizon_is_a_whole_number_of_model_steps(horizon: int) -> None:
-    (episode,) = episodes(WALL, count=1)
     with pytest.raises(GraspPlannerError, match=f"multiple of 5.*got {horizon}"):
-        problem_of(FreeDot(), [observe(WALL.make(), episode)], horizon)
+        model_steps(FreeDot(), horizon)
+    if horizon > 0:
+        other = task("wall/dset/v1", horizon=horizon)
+        with pytest.raises(GraspPlannerError, match=f"multiple of 5.*got {horizon}"):
+            problem_of(other, FreeDot(), episodes(other, count=1))
 
 
 def test_the_objective_can_be_another() -> None:
@@ -135,5 +139,5 @@ def test_planners_of_others_have_a_name_too() -> None:
     class Mine:
         pass
 
-    assert described(Mine())["settings"].startswith("<")
-    assert described(CEM())["elites"] == 30
+    assert settings_of(Mine())["settings"].startswith("<") and settings_of(Mine())["name"] == "Mine"
+    assert settings_of(CEM())["elites"] == 30 and settings_of(CEM())["name"] == "cem"

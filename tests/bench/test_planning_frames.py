@@ -7,9 +7,10 @@ import pytest
 import torch
 from world_models import FreeDot, SeenDot
 
-from grasp_planner import CEM, GD, GRASP, Budget, GraspPlannerError, LatCo
+from grasp_planner import CEM, GD, GRASP, Budget, GraspPlannerError, LatCo, MultiStart, Sequential
 from grasp_planner.bench.running.open_loop import evaluate
 from grasp_planner.bench.running.planning_frames import Recorder
+from grasp_planner.bench.suites.settings import planner_title
 from grasp_planner.bench.tasks import episodes, task
 
 WALL = task("wall/dset/v1", horizon=20)
@@ -25,14 +26,19 @@ def recorded(planner, index: int = 1, model: FreeDot | None = None, frames: int 
 @pytest.mark.parametrize("planner", [GD(), CEM(samples=8, elites=2)])
 def test_planners_without_virtual_states_show_their_rollouts(planner) -> None:
     found, recording = recorded(planner)
-    assert recording.virtual is None and recording.planner == type(planner).__name__
+    assert recording.virtual is None and recording.planner == planner_title(planner)
     assert recording.steps.tolist() == [*range(1, STEPS + 1), STEPS]
     assert recording.rollouts.shape == (STEPS + 1, 4, 2)
     np.testing.assert_allclose(recording.rollouts[-1], found.imagined[1, 1:], atol=1e-4)
 
 
 @pytest.mark.parametrize(
-    "planner", [GRASP(state_noise=0.1, initial_noise=0.1, sync_every=4, sync_steps=2, particles=2), LatCo()]
+    "planner",
+    [
+        MultiStart(GRASP(state_noise=0.1, initial_noise=0.1, sync_every=4, sync_steps=2), starts=2, start_std=0.5),
+        Sequential(GRASP(state_noise=0.1, initial_noise=0.1, sync_every=4, sync_steps=2), GD(), share=0.3),
+        LatCo(),
+    ],
 )
 def test_virtual_states_of_the_right_problem_end_as_the_plan(planner) -> None:
     found, recording = recorded(planner)

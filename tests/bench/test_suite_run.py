@@ -14,17 +14,18 @@ import pytest
 from failing_jobs import always_die, die_once, fault
 
 from grasp_planner import GraspPlannerError
-from grasp_planner.bench.records import comparable, read_records
+from grasp_planner.bench.record_files import read_records
+from grasp_planner.bench.records import TimedRecord, comparable
 from grasp_planner.bench.running.engines import Serial, engine
 from grasp_planner.bench.running.suite_run import Run
+from grasp_planner.bench.suites.loading import load_suite
 from grasp_planner.bench.suites.spaces import drawn
-from grasp_planner.bench.suites.suite import load_suite
 from grasp_planner.bench.tasks import episodes, task
 from grasp_planner.io.processes import WorkerPool
 
 
 def records(folder: Path, kind: str = "") -> list[dict[str, Any]]:
-    return [comparable(one) for one in read_records([folder]) if kind in ("", one["kind"])]
+    return [comparable(one) for one in read_records([folder]) if kind in ("", one.kind)]
 
 
 def test_every_stage_leaves_its_records(finished: Path) -> None:
@@ -61,30 +62,30 @@ def test_the_choice_is_the_best_of_the_last_round(finished: Path) -> None:
             scores[trial] = (-sum(sum(one["success"]) for one in mine), sum(costs) / 3, trial)
         assert choice["trial"] == min(scores.values())[2]
         if choice["arm"] == "no sync":
-            assert choice["planner"]["sync"] is None and choice["planner"]["particles"] == 2
+            assert choice["planner"]["planner"]["sync"] is None and choice["planner"]["starts"] == 2
 
 
 def test_an_episodes_record_says_everything(finished: Path) -> None:
     asked = {one.index: one for one in episodes(task("wall/dset/v1", 10), count=5)}
     for one in records(finished, "episode"):
-        assert one["schema"] == 1 and len(one["model_hash"]) == 16 and one["versions"]["torch"]
-        assert one["planner"]["name"] in ("cem", "grasp") and one["mode"] == "open-loop"
+        assert one["schema"] == 2 and len(one["model_hash"]) == 16 and one["versions"]["torch"]
+        assert one["planner"]["name"] in ("cem", "multi_start") and one["mode"] == "open-loop"
         assert one["transitions"] <= 12 * one["horizon"] // 5 and one["calls"] > 0
         assert one["gap_rollout_simulator"] > 0 and one["gap_end"]["position_px"] > 0
         # CEM has no virtual states. Where GRASP's budget is spent before its first step, neither has it.
-        assert one["gap_virtual_rollout"] is None if one["arm"] == "CEM" else True
+        assert "gap_virtual_rollout" not in one if one["arm"] == "CEM" else True
         assert one["success_model"] in (True, False) and one["distances_model"]["position_px"] >= 0
         if one["horizon"] == 10:
             assert one["seed"] == asked[one["episode"]].seed
-    gaps = [one["gap_virtual_rollout"] for one in records(finished, "episode") if one["arm"] != "CEM"]
+    gaps = [one.get("gap_virtual_rollout") for one in records(finished, "episode") if one["arm"] != "CEM"]
     assert any(gap is not None and gap > 0 for gap in gaps)
     for one in read_records([finished]):
-        if one["kind"] == "timed":
-            clock = one["clock"]
-            moments = [moment["seconds"] for moment in clock["moments"]]
-            assert clock["batch"] == 1 and moments == sorted(moments) and moments[-1] <= clock["seconds"]
-            first = [moment["seconds"] for moment in clock["moments"] if moment["success"]]
-            assert clock["seconds_to_success"] == (first[0] if first else None)
+        if isinstance(one, TimedRecord):
+            clock = one.clock
+            moments = [moment.seconds for moment in clock.moments]
+            assert clock.batch == 1 and moments == sorted(moments) and moments[-1] <= clock.seconds
+            first = [moment.seconds for moment in clock.moments if moment.success]
+            assert clock.seconds_to_success == (first[0] if first else None)
 
 
 def test_a_finished_suite_does_nothing_more(finished: Path, suite_file: Path) -> None:
