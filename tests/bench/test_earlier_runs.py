@@ -41,8 +41,8 @@ def run(suite: Suite, folder: Path, earlier: Path) -> list[Job]:
 def measured(folder: Path) -> dict[Any, dict[str, Any]]:
     wanted = ("kind", "horizon", "arm", "round", "trial", "episode")
     return {
-        tuple(one.get(name) for name in wanted): {k: v for k, v in comparable(one).items() if k != "suite"}
-        for one in read_records([folder])
+        tuple(one.get(name) for name in wanted): {k: v for k, v in one.items() if k != "suite"}
+        for one in map(comparable, read_records([folder]))
     }
 
 

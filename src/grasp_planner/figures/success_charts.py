@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from html import escape
 from io import StringIO
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from grasp_planner.figures.style import new_figure
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT, LEGEND_ROW = 5.0, 3.1, 0.25  # inches; small, so that text stays readable on a phone
 FONT = 10.0  # points
+TITLE = 54  # letters in a line of the title
 FEW = 12  # points of a curve that are marked one by one
-DASHES = ("-", (0, (4, 2)), (0, (1, 1.6)), (0, (5, 2, 1, 2)))
+MAIN = "GRASP"  # its line is solid
+DASHES = ((0, (4, 2)), (0, (1, 1.6)), (0, (5, 2, 1, 2)))
 DRAWN_COLOURS = {light(name): f"var(--{name})" for name in ("ink", "faint", "grid", *CURVE_COLOURS)}
 
 
@@ -41,7 +44,7 @@ def chart_svg(chart: Chart, standalone: bool = False) -> str:
         colour = light(PLANNER_COLOURS.get(curve.name, CURVE_COLOURS[(4 + i) % len(CURVE_COLOURS)]))
         marker = "o" if len(curve.x) <= FEW else ""
         axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.13, linewidth=0)
-        dash = DASHES[i % len(DASHES)]
+        dash = "-" if curve.name == MAIN else DASHES[i % len(DASHES)]
         axes.plot(curve.x, curve.y, color=colour, linestyle=dash, marker=marker, markersize=4, label=curve.name)
     _finish(axes, chart)
     figure.legend(loc="lower left", ncols=columns, fontsize=FONT, frameon=False, labelcolor=light("ink"))
@@ -70,7 +73,7 @@ def _finish(axes: Axes, chart: Chart) -> None:
     axes.tick_params(which="both", labelsize=FONT, labelcolor=faint, length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    axes.set_title(chart.title, fontsize=FONT, fontweight="bold", color=ink, loc="left")
+    axes.set_title(fill(chart.title, TITLE), fontsize=FONT, fontweight="bold", color=ink, loc="left")
     axes.set_xlabel(chart.x_title, fontsize=FONT, color=ink)
 
 
@@ -88,7 +91,8 @@ def _themed(svg: str, chart: Chart, standalone: bool) -> str:
     """The SVG with variables for colours, the reader's font, a label for screen readers, and no prolog."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r' id="[\w.]+_\d+"', "", svg)  # these would repeat on a page with several charts
-    svg = re.sub(r"font: ((?:bold |700 )?[\d.]+px) [^;\"]*", r"font: \1 system-ui, sans-serif", svg)
+    svg = re.sub(r'font-family: [^;"]*', "font-family: system-ui, sans-serif", svg)
+    svg = re.sub(r' clip-path="[^"]*"', "", svg)  # curves lie within the axes, and a page needs no reference then
     svg = re.sub("|".join(DRAWN_COLOURS), lambda colour: DRAWN_COLOURS[colour[0]], svg)
     label = escape(f"{chart.title}; {chart.x_title}", quote=True)
     svg = svg.replace("<svg ", f'<svg class="chart" role="img" aria-label="{label}" ', 1)
