@@ -58,7 +58,6 @@ def test_the_same_work_is_not_done_again(finished: Path, suite_file: Path, tmp_p
             assert record.clock.reused_from == "wall"
         else:
             assert "reused_from" not in record_to_json(record).get("clock", {})
-        assert getattr(getattr(record, "clock", None), "reused_from", None) == ("wall" if reused else None)
 
 
 @pytest.mark.parametrize("change", [{"rollouts": 13}, {"mode": "closed-loop"}])
