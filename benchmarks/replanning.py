@@ -11,14 +11,14 @@ import argparse
 
 import torch
 
-from grasp_planner import CEM, GD, GRASP, Budget, GoalDistance, load_world_model
+from grasp_planner import CEM, GD, GRASP, Budget, GoalDistance, MultiStart, load_world_model
 from grasp_planner.bench.running.closed_loop import drive
 from grasp_planner.bench.tasks import episodes, task
 
 PLANNERS = {
-    "GD": GD(lr=0.2, starts=8),
+    "GD": MultiStart(GD(lr=0.2), starts=8, start_std=1.0),
     "CEM": CEM(samples=64, elites=8),
-    "GRASP": GRASP(sync=GD(lr=0.2), sync_every=10, sync_steps=10, particles=8, start_std=1.0),
+    "GRASP": MultiStart(GRASP(sync=GD(lr=0.2), sync_every=10, sync_steps=10), starts=8, start_std=1.0),
 }
 MODELS = {"wall-state": "wall/dset/v1", "pusht-state": "push_t/dset/v1"}
 BUDGET = Budget(transitions=5 * 240)

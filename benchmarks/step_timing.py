@@ -96,6 +96,7 @@ def loop_over_time(task: Problem, model: Dynamics) -> Work:
 
 def one_step(task: Problem, planner: Planner) -> Work:
     """A step of a planner from a state that stays."""
+    task = task.normalised()  # as ``plan`` gives it to the planner
     with torch.no_grad():
         actions = torch.zeros(task.batch, task.horizon, task.action_size).to(task.goal)
         noise = Noise.of(0, task.batch, task.goal.device)

@@ -15,19 +15,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from grasp_planner import GD, GRASP, Budget, load_world_model
+from grasp_planner import GD, GRASP, Budget, MultiStart, load_world_model, plan
 from grasp_planner.bench.running.model_gaps import encoded_states
-from grasp_planner.bench.running.open_loop import observe, problem_of
+from grasp_planner.bench.running.observing import problem_of
+from grasp_planner.bench.running.open_loop import executable
 from grasp_planner.bench.running.simulation import execute
 from grasp_planner.bench.tasks import episodes, task
-from grasp_planner.core.world_model import environment_actions
-from grasp_planner.planners.recommended import plan
 from grasp_planner.trust.diagnosis import diagnose
 from grasp_planner.trust.law import TrustLaw, true_errors
 
 COVERED = 0.9
 TOLERANCES = (0.005, 0.01, 0.02, 0.05, 0.1)
-PLANNERS = {"grasp": (GRASP(), 50), "gd": (GD(lr=0.2, starts=4), 60)}
+PLANNERS = {"grasp": (GRASP(), 50), "gd": (MultiStart(GD(lr=0.2), starts=4, start_std=1.0), 60)}
 
 
 def main() -> None:
@@ -40,11 +39,11 @@ def main() -> None:
     model, problem_task = load_world_model("pusht-state"), task("push_t/dset/v1", given.horizon)
     chosen = episodes(problem_task, "validation", given.episodes)
     env = problem_task.make()
-    problem = problem_of(model, [observe(env, episode) for episode in chosen], given.horizon)
+    problem = problem_of(problem_task, model, chosen)
     one_step, errors, found = [], {}, {}
     for name, (planner, steps) in PLANNERS.items():
         found[name] = plan(problem, planner, Budget(steps=steps), seeds=[episode.seed for episode in chosen])
-        actions = environment_actions(model, found[name].actions).flatten(1, 2).double().numpy()
+        actions = executable(model, found[name].actions)
         outcomes = [execute(problem_task, episode, taken, env) for episode, taken in zip(chosen, actions, strict=True)]
         seen = np.stack([outcome.states[model.frameskip :: model.frameskip] for outcome in outcomes])
         truth = encoded_states(model, env, seen)
