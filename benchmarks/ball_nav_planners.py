@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from grasp_planner import CEM, GD, GRASP, ICEM, MPPI, LatCo, MultiStart, RandomShooting
+from grasp_planner import CEM, GD, GRASP, ICEM, MPPI, LatCo, RandomShooting
 from grasp_planner.planning.protocol import Planner
 
 TOLERANCE = 1e-3  # every planner stops a problem at this cost: 8 cm from the goal in the model
@@ -98,22 +98,10 @@ def _grasp_unsynced(rng: random.Random) -> Settings:
     return {name: value for name, value in _grasp(rng).items() if name not in ("sync_steps", "sync_rate")}
 
 
-def _make_grasp(settings: Settings, **changes: Any) -> Planner:
-    """GRASP from several starts, which differ by their noise alone; in the recorded settings they are particles."""
-    rest = {name: value for name, value in settings.items() if name not in ("sync_rate", "particles")}
+def _make_grasp(settings: Settings) -> GRASP:
+    rest = {name: value for name, value in settings.items() if name != "sync_rate"}
     sync = GD(lr=settings["sync_rate"]) if "sync_rate" in settings else None
-    planner = replace(GRASP(sync=sync, tolerance=TOLERANCE, **rest), **changes)
-    starts = settings["particles"]
-    return planner if starts == 1 else MultiStart(planner, starts=starts, start_std=0.0)
-
-
-def _make_gd(settings: Settings) -> Planner:
-    """GD, from several starts where the settings say so; the recorded settings call the learning rate ``rate``."""
-    own = {name: settings[name] for name in ("optimiser", "action_noise") if name in settings}
-    planner = GD(lr=settings["rate"], tolerance=TOLERANCE, **own)
-    if "starts" not in settings:
-        return planner
-    return MultiStart(planner, starts=settings["starts"], start_std=settings["start_std"])
+    return GRASP(sync=sync, tolerance=TOLERANCE, **rest)
 
 
 def _maker(kind: type) -> Callable[[Settings], Planner]:
@@ -122,9 +110,9 @@ def _maker(kind: type) -> Callable[[Settings], Planner]:
 
 # What a name stands for: how its settings are drawn, and how a planner is made of them.
 SPACES: dict[str, tuple[Callable[[random.Random], Settings], Callable[[Settings], Planner]]] = {
-    "GD": (_gd, _make_gd),
-    "GD, several starts": (_gd_starts, _make_gd),
-    "GD, action noise": (_gd_noise, _make_gd),
+    "GD": (_gd, _maker(GD)),
+    "GD, several starts": (_gd_starts, _maker(GD)),
+    "GD, action noise": (_gd_noise, _maker(GD)),
     "CEM": (_cem, _maker(CEM)),
     "iCEM": (_icem, _maker(ICEM)),
     "MPPI": (_mppi, _maker(MPPI)),
@@ -151,12 +139,14 @@ def rows(settings: dict[str, Settings]) -> dict[str, Planner]:
     made = {name: make(settings[name]) for name, (_, make) in SPACES.items() if name in settings}
     planners: dict[str, Planner] = {"Random shooting": RandomShooting(samples=50, tolerance=TOLERANCE)}
     planners |= {name: planner for name, planner in made.items() if not name.startswith("GRASP ")}
-    grasp = settings["GRASP"]
+    grasp = made["GRASP"]
+    if not isinstance(grasp, GRASP):
+        raise TypeError("the row named GRASP must be one")
     planners |= {
-        "GRASP without noise": _make_grasp(grasp, state_noise=0.0, initial_noise=0.0),
-        "GRASP without sync": _make_grasp(grasp, sync=None),
-        "GRASP without goal term": _make_grasp(grasp, goal_weight=0.0),
-        "GRASP with state gradients": _make_grasp(grasp, stop_gradient=False),
+        "GRASP without noise": replace(grasp, state_noise=0.0, initial_noise=0.0),
+        "GRASP without sync": replace(grasp, sync=None),
+        "GRASP without goal term": replace(grasp, goal_weight=0.0),
+        "GRASP with state gradients": replace(grasp, stop_gradient=False),
     }
     planners |= {name: planner for name, planner in made.items() if name.startswith("GRASP ")}
     return planners

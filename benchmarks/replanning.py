@@ -1,8 +1,9 @@
-"""Replanning after every model step, with and without a cost along the way. Prints a table.
+"""Compare replanning after every model step with replanning after five, with and without a cost at every step.
 
     python benchmarks/replanning.py [--episodes 50]
 
-Validation episodes, goals 25 environment steps away, 50 environment steps to get there. Success at the end.
+Prints a table of the share of validation episodes that succeed at the end. Goals are 25 environment steps away, and an
+episode lasts 50 environment steps.
 """
 
 from __future__ import annotations
@@ -16,18 +17,18 @@ from grasp_planner.bench.running.closed_loop import drive
 from grasp_planner.bench.tasks import episodes, task
 
 PLANNERS = {
-    "GD": MultiStart(GD(lr=0.2), starts=8, start_std=1.0),
+    "GD": MultiStart(GD(lr=0.2), starts=8),
     "CEM": CEM(samples=64, elites=8),
-    "GRASP": MultiStart(GRASP(sync=GD(lr=0.2), sync_every=10, sync_steps=10), starts=8, start_std=1.0),
+    "GRASP": MultiStart(GRASP(sync=GD(lr=0.2), sync_every=10, sync_steps=10), starts=8),
 }
 MODELS = {"wall-state": "wall/dset/v1", "pusht-state": "push_t/dset/v1"}
 BUDGET = Budget(transitions=5 * 240)
 
 
 def main() -> None:
-    """One row a model, planner and weight."""
+    """Print one row per model, planner and weight of the cost at every step."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--episodes", type=int, default=50)
+    parser.add_argument("--episodes", type=int, default=50, help="number of episodes")
     given = parser.parse_args()
     torch.set_num_threads(1)
     print("| model | planner | stage_weight | replanned every step | every 5 steps |\n|---|---|---:|---:|---:|")

@@ -1,4 +1,4 @@
-"""The animation: virtual states become a plan on the left, and the plan is carried out on the right."""
+"""Animation of an episode: planning on the left, execution on the right."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".mp4", ".gif")
 FRAMES_PER_SECOND = 12
-HELD = 10  # frames that the finished plan and the last state stand still
+HELD = 10  # frames for which the finished plan and the last state are shown
 
 
 def planning_animation(
     recording: Recording, path: str | Path, *, moments: int = 64, progress: Callable[[int], None] | None = None
 ) -> Path:
-    """Write an animation of how an episode was planned and carried out.
+    """Write an animation of how an episode was planned and executed.
 
     Args:
         recording: of ``bench.recording``.
-        path: ends on ``.mp4`` or ``.gif``; there is the whole file afterwards, or none.
-        moments: at most so many frames of planning.
-        progress: called with the number of frames made, after each.
+        path: ends in ``.mp4`` or ``.gif``. The file is written atomically.
+        moments: largest number of frames of planning.
+        progress: called after each frame, with the number of frames so far.
 
     Raises:
         GraspPlannerError: another suffix.
@@ -46,7 +46,7 @@ def planning_animation(
 
 
 def animation_frames(recording: Recording, moments: int = 64) -> Iterator[np.ndarray]:
-    """The frames (height, width, 3) uint8, one after the other; height and width are even."""
+    """Yield the frames (height, width, 3) uint8; height and width are even."""
     figure = new_figure(7.0, 5.2)
     here = stage_of([recording])
     plan_axes = figure.add_axes((0.015, 0.315, 0.48, 0.635))
@@ -77,12 +77,12 @@ def animation_frames(recording: Recording, moments: int = 64) -> Iterator[np.nda
 
 
 def frame_count(recording: Recording, moments: int = 64) -> int:
-    """How many frames ``animation_frames`` gives."""
+    """Number of frames of ``animation_frames``."""
     return len(chosen_moments(len(recording.steps), moments)) + 3 * HELD + len(recording.executed) - 1
 
 
 def chosen_moments(count: int, most: int) -> list[int]:
-    """Indices of moments to show, the first and the last among them, closer together at the beginning.
+    """Choose indices of moments to show: the first, the last, and others that are denser at the beginning.
 
     >>> chosen_moments(101, 5)
     [0, 12, 35, 65, 100]
@@ -111,7 +111,7 @@ def _write_mp4(path: Path, frames: Iterator[np.ndarray]) -> None:
 
 
 def _write_gif(path: Path, recording: Recording, moments: int, progress: Callable[[int], None] | None) -> None:
-    """One palette for all frames, from a few of them: several times as fast as one each, and nothing flickers."""
+    """Write a gif with one palette for all frames, which is faster than one per frame and avoids flicker."""
     try:
         from PIL import Image
     except ImportError as error:
@@ -120,6 +120,6 @@ def _write_gif(path: Path, recording: Recording, moments: int, progress: Callabl
     palette = Image.fromarray(np.concatenate([some[0], some[1], some[2], some[-HELD * 3], some[-1]])).quantize(255)
     frames = _counted(animation_frames(recording, moments), progress)
     images = (Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames)
-    lasts = 10 * round(100 / FRAMES_PER_SECOND)  # ms; a gif counts in hundredths of a second
+    lasts = 10 * round(100 / FRAMES_PER_SECOND)  # ms; the unit of a gif is 10 ms
     with path.open("wb") as file:
         next(images).save(file, format="GIF", save_all=True, append_images=images, duration=lasts, loop=0)

@@ -1,4 +1,4 @@
-"""The picture: virtual states at three moments of planning, and what planners' plans did in the simulator."""
+"""Picture of an episode: virtual states at three moments of planning, and executions in the simulator."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ COLUMNS = 3
 
 
 def planning_picture(recordings: Sequence[Recording], path: str | Path) -> Path:
-    """Write ``planning_figure`` as a PNG; there is the whole file afterwards, or none."""
+    """Write ``planning_figure`` as a PNG, atomically."""
     return save_picture(planning_figure(recordings), path)
 
 
 def planning_figure(recordings: Sequence[Recording]) -> Figure:
-    """How an episode was planned, and what became of it.
+    """Draw how an episode was planned and executed.
 
-    Above, the first recording at three moments: its first step, the first plan that was better than the one it
-    started from, and the end. Below, the plans in the simulator; a single recording's has its cost beside it.
+    The upper row shows the first recording at three moments: its first step, the first plan that was better than the
+    initial plan, and the end. The lower row shows the executions of all recordings in the simulator; if there is only
+    one recording, its cost is shown as well.
 
     Args:
         recordings: one to three, all of the same episode.
@@ -60,7 +61,7 @@ def planning_figure(recordings: Sequence[Recording]) -> Figure:
 
 
 def telling_moments(recording: Recording) -> tuple[int, int, int]:
-    """Indices of three recorded moments: the first, just after the first improvement, the last."""
+    """Indices of three recorded moments: the first, the one after the first improvement, and the last."""
     improved = (recording.best_cost[1:] < recording.best_cost[0]).nonzero()[0]
     step = int(improved[0]) + 1 if len(improved) else 0
     last = len(recording.steps) - 1

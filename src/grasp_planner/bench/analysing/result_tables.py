@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from grasp_planner.bench.analysing.cells import OfWork, arms_of, cells_of, label_of
 from grasp_planner.bench.analysing.significance import Paired, Share
@@ -128,10 +128,11 @@ def pairs_table(records: Sequence[Record]) -> Table:
 def model_table(records: Sequence[Record]) -> Table:
     """Success in the model's rollout, and success at any time in the simulator."""
     tested = [record for record in of_kind(records, EpisodeRecord) if record.success_model is not None]
-    rows = []
-    for arm in arms_of(tested):
-        rows.append(_row(f"{arm}, model", tested, lambda found: _share([r.success_model for r in found]), arm))
-        rows.append(_row(f"{arm}, any time", tested, lambda found: _share([r.reached for r in found]), arm))
+    rules: dict[str, Callable[[EpisodeRecord], bool | None]] = {
+        "model": lambda record: record.success_model,
+        "any time": lambda record: record.reached,
+    }
+    rows = _rows_of_kinds(tested, rules, _share)
     note = (
         "Model: at the goal after the last step of the model's rollout. Any time: at the goal after any step in the "
         "simulator, which is an easier rule than after the last step."
@@ -143,14 +144,12 @@ def distance_table(records: Sequence[Record]) -> Table:
     """Median distances to the goal in the simulator after the last step."""
     tested = of_kind(records, EpisodeRecord)
     measured = dict.fromkeys(name for record in tested for name in record.distances)
-    rows = []
-    for arm in arms_of(tested):
-        for name in measured:
-            if name.startswith(("position", "angle")):
-                title = f"{arm}, {name.replace('_', ' ', 1).replace('_', ' / ')}"
-                rows.append(
-                    _row(title, tested, lambda found, name=name: _median(r.distances.get(name) for r in found), arm)
-                )
+    distances: dict[str, Callable[[EpisodeRecord], float | None]] = {
+        name.replace("_", " ", 1).replace("_", " / "): lambda record, name=name: record.distances.get(name)
+        for name in measured
+        if name.startswith(("position", "angle"))
+    }
+    rows = _rows_of_kinds(tested, distances, _median)
     note = "Medians of the distance to the goal in the simulator after the last step."
     return Table("distances", "Distance to the goal", _columns(tested), tuple(rows), note)
 
@@ -162,11 +161,7 @@ def gap_table(records: Sequence[Record]) -> Table:
         "virtual - rollout": lambda record: record.gap_virtual_rollout,
         "rollout - simulator": lambda record: record.gap_rollout_simulator,
     }
-    rows = []
-    for arm in arms_of(tested):
-        for title, gap in gaps.items():
-            row = _row(f"{arm}, {title}", tested, lambda found, gap=gap: _median(gap(r) for r in found), arm)
-            rows += [row] if any(row[1:]) else []
+    rows = [row for row in _rows_of_kinds(tested, gaps, _median) if any(row[1:])]
     note = (
         "Root mean square over time and coordinates, in units of the model's scale; medians over episodes. Virtual "
         "states are those after the last lifted step."
@@ -214,6 +209,19 @@ def _row(
     wanted = name if arm is None else arm
     found = [[r for r in records if r.work.arm == wanted and r.work.cell == cell] for cell in cells_of(records)]
     return (name, *(text(one) if one else EMPTY for one in found))
+
+
+def _rows_of_kinds(
+    records: Sequence[EpisodeRecord],
+    kinds: Mapping[str, Callable[[EpisodeRecord], Any]],
+    text: Callable[[list[Any]], str],
+) -> list[tuple[str, ...]]:
+    """For every arm one row per kind of value: a text for each cell, of the values of its records."""
+    return [
+        _row(f"{arm}, {kind}", records, lambda found, value=value: text([value(record) for record in found]), arm)
+        for arm in arms_of(records)
+        for kind, value in kinds.items()
+    ]
 
 
 def _published_row(
