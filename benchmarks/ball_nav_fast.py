@@ -1,4 +1,4 @@
-"""BallNav compiled: the model's numbers to rounding, five times faster. For sweeps; needs a C compiler, ``cc``."""
+"""Compiled dynamics of BallNav for sweeps: equal to the model's up to rounding, five times faster. Needs ``cc``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grasp_planner.domains.ball_nav.world import RADIUS, SIZE, SOFTNESS, TINY, walls_of
+from grasp_planner.domains.ball_nav.physics import RADIUS, SIZE, SOFTNESS, TINY, walls_of
 from grasp_planner.models.ball_nav import BallNav
 
 SOURCE = Path(__file__).with_suffix(".c")
@@ -21,14 +21,14 @@ WORLD = np.array([RADIUS, SOFTNESS, TINY, SIZE])
 
 @lru_cache
 def library() -> ctypes.CDLL:
-    """The source, compiled anew for this process."""
+    """Compile the source for this process, and load the library."""
     built = Path(tempfile.mkdtemp()) / "ball_nav.so"
     subprocess.run(["cc", "-O3", "-shared", "-fPIC", str(SOURCE), "-o", str(built), "-lm"], check=True)
     return ctypes.CDLL(str(built))
 
 
 class FastBallNav:
-    """The dynamics of a ``BallNav``, for float64 and float32 on the CPU."""
+    """The dynamics of a ``BallNav`` model, for float64 and float32 on the CPU."""
 
     context = 1
 

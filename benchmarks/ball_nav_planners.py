@@ -1,4 +1,4 @@
-"""The planners of the BallNav benchmark: the space each one's settings are drawn from, and GRASP's ablations."""
+"""The planners of the BallNav benchmark: the distribution of each planner's settings, and the ablations of GRASP."""
 
 from __future__ import annotations
 
@@ -6,27 +6,26 @@ import json
 import math
 import random
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from grasp_planner import CEM, GD, GRASP, ICEM, MPPI, LatCo, RandomShooting
+from grasp_planner import CEM, GD, GRASP, ICEM, MPPI, LatCo, MultiStart, RandomShooting
 from grasp_planner.planning.protocol import Planner
 
-TOLERANCE = 1e-3  # every planner stops a problem at this cost: 8 cm from the goal in the model
+TOLERANCE = 1e-3  # cost at which every planner stops a problem: 8 cm from the goal in the model
 SWEEP = Path(__file__).with_name("ball_nav_sweep.jsonl")
 
 Settings = dict[str, Any]
 
 
 def _log(rng: random.Random, low: float, high: float) -> float:
-    """A number with a uniform logarithm, rounded to three digits."""
+    """Sample a number whose logarithm is uniform, rounded to three digits."""
     return float(f"{math.exp(rng.uniform(math.log(low), math.log(high))):.3g}")
 
 
 def _gd(rng: random.Random) -> Settings:
     optimiser = rng.choice(["adam", "adam", "sgd"])
-    return {"optimiser": optimiser, "rate": _log(rng, 0.003, 1.0) if optimiser == "adam" else _log(rng, 0.03, 30.0)}
+    return {"optimiser": optimiser, "lr": _log(rng, 0.003, 1.0) if optimiser == "adam" else _log(rng, 0.03, 30.0)}
 
 
 def _gd_noise(rng: random.Random) -> Settings:
@@ -79,14 +78,14 @@ def _grasp(rng: random.Random) -> Settings:
         "goal_weight": _log(rng, 0.03, 3.0),
         "sync_every": rng.choice([5, 10, 25, 50]),
         "sync_steps": rng.choice([5, 10, 25]),
-        "sync_rate": _log(rng, 0.01, 0.3),
+        "sync_lr": _log(rng, 0.01, 0.3),
         "initial_noise": rng.choice([0.0, 0.5]),
         "noise_schedule": rng.choice(["constant", "linear"]),
         "goal_schedule": rng.choice(["constant", "linear"]),
         "reset_states": rng.random() < 0.5,
         "reset_moments": rng.random() < 0.5,
         "optimiser": rng.choice(["adam", "sgd"]),
-        "particles": rng.choice([1, 1, 2, 4]),
+        "starts": rng.choice([1, 1, 2, 4]),
     }
 
 
@@ -95,20 +94,27 @@ def _grasp_quiet(rng: random.Random) -> Settings:
 
 
 def _grasp_unsynced(rng: random.Random) -> Settings:
-    return {name: value for name, value in _grasp(rng).items() if name not in ("sync_steps", "sync_rate")}
+    return {name: value for name, value in _grasp(rng).items() if name not in ("sync_steps", "sync_lr")}
 
 
-def _make_grasp(settings: Settings) -> GRASP:
-    rest = {name: value for name, value in settings.items() if name != "sync_rate"}
-    sync = GD(lr=settings["sync_rate"]) if "sync_rate" in settings else None
-    return GRASP(sync=sync, tolerance=TOLERANCE, **rest)
+def _make_grasp(settings: Settings) -> Planner:
+    """GRASP with settings; without a learning rate for the sync it has no serial planner."""
+    rest = {name: value for name, value in settings.items() if name != "sync_lr"}
+    return _maker(GRASP)(rest | {"sync": GD(lr=settings["sync_lr"]) if "sync_lr" in settings else None})
 
 
 def _maker(kind: type) -> Callable[[Settings], Planner]:
-    return lambda settings: kind(tolerance=TOLERANCE, **settings)
+    """A function that makes a planner of a class from settings. With several ``"starts"`` it is in a `MultiStart`."""
+
+    def make(settings: Settings) -> Planner:
+        rest = {name: value for name, value in settings.items() if name not in ("starts", "start_std")}
+        planner, starts = kind(tolerance=TOLERANCE, **rest), settings.get("starts", 1)
+        return MultiStart(planner, starts, settings.get("start_std", 0.0)) if starts > 1 else planner
+
+    return make
 
 
-# What a name stands for: how its settings are drawn, and how a planner is made of them.
+# Name of a planner -> a function that samples its settings, and a function that makes the planner from settings.
 SPACES: dict[str, tuple[Callable[[random.Random], Settings], Callable[[Settings], Planner]]] = {
     "GD": (_gd, _maker(GD)),
     "GD, several starts": (_gd_starts, _maker(GD)),
@@ -124,7 +130,7 @@ SPACES: dict[str, tuple[Callable[[random.Random], Settings], Callable[[Settings]
 
 
 def chosen(sweep: Path = SWEEP) -> dict[str, Settings]:
-    """The best settings of each name in a sweep: most successes, then the lower mean cost."""
+    """The best settings of each name in a sweep: those with most successes and, in a tie, the lowest mean cost."""
     best: dict[str, dict[str, Any]] = {}
     for line in sweep.read_text().splitlines():
         trial = json.loads(line)
@@ -135,18 +141,17 @@ def chosen(sweep: Path = SWEEP) -> dict[str, Settings]:
 
 
 def rows(settings: dict[str, Settings]) -> dict[str, Planner]:
-    """The rows of the table: every planner as it was tuned, and GRASP with one thing taken away."""
+    """The rows of the table: every planner with its tuned settings, and ablations of GRASP."""
     made = {name: make(settings[name]) for name, (_, make) in SPACES.items() if name in settings}
     planners: dict[str, Planner] = {"Random shooting": RandomShooting(samples=50, tolerance=TOLERANCE)}
     planners |= {name: planner for name, planner in made.items() if not name.startswith("GRASP ")}
-    grasp = made["GRASP"]
-    if not isinstance(grasp, GRASP):
-        raise TypeError("the row named GRASP must be one")
+    grasp = settings["GRASP"]
+    unsynced = {name: value for name, value in grasp.items() if name != "sync_lr"}
     planners |= {
-        "GRASP without noise": replace(grasp, state_noise=0.0, initial_noise=0.0),
-        "GRASP without sync": replace(grasp, sync=None),
-        "GRASP without goal term": replace(grasp, goal_weight=0.0),
-        "GRASP with state gradients": replace(grasp, stop_gradient=False),
+        "GRASP without noise": _make_grasp(grasp | {"state_noise": 0.0, "initial_noise": 0.0}),
+        "GRASP without sync": _make_grasp(unsynced),
+        "GRASP without goal term": _make_grasp(grasp | {"goal_weight": 0.0}),
+        "GRASP with state gradients": _make_grasp(grasp | {"stop_gradient": False}),
     }
     planners |= {name: planner for name, planner in made.items() if name.startswith("GRASP ")}
     return planners

@@ -1,9 +1,10 @@
-"""Choose settings for BallNav: the same number of random trials for every planner, on validation problems.
+"""Tune planners on BallNav: the same number of random trials for every planner, on validation problems.
 
     python benchmarks/ball_nav_sweep.py --trials 40
 
-Problems have other seeds than those of the table (`ball_nav_table.py`). Every trial is a line of the output, which
-is read back and continued if it exists. The dynamics are compiled (`ball_nav_fast.py`, the same numbers to rounding).
+The problems have other seeds than those of the table (`ball_nav_table.py`). Each trial is a line of the output file. If
+the file exists, the sweep continues after its trials. The dynamics are compiled (`ball_nav_fast.py`), which changes
+numbers only by rounding.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from ball_nav_fast import FastBallNav
 from ball_nav_planners import SPACES, SWEEP
 
 from grasp_planner import Budget, plan
-from grasp_planner.domains.ball_nav.world import success
+from grasp_planner.domains.ball_nav.task import success
 from grasp_planner.models.ball_nav import BallNav
 
-REACH = 16.8  # m that full pushes along an axis cover in the whole horizon, whatever its number of steps
+REACH = 16.8  # m that full pushes along an axis cover in the whole horizon, for every number of steps
 VALIDATION_SEED = 1
 
 

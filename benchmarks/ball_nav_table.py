@@ -1,11 +1,11 @@
-"""The BallNav table: every planner at the same budget of model transitions, executed in the simulator.
+"""Make the BallNav table: every planner with the same budget of model transitions, executed in the simulator.
 
     python benchmarks/ball_nav_table.py --fast                           # the cup, three horizons
     python benchmarks/ball_nav_table.py --fast --maps hook slalom --horizons 90
 
-Settings are those that `ball_nav_sweep.py` chose, one for each planner, on the cup at 90 steps and on other problems.
-The longer horizon is the same journey at a slower pace. Writes a JSON line for each planner, map and horizon, from
-which the table is made; a run that was interrupted goes on after the last of them.
+`ball_nav_sweep.py` chose the settings, one set for each planner, on other problems of the cup at 90 environment steps.
+At a longer horizon the path is the same and the pace is slower. The script writes a JSON line for each planner, map and
+horizon, and makes the table from these lines. An interrupted run continues after its last line.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import grasp_planner
 from grasp_planner import Budget, Plan, Problem, plan
 from grasp_planner.bench.analysing.significance import Share
 from grasp_planner.domains.ball_nav.environment import BallNav as Environment
-from grasp_planner.domains.ball_nav.world import MAPS, RADIUS
+from grasp_planner.domains.ball_nav.physics import MAPS, RADIUS
 from grasp_planner.models.ball_nav import BallNav
 from grasp_planner.planning.protocol import Planner
 
@@ -36,7 +36,7 @@ RECORDS = Path(__file__).with_name("ball_nav_table.jsonl")
 
 
 def executed(problem: Problem, found: Plan, model: BallNav) -> np.ndarray:
-    """(b,) whether the ball is at the goal after the last push, in the simulator."""
+    """(b,): whether the ball is at the goal after the last push, in the simulator."""
     env = Environment(map=model.map, pace=model.pace)
     reached = []
     for start, goal, blocks in zip(problem.start.numpy(), problem.goal.numpy(), found.actions.numpy(), strict=True):
@@ -48,13 +48,13 @@ def executed(problem: Problem, found: Plan, model: BallNav) -> np.ndarray:
 
 
 def measured(model: BallNav, planner: Planner, steps: int, problems: int, rollouts: int, fast: bool) -> dict[str, Any]:
-    """Plan and execute: totals, and a list with one entry a problem for each thing measured."""
+    """Plan and execute; returns totals, and for each measured quantity a list with one entry per problem."""
     horizon = steps // model.frameskip
     problem = model.problem(problems, horizon, seed=TEST_SEED)
     through = problem.through(FastBallNav(model)) if fast else problem
     found = plan(through, planner, Budget(transitions=rollouts * horizon), seeds=list(range(problems)))
-    # When the best plan first covered the goal in the model: the cost is the squared distance in units of the scale.
-    # What only the last scoring found has taken everything.
+    # The cost is the squared distance in units of the scale, so a plan reaches the goal in the model below this cost.
+    # If only the last scoring finds such a plan, it counts as found after all transitions.
     enough = (RADIUS / float(model.scale[0])) ** 2
     there, solved = found.trace.cost.numpy() < enough, found.cost.numpy() < enough
     spent = [*found.trace.transitions, found.transitions]
@@ -70,7 +70,7 @@ def measured(model: BallNav, planner: Planner, steps: int, problems: int, rollou
 
 
 def cell(run: dict[str, Any]) -> str:
-    """Success in percent, its 95% interval, the rollouts of the median success; seconds if they are the package's."""
+    """Success in percent, its 95 % interval, and the median of rollouts to success; for uncompiled runs the seconds."""
     share = Share(sum(run["success"]), len(run["success"]))
     text = f"**{100 * share.value:.0f}** ({100 * share.low:.0f}-{100 * share.high:.0f})"
     took = [rollouts for rollouts in run["rollouts_to_success"] if rollouts is not None]
@@ -79,7 +79,7 @@ def cell(run: dict[str, Any]) -> str:
 
 
 def markdown(runs: list[dict[str, Any]], columns: list[tuple[str, int]]) -> str:
-    """A row a planner, a column a map and horizon."""
+    """A Markdown table with a row for each planner and a column for each map and horizon."""
     cells = {(run["planner"], run["map"], run["steps"]): cell(run) for run in runs}
     head = [f"{map}, H = {steps}" for map, steps in columns]
     lines = ["| planner | " + " | ".join(head) + " |", "|---|" + "---|" * len(columns)]

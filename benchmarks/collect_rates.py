@@ -1,12 +1,14 @@
-"""Environment steps per second with and without 64 px pictures, and the time for a million Push-T steps.
+"""Measure environment steps per second with and without pictures of 64 px, and the time for a million Push-T steps.
 
     python benchmarks/collect_rates.py [--workers 2] [--full DIR]
 
-The first table is one process, scripted policy included, best of three, per second of CPU time, so that other
-work on the machine does not count. Then Push-T is collected for real, in
-`--workers` processes with a picture every fifth step, at two sizes; the line through the two gives the
-start-up cost and the time for a million steps, both on this machine as busy as it is and, from CPU time, on free cores.
-`--full DIR` collects the million steps into DIR instead.
+The table shows the steps of one process, including the scripted policy, per second of CPU time, so that other work on
+the machine does not count. Each number is the best of three measurements.
+
+Then the script collects two Push-T data sets of different sizes in `--workers` processes, with a picture every fifth
+step. The line through the two durations gives the start-up cost and the time for a million steps: in wall-clock time
+for this machine with its present load, and in CPU time for free cores. With `--full DIR` the script collects the
+million steps into DIR instead.
 """
 
 from __future__ import annotations

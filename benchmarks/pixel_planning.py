@@ -69,7 +69,7 @@ def replanned(
         budget,
         execute,
         horizon=setting.horizon // model.frameskip,
-        seed=[episode.seed for episode in asked],
+        seeds=[episode.seed for episode in asked],
         batch=len(asked),
     )
     goals = np.stack([episode.goal for episode in asked])

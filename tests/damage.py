@@ -1,4 +1,4 @@
-"""Damage to files, for fuzzers."""
+"""Random damage to files, for fuzzing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import struct
 
 
 def changed(data: bytes, draw: random.Random) -> bytes:
-    """The same file, damaged."""
+    """Return the content of a file with random damage."""
     place = draw.randrange(max(1, len(data)))
     kind = draw.choice(["cut", "flip", "flips", "zeros", "noise", "longer", "gone", "twice", "number"])
     if kind == "cut":
@@ -17,7 +17,7 @@ def changed(data: bytes, draw: random.Random) -> bytes:
         for _ in range(1 if kind == "flip" else 20):
             found[draw.randrange(len(found))] ^= 1 << draw.randrange(8)
         return bytes(found)
-    if kind == "number":  # a length or an offset that is out of all bounds
+    if kind == "number":  # a length or an offset that is far too large
         return data[:place] + struct.pack("<q", draw.choice([-1, 2**31, 2**40, 2**62])) + data[place + 8 :]
     size = draw.randrange(1, 64)
     middle = {"zeros": bytes(size), "noise": draw.randbytes(size), "longer": draw.randbytes(size), "gone": b""}

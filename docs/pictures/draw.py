@@ -1,9 +1,9 @@
-"""Draw the pictures of the environments that the docs show, into the folder of this file.
+"""Draw the pictures of the environments in the docs, into the folder of this file.
 
     python docs/pictures/draw.py
 
-For each environment a test episode of a task, carried out: start, three states on the way, and the goal. Needs
-no display and no OpenGL.
+Each picture shows a test episode of a task: the start, three states on the way, and the goal. No display and no OpenGL
+are needed.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from grasp_planner.bench.running.simulation import execute
 from grasp_planner.bench.tasks import Episode, Task, episodes, task
 from grasp_planner.domains.ball_nav.environment import BallNav
 from grasp_planner.domains.ball_nav.paths import shortest_path
+from grasp_planner.domains.ball_nav.physics import MAPS
 from grasp_planner.domains.ball_nav.policy import BallNavPolicy
-from grasp_planner.domains.ball_nav.world import MAPS
 
 FOLDER = Path(__file__).parent
 SIZE, GAP, HEADING = 224, 6, 16  # px
-SHOWN = {  # a task, its horizon, and one of its test episodes in which something happens
+SHOWN = {  # name of the picture -> task, horizon in environment steps, and number of the test episode
     "wall": ("wall/dset/v1", 50, 3),
     "point_maze": ("point_maze/dset/v1", 25, 0),
     "push_t": ("push_t/dset/v1", 50, 3),
@@ -31,7 +31,7 @@ SHOWN = {  # a task, its horizon, and one of its test episodes in which somethin
 
 
 def sheet(pictures: list[np.ndarray], headings: list[str]) -> Image.Image:
-    """Pictures (SIZE, SIZE, 3) side by side, a heading above each."""
+    """Place pictures (SIZE, SIZE, 3) side by side, each below its heading."""
     whole = Image.new("RGB", (len(pictures) * (SIZE + GAP) - GAP, SIZE + HEADING), "white")
     pen = ImageDraw.Draw(whole)
     for i, (picture, heading) in enumerate(zip(pictures, headings, strict=True)):
@@ -41,7 +41,7 @@ def sheet(pictures: list[np.ndarray], headings: list[str]) -> Image.Image:
 
 
 def known_actions(chosen: Task, episode: Episode) -> np.ndarray:
-    """(horizon, 2) that lead to the goal: the episode's own; for BallNav the scripted policy's, at full speed."""
+    """(horizon, 2): actions that lead to the goal, either the episode's own or those of BallNav's scripted policy."""
     if episode.actions is not None:
         return episode.actions
     env, policy, actions = chosen.make(), BallNavPolicy(goal=episode.goal), []
@@ -54,7 +54,7 @@ def known_actions(chosen: Task, episode: Episode) -> np.ndarray:
 
 
 def journey(name: str, horizon: int, index: int) -> Image.Image:
-    """Start, three states on the way, goal."""
+    """Draw the start of an episode, three states on the way, and the goal."""
     chosen = task(name, horizon)
     episode, env = episodes(chosen, count=index + 1)[index], chosen.make()
     states = execute(chosen, episode, known_actions(chosen, episode)).states
@@ -64,21 +64,21 @@ def journey(name: str, horizon: int, index: int) -> Image.Image:
 
 
 def ball_nav_maps() -> Image.Image:
-    """The maps of BallNav, from the same start to the same goal, with the shortest way."""
+    """Draw the maps of BallNav with the shortest path from one start to one goal."""
     start, goal = np.array([1.7, 5.5]), np.array([8.3, 4.5])
     pictures = []
     for map in MAPS:
         env = BallNav(render_mode="rgb_array", map=map)
         env.reset(options={"state": start, "goal": goal})
         picture = Image.fromarray(np.asarray(env.render()))
-        way = [(x * SIZE / 10, SIZE - y * SIZE / 10) for x, y in shortest_path(map, start, goal)]
-        ImageDraw.Draw(picture).line(way, fill=(40, 90, 200), width=2)
+        path = [(x * SIZE / 10, SIZE - y * SIZE / 10) for x, y in shortest_path(map, start, goal)]
+        ImageDraw.Draw(picture).line(path, fill=(40, 90, 200), width=2)
         pictures.append(np.asarray(picture))
     return sheet(pictures, list(MAPS))
 
 
 def draw(folder: Path = FOLDER) -> list[Path]:
-    """Write them all."""
+    """Draw and write all pictures; returns their paths."""
     drawn = {name: journey(*which) for name, which in SHOWN.items()} | {"ball_nav_maps": ball_nav_maps()}
     for name, picture in drawn.items():
         picture.quantize(256, dither=Image.Dither.NONE).save(folder / f"{name}.png", optimize=True)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     )
     from grasp_planner.planners.recommended import plan, recommended
     from grasp_planner.planning.protocol import Planner, Progress
+    from grasp_planner.trust.diagnosis import diagnose
+    from grasp_planner.trust.law import TrustLaw
     from grasp_planner.wrappers.chunked import Chunked
     from grasp_planner.wrappers.compiled import Compiled
     from grasp_planner.wrappers.low_precision import LowPrecision
@@ -62,9 +64,11 @@ __all__ = [
     "Scored",
     "Sequential",
     "Status",
+    "TrustLaw",
     "WarmStart",
     "WorldModel",
     "check_world_model",
+    "diagnose",
     "load_world_model",
     "plan",
     "recommended",
@@ -99,9 +103,11 @@ _HOMES = {
     "Scored": "core.plans",
     "Sequential": "planners",
     "Status": "core.plans",
+    "TrustLaw": "trust.law",
     "WarmStart": "core.plans",
     "WorldModel": "core.world_model",
     "check_world_model": "models.check",
+    "diagnose": "trust.diagnosis",
     "load_world_model": "models.registry",
     "plan": "planners.recommended",
     "recommended": "planners.recommended",

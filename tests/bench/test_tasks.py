@@ -1,4 +1,4 @@
-"""Tasks: episodes are the same everywhere, goals are reachable, success is judged as published, floors."""
+"""Tasks: episodes are reproducible, goals can be reached, success follows the worlds' rules; floors."""
 
 import dataclasses
 
@@ -8,17 +8,19 @@ import pytest
 from grasp_planner.bench.analysing.significance import Share
 from grasp_planner.bench.running.policy_floors import FLOORS, floor
 from grasp_planner.bench.running.simulation import execute
-from grasp_planner.bench.tasks import PUSH_T, TASKS, WALL, Task, digest, episodes, task
+from grasp_planner.bench.tasks import TASKS, Task, digest, episodes, task
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.domains import ENVIRONMENTS
+from grasp_planner.domains.ball_nav.physics import PACE
 from grasp_planner.domains.ball_nav.policy import BallNavPolicy
-from grasp_planner.domains.ball_nav.world import PACE
-from grasp_planner.domains.policies import POLICIES
-from grasp_planner.domains.push_t import environment as push_t
+from grasp_planner.domains.push_t import task as push_t
+from grasp_planner.domains.push_t.task import PUSH_T
+from grasp_planner.domains.registry import POLICIES
+from grasp_planner.domains.wall.task import WALL
 
-# Of the first three test episodes. When one of these changes, every published number of that task is void: give the
-# task a new version instead. (Push-T's depend on its scripted policy and on pymunk; the others on numpy alone, or
-# MuJoCo.)
+# Digests of the first three test episodes. A change of a digest makes every published number of that task invalid: give
+# the world's tasks a new version instead. Push-T's digests depend on its scripted policy and on pymunk, PointMaze's on
+# MuJoCo, the others on numpy alone.
 DIGESTS = {
     "wall/random_state/v1": "bdabe48a0bc1dfd8",
     "wall/dset/v1": "09fe7a9c0a45408b",
@@ -46,9 +48,9 @@ def test_the_registry():
     assert set(DIGESTS) == set(TASKS)
     for name, found in TASKS.items():
         assert found.name == name == f"{name.split('/')[0]}/{found.goal_source}/v1"
-        assert found.env in ENVIRONMENTS and found.domain.policy in POLICIES
+        assert found.env in ENVIRONMENTS and POLICIES[found.domain.name] is found.domain.policy
         size = found.make().action_space.shape[0]
-        assert len(found.domain.action_mean) == len(found.domain.action_std) == size
+        assert len(found.domain.data.action_mean) == len(found.domain.data.action_std) == size
     assert task("wall/dset/v1") == TASKS["wall/dset/v1"]
     assert task("wall/dset/v1", 50) == dataclasses.replace(TASKS["wall/dset/v1"], horizon=50)
     with pytest.raises(GraspPlannerError, match="did you mean 'wall/dset/v1'"):
@@ -145,8 +147,8 @@ def test_ball_nav_states_can_be_solved_in_time_but_not_by_the_straight_way():
 
 def test_random_actions_have_the_datas_law():
     actions = np.concatenate([e.actions for e in episodes(task("wall/random_action/v1", 50), count=60)])
-    np.testing.assert_allclose(actions.std(axis=0), WALL.action_std, rtol=0.05)
-    np.testing.assert_allclose(actions.mean(axis=0), WALL.action_mean, atol=4 * 0.75 / np.sqrt(3000))
+    np.testing.assert_allclose(actions.std(axis=0), WALL.data.action_std, rtol=0.05)
+    np.testing.assert_allclose(actions.mean(axis=0), WALL.data.action_mean, atol=4 * 0.75 / np.sqrt(3000))
 
 
 def test_success_at_the_end_and_at_any_time_are_apart():
@@ -181,9 +183,9 @@ def test_wrong_actions_are_refused():
 
 def test_a_task_without_problems_says_so(monkeypatch):
     monkeypatch.setattr("grasp_planner.bench.tasks.MOST_DRAWS", 3)
-    monkeypatch.setattr(push_t, "success", lambda state, goal, **which: np.array(True))
-    with pytest.raises(GraspPlannerError, match="longer horizon"):
-        episodes(Task("push_t/dset/v1", PUSH_T, "dset", 1), count=1)
+    solved = dataclasses.replace(PUSH_T, already_solved=lambda start, goal: np.array(True))
+    with pytest.raises(GraspPlannerError, match="push_t/dset/v1 at horizon 1 was already solved.*longer horizon"):
+        episodes(Task("push_t/dset/v1", solved, "dset", 1), count=1)
 
 
 def test_floors():

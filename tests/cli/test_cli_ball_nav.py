@@ -10,7 +10,7 @@ import pytest
 
 from grasp_planner.cli.main import main
 from grasp_planner.data import read
-from grasp_planner.domains.ball_nav.world import MAPS, clearance, walls_of
+from grasp_planner.domains.ball_nav.physics import MAPS, clearance, walls_of
 
 
 def test_the_model_says_what_the_simulator_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

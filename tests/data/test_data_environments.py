@@ -1,15 +1,16 @@
-"""Every environment that has a policy, collected, read back and replayed."""
+"""Data of every world: collected, read back and replayed."""
 
 import numpy as np
 import pytest
 
 from grasp_planner.data import read
 from grasp_planner.data.collecting import collect
-from grasp_planner.data.recipe import EPISODE_STEPS, Recipe, default_steps, environment_id, short_name
+from grasp_planner.data.recipe import Recipe, default_steps, domain_of, environment_id
 from grasp_planner.data.rollouts import make_environment, roll
-from grasp_planner.domains.policies import POLICIES
+from grasp_planner.domains.registry import DOMAINS, POLICIES
 
-NAMES = sorted(set(POLICIES) & set(EPISODE_STEPS))
+NAMES = sorted(DOMAINS)
+EPISODE_STEPS = {"point_maze": 100, "wall": 50, "push_t": 200, "ball_nav": 100}
 
 
 def recipe(name, **changes):
@@ -55,6 +56,6 @@ def test_an_episode_does_not_depend_on_those_before_it(name):
 def test_names_lead_to_the_environment_and_back(name):
     full = environment_id(name)
     assert full.startswith("grasp_planner/")
-    assert short_name(full) == name
+    assert domain_of(full) is domain_of(f"grasp_planner.domains:{full}") is DOMAINS[name]
     assert environment_id(full) == environment_id(full.split("/")[1]) == full
     assert default_steps(full) == EPISODE_STEPS[name]

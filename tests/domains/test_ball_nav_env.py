@@ -12,11 +12,12 @@ from gymnasium.utils.env_checker import check_env
 
 import grasp_planner.domains
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.domains.ball_nav.environment import BallNav, distances, success
+from grasp_planner.domains.ball_nav.environment import BallNav
+from grasp_planner.domains.ball_nav.physics import MAPS, RADIUS, SIZE, clearance, walls_of
 from grasp_planner.domains.ball_nav.picture import BALL, GOAL, picture
 from grasp_planner.domains.ball_nav.policy import BallNavPolicy
-from grasp_planner.domains.ball_nav.world import MAPS, RADIUS, SIZE, clearance, walls_of
-from grasp_planner.domains.policies import POLICIES
+from grasp_planner.domains.ball_nav.task import distances, success
+from grasp_planner.domains.registry import POLICIES
 from grasp_planner.models.ball_nav import BallNav as Model
 
 every_map = pytest.mark.parametrize("map", MAPS)

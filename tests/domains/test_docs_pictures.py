@@ -1,4 +1,4 @@
-"""The pictures of the environments in the docs are those that their command draws."""
+"""The command that draws the pictures of the environments gives the pictures in the docs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_the_command_draws_the_pictures_that_are_there(tmp_path: Path) -> None:
     spec.loader.exec_module(module)
     drawn = module.draw(tmp_path)
     assert [path.name for path in drawn] == [*(f"{name}.png" for name in module.SHOWN), "ball_nav_maps.png"]
-    for path in drawn:  # another version of Pillow may draw letters otherwise: a sixteenth of the height
+    for path in drawn:  # the headings, 16 px high, may differ between versions of Pillow
         kept = DOCS / "pictures" / path.name
         assert np.abs(pixels(kept)[16:] - pixels(path)[16:]).mean() < 0.5, path.name
         assert kept.stat().st_size < 30_000

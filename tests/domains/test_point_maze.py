@@ -16,9 +16,11 @@ from gymnasium.utils.env_checker import check_env
 import grasp_planner.domains
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.domains.point_maze import gl as point_maze_gl
-from grasp_planner.domains.point_maze.environment import PointMaze, distances, sample_state, success
+from grasp_planner.domains.point_maze.environment import PointMaze
 from grasp_planner.domains.point_maze.mjcf import mjcf, wall_centres
+from grasp_planner.domains.point_maze.physics import sample_state
 from grasp_planner.domains.point_maze.picture import top_down
+from grasp_planner.domains.point_maze.task import distances, success
 
 CORNER = np.array([0.8, 0.8, 0.0, 0.0])  # one end of the U; the bend is in +y
 
@@ -251,7 +253,7 @@ def test_gymnasium_contract_with_published_pictures():
 
 @needs_opengl
 def test_osmesa_draws_too():
-    """In a process of its own, since PyOpenGL binds to one back end for good; above, it is EGL where there is one."""
+    """This needs a new process: PyOpenGL keeps its first back end, which in the tests above is EGL if it works."""
     if ctypes.util.find_library("OSMesa") is None:
         pytest.skip("libOSMesa is not installed")
     code = """if True:

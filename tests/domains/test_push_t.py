@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 import grasp_planner.domains  # noqa: F401  (registers)
 from grasp_planner import GraspPlannerError
-from grasp_planner.domains.push_t.environment import PushT, distances, success
+from grasp_planner.domains.push_t.environment import PushT
 from grasp_planner.domains.push_t.physics import contact_marks
+from grasp_planner.domains.push_t.task import distances, success
 
 FREE = np.array([100.0, 100.0, 350.0, 350.0, 0.3, 0.0, 0.0])  # the pusher is far from the block
 ANGLES = st.floats(-50.0, 50.0)
@@ -27,7 +28,7 @@ GOLDEN = {
 
 
 def chase(env: PushT, steps: int) -> list[np.ndarray]:
-    """Run at the block, swerving: contacts with many sides, then a jam in a corner."""
+    """Drive the pusher at the block in curves: it touches many sides, and then jams the block in a corner."""
     env.set_state(np.array([300.0, 120.0, 260.0, 250.0, 2.0, 0.0, 0.0]))
     states = [env.get_state()]
     for t in range(steps):

@@ -1,14 +1,14 @@
-"""The scripted pusher of Push-T: what its data look like, and its way round the T."""
+"""Push-T's scripted policy: the statistics of its data, and its paths around the T."""
 
 import numpy as np
 import pytest
 
-from grasp_planner.domains.policies import POLICIES
 from grasp_planner.domains.push_t.environment import PushT
-from grasp_planner.domains.push_t.geometry import HIGH, LOW, OUTLINE, PUSHER_RADIUS, Pose, sides, ways
+from grasp_planner.domains.push_t.geometry import HIGH, LOW, OUTLINE, PUSHER_RADIUS, Pose, shortest_paths, sides
 from grasp_planner.domains.push_t.physics import BAR, STEM
 from grasp_planner.domains.push_t.physics import PUSHER_RADIUS as SIMULATED_RADIUS
 from grasp_planner.domains.push_t.policy import PushTPolicy
+from grasp_planner.domains.registry import POLICIES
 
 EPISODES, STEPS = 16, 150
 
@@ -67,7 +67,7 @@ def test_ways_lead_round_the_block_and_touch_nothing() -> None:
         pose = Pose(rng.uniform(170, 340, 2), rng.uniform(0, 6.3))
         places = rng.uniform(LOW, HIGH, (9, 2))
         places = places[pose.distance(places) > 19]
-        lengths, routes = ways(pose, places[0], places[1:])
+        lengths, routes = shortest_paths(pose, places[0], places[1:])
         for length, route in zip(lengths, routes):
             if np.isfinite(length):
                 stops = np.stack([places[0], *route])
@@ -82,7 +82,7 @@ def test_ways_lead_round_the_block_and_touch_nothing() -> None:
 def test_way_out_of_contact_does_not_lead_through_the_block() -> None:
     pose = Pose(np.array([250.0, 250.0]), 0.0)
     touching = np.array([270.0, 250.0 - PUSHER_RADIUS])  # on the bar's upper side
-    lengths, (route,) = ways(pose, touching, np.array([[250.0, 395.0]]))  # below the stem
+    lengths, (route,) = shortest_paths(pose, touching, np.array([[250.0, 395.0]]))  # below the stem
     assert 250 < lengths[0] < 450
     assert len(route) > 2
 

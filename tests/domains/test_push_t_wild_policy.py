@@ -1,11 +1,11 @@
-"""The careless pusher: within its bounds, reproducible, often in contact, and everywhere."""
+"""Push-T's second scripted policy: bounds, seeds, and the share of contact in its data."""
 
 import numpy as np
 import pytest
 
-from grasp_planner.domains.policies import POLICIES
 from grasp_planner.domains.push_t.environment import PushT
 from grasp_planner.domains.push_t.wild_policy import LIMIT, PushTWildPolicy
+from grasp_planner.domains.registry import POLICIES
 
 
 def episode(seed: int, limit: float = LIMIT, steps: int = 60) -> tuple[np.ndarray, np.ndarray]:

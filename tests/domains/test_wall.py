@@ -11,8 +11,10 @@ from PIL import Image
 
 import grasp_planner.domains
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.domains.wall.environment import WallSingle, distances, sample_pair, step_points, success
+from grasp_planner.domains.wall.environment import WallSingle
+from grasp_planner.domains.wall.physics import sample_pair, step_points
 from grasp_planner.domains.wall.picture import frame, picture
+from grasp_planner.domains.wall.task import distances, success
 
 
 def sign(number):

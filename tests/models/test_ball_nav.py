@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from grasp_planner import GraspPlannerError, check_world_model, load_world_model
 from grasp_planner.domains.ball_nav.paths import MARGIN, path_length, path_steps, shortest_path
-from grasp_planner.domains.ball_nav.world import (
+from grasp_planner.domains.ball_nav.physics import (
     MAPS,
     PACE,
     RADIUS,
@@ -20,9 +20,9 @@ from grasp_planner.domains.ball_nav.world import (
     sample_free,
     sample_pair,
     step_points,
-    success,
     walls_of,
 )
+from grasp_planner.domains.ball_nav.task import success
 from grasp_planner.models import analytic
 from grasp_planner.models.ball_nav import BallNav
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from grasp_planner.domains.ball_nav.world import MAPS, SIZE
+from grasp_planner.domains.ball_nav.physics import MAPS, SIZE
 from grasp_planner.models.ball_nav import BallNav
 
 SOURCE = Path(__file__).parents[2] / "benchmarks" / "ball_nav_fast.py"

@@ -1,12 +1,12 @@
-"""What tests of GRASP share: its states after every step, and a model that keeps what it is called with."""
+"""What tests of GRASP share: its states after every step, and its first state."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 import toys
 from grasp_planner import Budget, plan
+from grasp_planner.core.noise import Noise
 from grasp_planner.planners.grasp import GRASPState
 
 ONES = torch.ones(3, dtype=torch.float64)
@@ -14,26 +14,24 @@ NEVER = 10**6
 
 
 def states_of(problem, planner, steps, **rest) -> list[GRASPState]:
-    """The planner's state at the start and after every step."""
+    """The planner's state at the start (None) and after every step."""
     seen = []
     plan(problem, planner, Budget(steps=steps), seeds=1, callback=lambda p: seen.append(p.state), **rest)
     return seen
 
 
-class Counted:
-    """Keeps the windows it is called with."""
+def begun(problem, planner, actions=None) -> GRASPState:
+    """Its first state, for a problem that is normalised already."""
+    shape = (problem.batch, problem.horizon, problem.action_size)
+    actions = torch.zeros(shape, dtype=torch.float64) if actions is None else actions
+    return planner.init(problem, actions, Noise.of(1, problem.batch))
 
-    def __init__(self, model=None) -> None:
-        self.inner = toys.Nonlinear() if model is None else model
-        self.context = self.inner.context
-        self.states: list[Tensor] = []
-        self.actions: list[Tensor] = []
 
-    def __call__(self, states: Tensor, actions: Tensor) -> Tensor:
-        self.states.append(states.detach().clone())
-        self.actions.append(actions.detach().clone())
-        return self.inner(states, actions)
+def after(planner, problem, state, noise, steps=1) -> GRASPState:
+    """The state so many steps later."""
+    for k in range(steps):
+        state, _ = planner.step(problem, state, noise.fold(k) if steps > 1 else noise)
+    return state
 
-    @property
-    def rows(self) -> list[int]:
-        return [states.shape[0] for states in self.states]
+
+Counted = toys.Counted

@@ -1,4 +1,4 @@
-"""GD: what it descends, on which actions, from how many starts."""
+"""GD: what it descends, and on which actions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import torch
 
 import toys
 from grasp_planner import GD, Budget, GoalDistance, Markov, Problem, plan
-from grasp_planner.core.noise import Noise
 
 
 def iterates(problem, planner, steps, **rest):
@@ -51,30 +50,6 @@ def test_action_noise_has_the_deviation_that_was_asked_for_and_is_not_correlated
     assert increments.std().item() == pytest.approx(0.25, rel=0.05)
     assert abs(increments.mean().item()) < 0.02
     assert abs(torch.corrcoef(increments.flatten(1))[0, 1].item()) < 0.1
-
-
-def test_the_first_start_is_the_one_given_and_the_others_lie_around_it():
-    problem = toys.problem(2, 400, bound=1e6)
-    given = toys.fixed(2, 400, 2, seed=4)
-    planner = GD(starts=3, start_std=0.5)
-    state = planner.init(problem, given, Noise.of(1, 2))
-    starts = state.actions.unflatten(0, (2, 3))
-    assert torch.equal(starts[:, 0], given)
-    away = starts[:, 1:] - given[:, None]
-    assert away.std().item() == pytest.approx(0.5, rel=0.05) and abs(away.mean().item()) < 0.05
-
-
-def test_starts_descend_independently_and_the_best_one_is_the_plan():
-    problem = toys.problem(2, 4)
-    several = GD(lr=0.05, starts=4, start_std=1.0)
-    alone = GD(lr=0.05)
-    starts = several.init(problem, torch.zeros(2, 4, 2, dtype=torch.float64), Noise.of(9, 2).fold(0)).actions
-    found = plan(problem, several, Budget(steps=30), seeds=9)
-    singles = torch.stack(
-        [plan(problem, alone, Budget(steps=30), warm_start=starts.unflatten(0, (2, 4))[:, j]).cost for j in range(4)],
-        dim=1,
-    )
-    torch.testing.assert_close(found.cost, singles.amin(1), rtol=1e-9, atol=1e-12)
 
 
 def test_a_step_scores_the_actions_it_started_from_in_its_own_rollout():

@@ -22,8 +22,8 @@ def states_of(problem, planner, steps, **rest):
 
 
 def squared(problem, state) -> torch.Tensor:
-    """Squared defects by hand, in units of the scale."""
-    visited = torch.cat([problem.start[:, None], state.states], dim=1)
+    """Squared defects by hand, in units of the scale; the problem is in its own units, the state is not."""
+    visited = torch.cat([problem.start[:, None], state.states * problem.unit[:, None]], dim=1)
     out = []
     for t in range(problem.horizon):
         window = torch.cat([problem.states[:, :-1], visited], dim=1)[:, t : t + problem.context]
@@ -33,8 +33,8 @@ def squared(problem, state) -> torch.Tensor:
 
 
 METHODS = {
-    "first order": (LatCo(dual_rate=0.1), 400),
-    "gauss-newton": (LatCo(method="gauss_newton", damping=0.1, score_every=1), 60),
+    "first order": (LatCo(dual_rate=0.1), 480),
+    "gauss-newton": (LatCo(method="gauss_newton", damping=0.1, score_every=1), 120),
 }
 
 
@@ -49,7 +49,7 @@ def test_defects_go_to_zero(method, context):
     assert last.max() < 3 * planner.threshold
     # The virtual end is then the true end: the cost of the lifted path is that of its rollout.
     rolled_out = toys.rollout_by_hand(problem, seen[-1].actions)
-    assert ((rolled_out - seen[-1].states) / problem.unit[:, None]).abs().max() < 0.1
+    assert (rolled_out / problem.unit[:, None] - seen[-1].states).abs().max() < 0.1
 
 
 def test_gauss_newton_solves_a_problem_whose_optimum_lies_on_the_bounds():
@@ -71,11 +71,12 @@ def test_gauss_newton_solves_a_problem_whose_optimum_lies_on_the_bounds():
 def test_defects_are_those_of_the_definition(context):
     problem = toys.problem(2, 4, toys.Remembering(context), scale=torch.tensor([1.0, 2.0, 0.5], dtype=torch.float64))
     states, actions = toys.fixed(2, 4, 3, seed=1), toys.fixed(2, 4, 2, seed=2)
-    made = defects(problem, states, actions).square().sum(-1)
-    state = LatCo().init(problem, actions, Noise.of(0, 2))._replace(states=states, actions=actions)
+    normal = problem.normalised()
+    made = defects(normal, states, actions).square().sum(-1)
+    state = LatCo().init(normal, actions, Noise.of(0, 2))._replace(states=states, actions=actions)
     torch.testing.assert_close(made, squared(problem, state))
-    rolled_out = problem.rollout(actions)
-    assert defects(problem, rolled_out, actions).abs().max() < 1e-12
+    rolled_out = normal.rollout(actions)
+    assert defects(normal, rolled_out, actions).abs().max() < 1e-12
 
 
 def test_it_starts_on_the_straight_line_that_ends_at_the_goal():
@@ -90,7 +91,7 @@ def test_it_starts_on_the_straight_line_that_ends_at_the_goal():
 @pytest.mark.parametrize("method", ["first_order", "gauss_newton"])
 def test_multipliers_follow_their_defects(method):
     problem = toys.problem(2, 4)
-    planner = LatCo(method=method, dual_every=3, dual_rate=0.5, threshold=1e-3, max_multiplier=2.0)
+    planner = LatCo(method=method, dual_every=3, dual_rate=0.5, threshold=1e-3, max_multiplier=2.0, score_every=100)
     seen = states_of(problem, planner, 9)
     one = torch.ones(2, 4, dtype=torch.float64)
     assert torch.equal(seen[0].multipliers, one) and torch.equal(seen[1].multipliers, one)
@@ -107,10 +108,10 @@ def test_multipliers_grow_above_the_threshold_and_fall_below_it():
     problem = toys.problem(1, 2)
     planner = LatCo(dual_every=1, threshold=1e-2)
     state = planner.init(problem, torch.zeros(1, 2, 2, dtype=torch.float64), Noise.of(0, 1))
-    grown = planner.step(problem, state, Noise.of(0, 1))
+    grown, _ = planner.step(problem, state, Noise.of(0, 1))
     assert (grown.defects > 0.9e-2).any() and (grown.multipliers[grown.defects > 0.9e-2] > 1).all()
     exact = state._replace(states=problem.rollout(state.actions))
-    fallen = planner.step(problem, exact, Noise.of(0, 1))
+    fallen, _ = planner.step(problem, exact, Noise.of(0, 1))
     assert (fallen.multipliers < 1).all()
 
 
@@ -119,7 +120,7 @@ def test_first_order_moves_states_by_their_full_gradient():
     problem = toys.problem(2, 4, scale=torch.ones(3, dtype=torch.float64))
     planner = LatCo(state_lr=0.01, action_lr=0.01)
     state = planner.init(problem, 0.3 * toys.fixed(2, 4, 2, seed=3), Noise.of(0, 2))
-    after = planner.step(problem, state, Noise.of(0, 2))
+    after, _ = planner.step(problem, state, Noise.of(0, 2))
     states, actions = state.states.clone().requires_grad_(), state.actions.clone().requires_grad_()
     loss = (states[:, -1] - problem.goal).square().sum()
     before = problem.start
@@ -138,7 +139,7 @@ def test_gauss_newton_solves_a_linear_quadratic_problem_in_one_step():
     problem = lq.problem()
     best, least = lq.optimum(problem)
     planner = LatCo(method="gauss_newton", damping=1e-12, multiplier=1e7, max_multiplier=1e7, score_every=1)
-    found = plan(problem, planner, Budget(steps=1))
+    found = plan(problem, planner, Budget(steps=2))
     assert found.transitions == 3 * problem.horizon, "the start, one step of T rows, and its score"
     torch.testing.assert_close(found.actions, best, rtol=0, atol=1e-4)
     torch.testing.assert_close(found.cost, least, rtol=1e-6, atol=1e-9)
@@ -159,11 +160,11 @@ def test_the_slope_is_that_of_autograd(context, horizon):
     model = toys.Nonlinear() if context == 1 else toys.Remembering(context)
     problem = toys.problem(2, horizon, model, scale=torch.tensor([1.0, 2.0, 0.5], dtype=torch.float64))
     states, actions = toys.fixed(2, horizon, 3, seed=1), toys.fixed(2, horizon, 2, seed=2)
-    unit = problem.unit[:, None]
+    problem = problem.normalised()
     found, slope = _linearised(problem, states, actions)
     torch.testing.assert_close(found, defects(problem, states, actions).detach())
     by_state, by_action = torch.autograd.functional.jacobian(
-        lambda scaled, moves: defects(problem, scaled * unit, moves), (states / unit, actions)
+        lambda lifted, moves: defects(problem, lifted, moves), (states, actions)
     )
     for i in range(2):
         expected = torch.cat([by_state[i, :, :, i].flatten(2), by_action[i, :, :, i].flatten(2)], dim=2)
@@ -178,22 +179,22 @@ def test_a_step_is_that_of_the_stacked_least_squares_problem(context):
     scale = torch.tensor([1.0, 2.0, 0.5], dtype=torch.float64)
     problem = toys.problem(2, 4, model, objective=objective, scale=scale, bound=1e9)
     states, actions = toys.fixed(2, 4, 3, seed=1), toys.fixed(2, 4, 2, seed=2)
-    multipliers, unit = toys.fixed(2, 4, seed=3).square() + 0.1, problem.unit[:, None]
-    new_states, new_actions, _ = gauss_newton_step(problem, states, actions, multipliers, damping=0.05)
+    multipliers = toys.fixed(2, 4, seed=3).square() + 0.1
+    new_states, new_actions, _ = gauss_newton_step(problem.normalised(), states, actions, multipliers, damping=0.05)
 
     def residuals(variables):
         scaled, moves = variables[:12].reshape(1, 4, 3), variables[12:].reshape(1, 4, 2)
-        one = toys.rows(problem, [i])
-        defect = defects(one, scaled * unit[i], moves)[0] * multipliers[i].sqrt()[:, None]
+        one = toys.rows(problem, [i]).normalised()
+        defect = defects(one, scaled, moves)[0] * multipliers[i].sqrt()[:, None]
         to_goal = (scaled[0] - problem.goal[i] / scale) * torch.tensor(objective.weights).double().sqrt()
         share = torch.tensor([0.3, 0.3, 0.3, 1.0]).double().sqrt()[:, None]
         return torch.cat([defect.flatten(), (share * to_goal).flatten(), 0.2**0.5 * moves.flatten()])
 
     for i in range(2):
-        at = torch.cat([(states[i] / scale).flatten(), actions[i].flatten()])
+        at = torch.cat([states[i].flatten(), actions[i].flatten()])
         slope, rest = torch.autograd.functional.jacobian(residuals, at), residuals(at)
         move = -torch.linalg.solve(slope.T @ slope + 0.05 * torch.eye(20, dtype=torch.float64), slope.T @ rest)
-        torch.testing.assert_close(new_states[i], ((at + move)[:12].reshape(4, 3) * scale))
+        torch.testing.assert_close(new_states[i], (at + move)[:12].reshape(4, 3))
         torch.testing.assert_close(new_actions[i], (at + move)[12:].reshape(4, 2))
 
 
@@ -224,11 +225,17 @@ def test_an_action_without_effect_neither_runs_off_nor_looks_like_a_plan(damping
 @pytest.mark.parametrize("method", ["first_order", "gauss_newton"])
 def test_scored_when_it_is_due_and_at_the_end(method):
     problem = toys.problem(2, 3)
-    seen = states_of(problem, LatCo(method=method, score_every=3), 8)
-    assert [state.scored is not None for state in seen] == [False, False, True] * 2 + [False, False]
-    for state in seen:
-        if state.scored is not None:
-            torch.testing.assert_close(state.scored.cost, toys.cost_by_hand(problem, state.actions))
+    planner, seen = LatCo(method=method, score_every=3), []
+    state, noise, normal = None, Noise.of(1, 2), problem.normalised()
+    state = planner.init(normal, torch.zeros(2, 3, 2, dtype=torch.float64), noise)
+    for k in range(10):
+        before = state
+        state, scored = planner.step(normal, state, noise.fold(k))
+        seen.append(scored is not None)
+        if scored is not None:
+            torch.testing.assert_close(scored.cost, toys.cost_by_hand(problem, state.actions))
+            assert torch.equal(state.states, before.states) and torch.equal(state.actions, before.actions)
+    assert seen == [False, False, False, True] * 2 + [False, False]
     found = plan(problem, LatCo(method=method, score_every=100), Budget(steps=8))
     assert (found.cost < found.trace.cost[-1]).any(), "the last actions are scored when planning ends"
 
@@ -249,7 +256,7 @@ def test_weights_of_zero_leave_a_coordinate_free():
     problem = toys.problem(2, 4, objective=objective)
     for method in ("first_order", "gauss_newton"):
         state = states_of(problem, LatCo(method=method, dual_rate=0.1), 60)[-1]
-        assert ((state.states[:, -1] - problem.goal).abs()[:, 1] > 1e-2).any()
+        assert ((state.states[:, -1] * problem.unit - problem.goal).abs()[:, 1] > 1e-2).any()
 
 
 def test_gauss_newton_objective_must_be_squares():

@@ -24,15 +24,15 @@ def test_the_closed_form_is_a_minimum():
 # Descent by gradients through the rollout is exact here, to 1e-5 and better, and so is Gauss-Newton on a quadratic;
 # first-order LatCo has a stiff penalty to follow. Samplers draw in 12 dimensions and narrow down by a constant factor a
 # step: 5e-3 is about twice what 60 steps reach. GRASP keeps moving its virtual states (noise) and pulls its actions to
-# another minimum (that of the lifted loss), so its plan is what one sync of 25 (10) serial steps makes of such a start.
+# another minimum (that of the lifted loss), so its plan is what one sync of 30 (10) serial steps makes of such a start.
 SETTINGS = {
-    "latco gauss-newton": (LatCo(method="gauss_newton", damping=1e-8, multiplier=1e4, score_every=1), 20, 1e-5),
-    "latco first order": (LatCo(dual_rate=0.1), 500, 5e-3),
+    "latco gauss-newton": (LatCo(method="gauss_newton", damping=1e-8, multiplier=1e4, score_every=1), 40, 1e-5),
+    "latco first order": (LatCo(dual_rate=0.1), 600, 5e-3),
     "cem": (CEM(samples=200, elites=20), 60, 5e-3),
     "icem": (ICEM(samples=200, elites=20, noise_beta=0.5), 60, 5e-3),
     "mppi": (MPPI(samples=200, temperature=0.05), 60, 5e-3),
-    "grasp gd": (GRASP(sync=GD(lr=0.1), sync_every=25, sync_steps=25), 100, 2e-2),
-    "grasp cem": (GRASP(sync=CEM(samples=100, elites=10), sync_every=25, sync_steps=10), 100, 3e-2),
+    "grasp gd": (GRASP(sync=GD(lr=0.1), sync_every=25, sync_steps=30), 4 * 56, 2e-2),
+    "grasp cem": (GRASP(sync=CEM(samples=100, elites=10), sync_every=25, sync_steps=10), 4 * 36, 3e-2),
 }
 
 
@@ -41,10 +41,12 @@ def test_how_near_the_optimum(name):
     planner, steps, tolerance = SETTINGS[name]
     problem = lq.problem()
     _, least = lq.optimum(problem)
-    found = plan(problem, planner, Budget(steps=steps), seeds=1)
-    excess = (found.cost - least) / (found.trace.cost[0] - least)
-    assert (excess > -1e-12).all(), "below the minimum"
-    assert (excess < tolerance).all(), excess
+    excess = []
+    for seed in range(6):
+        found = plan(problem, planner, Budget(steps=steps), seeds=seed)
+        excess.append((found.cost - least) / (found.trace.cost[0] - least))
+        assert (excess[-1] > -1e-12).all(), "below the minimum"
+    assert (torch.stack(excess).median(0).values < tolerance).all(), excess
 
 
 @pytest.mark.parametrize("optimiser", ["adam", "sgd"])

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 import toys
 from grasp_planner import MPPI
 from grasp_planner.core.noise import Noise
-from grasp_planner.planners.mppi import MPPIState, path_weights
+from grasp_planner.planners.mppi import path_weights
+from grasp_planner.planners.sampling import Gaussian
 
 
 def costs(seed: int = 1) -> torch.Tensor:
@@ -81,7 +82,7 @@ def test_a_step_equals_numpy(refit):
     planner = MPPI(samples=20, temperature=0.3, refit_std=refit, min_std=0.1)
     mean, std = 0.3 * toys.fixed(3, 4, 2, seed=1), toys.fixed(3, 4, 2, seed=2).abs()
     noise = Noise.of([4, 5, 6], 3).fold(3)
-    state = planner.step(problem, MPPIState(mean, std, None), noise)
+    state, scored = planner.step(problem, Gaussian(mean, std), noise)
     normal = noise.normal((19, 4, 2), torch.float64).numpy()
     normal = numpy.concatenate([numpy.zeros((3, 1, 4, 2)), normal], axis=1)
     tried = numpy.clip(mean.numpy()[:, None] + std.numpy()[:, None] * normal, -1, 1)
@@ -95,4 +96,4 @@ def test_a_step_equals_numpy(refit):
         numpy.testing.assert_allclose(
             state.std[i].numpy(), numpy.maximum(spread, 0.1) if refit else std[i].numpy(), rtol=1e-9, atol=1e-12
         )
-        assert state.scored.cost[i].item() == pytest.approx(cost.min())
+        assert scored.cost[i].item() == pytest.approx(cost.min())

@@ -1,4 +1,4 @@
-"""An agent in a small world of its own, whose encoder can have a fault in it."""
+"""An agent in a small world. The encoder of the agent's model can be faulty."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ENVIRONMENTS, CONTEXT = 3, 2
 
 
 class Encoder:
-    """A world model of context 2 over plain states, with the fault in what ``encode`` gives."""
+    """A world model of context 2 whose latents are the states; ``encode`` has the fault."""
 
     context, frameskip = CONTEXT, 1
 
@@ -49,7 +49,7 @@ class Encoder:
 
 
 class World:
-    """What the agent acts in: the same dynamics, stepped outside of it."""
+    """The environments that the agent acts in. They follow the dynamics of the model without a fault."""
 
     def __init__(self, agent: Agent, seed: int = 0) -> None:
         self.agent, draw = agent, numpy.random.default_rng(seed)
@@ -62,13 +62,14 @@ class World:
         return {"state": self.state}
 
     def step(self, actions: numpy.ndarray) -> None:
-        """Actions (b, 1, 2) as ``act`` gives them."""
+        """Execute actions (b, 1, 2), as ``act`` returns them."""
         window = torch.from_numpy(numpy.stack([self.before, self.state], axis=1))
         after = self.model(window, torch.from_numpy(actions)).numpy()
         self.before, self.state = self.state, after
 
 
 def agent(fault: Fault | None = None, batch: int | None = ENVIRONMENTS, **settings) -> Agent:
+    """Make an agent with a small planner; ``settings`` replace its arguments."""
     planner = settings.pop("planner", CEM(samples=6, elites=2))
-    settings = {"budget": Budget(steps=2), "horizon": 4, "seed": 5} | settings
+    settings = {"budget": Budget(steps=2), "horizon": 4, "seeds": 5} | settings
     return Agent(Encoder(fault), planner, batch=batch, **settings)

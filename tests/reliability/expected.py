@@ -1,4 +1,4 @@
-"""What is expected of every cell of the fault matrix: read from the one table there is, in docs/reliability.md."""
+"""The expected outcome of every cell of the fault matrix, read from the table in docs/reliability.md."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from faults import EXTENTS, KINDS, PARTS, WHENS
 DOCUMENT = Path(__file__).parents[2] / "docs" / "reliability.md"
 
 Cell = tuple[str, str, str, str]
-"""part, fault, extent, when."""
+"""Part, kind, extent and time of a fault."""
 
 
 @functools.cache
 def table() -> dict[Cell, str]:
-    """Every cell and its outcome. A cell of the document is one word, or one for each time it can happen."""
+    """Read every cell and its outcome. A cell of the document lists one outcome for all times, or one for each time."""
     found: dict[Cell, str] = {}
     for line in DOCUMENT.read_text(encoding="utf-8").splitlines():
         entries = [entry.strip() for entry in line.strip().strip("|").split("|")]
@@ -32,7 +32,7 @@ def table() -> dict[Cell, str]:
 
 
 def cells(*parts: str) -> list[tuple[str, str, str]]:
-    """(part, fault, extent) of the parts, in the order of the document; three cells each."""
+    """List (part, kind, extent) for some parts, in the order of the document; each stands for three cells."""
     return [
         (part, kind, extent)
         for part in parts

@@ -1,4 +1,4 @@
-"""Faults that can be put anywhere: what goes wrong, in which part, for which rows, and when."""
+"""Faults of a model or an objective: what goes wrong, in which part, for which rows, and when."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from torch import Tensor
 
 from grasp_planner import GoalDistance
 
-BATCH, HORIZON, VICTIM, STEPS, LATER, INSTANT = 2, 3, 1, 2, 1, 1
-"""Problems, model steps, the problem that is struck, planner steps, the step from which, the model step that is."""
+BATCH, HORIZON, STEPS = 2, 3, 4
+"""Number of problems, horizon in model steps, and number of planner steps."""
+VICTIM, INSTANT, LATER = 1, 1, 1
+"""The faulty problem, the faulty model step, and the planner step from which a later fault is active."""
 
 NUMBERS = {"NaN": torch.nan, "+inf": torch.inf, "-inf": -torch.inf}
 KINDS = (*NUMBERS, "overflow", "exception", "wrong shape", "wrong dtype", "slow call", "out of memory")
@@ -20,15 +22,15 @@ EXTENTS = ("one candidate", "one time step", "one problem", "whole batch")
 WHENS = ("at once", "from a step on", "once")
 
 ROOM = {"one candidate": 0, "one time step": 1, "one problem": 1, "whole batch": BATCH - 1}
-"""Rows that there is memory for, where memory for this extent is lacking."""
+"""Number of rows that fit into memory if the fault is a lack of memory, by extent."""
 
 
 class Broken(Exception):
-    """What a model raises that breaks."""
+    """The exception of a faulty model."""
 
 
 class Clock:
-    """A clock that only slow calls move."""
+    """A clock that only slow calls advance."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -36,35 +38,35 @@ class Clock:
 
 @dataclass
 class Fault:
-    """One cell of the matrix, armed and disarmed by the step that planning is at."""
+    """One cell of the fault matrix. The current planner step decides whether the fault is active."""
 
     kind: str
     part: str
     extent: str
     when: str
     candidates: int
-    """How many plans a problem the planner tries at once; the last of several is the one that is struck."""
+    """Number of plans per problem that the planner evaluates at once; the last of several is the faulty plan."""
     clock: Clock = field(default_factory=Clock)
     gone: bool = False
-    """Whether the fault has been taken away."""
+    """Whether the fault is removed for good."""
     step: int = 0
     struck: int = 0
-    """How often it struck."""
+    """How often the fault occurred."""
     serial_calls: int = 0
     asked: tuple[int, ...] = tuple(range(BATCH))
-    """The problems that the model is asked about: not those that have stopped."""
+    """The problems that the model is evaluated for; problems that have stopped are not among them."""
 
     def armed(self) -> bool:
-        """Whether it would strike now."""
+        """Return whether the fault is active now."""
         if self.gone or (self.when == "once" and self.struck):
             return False
         return self.when == "at once" or self.step >= LATER
 
     def rows(self, count: int, time_first: int | None, problems: tuple[int, ...] = tuple(range(BATCH))) -> Tensor:
-        """Which of ``count`` rows, of these problems, are struck.
+        """Return which of the ``count`` rows of a model call are faulty.
 
-        Rows are problems, of which each has its candidates, of which each has its time steps where ``time_first`` is
-        ``None``; otherwise the whole call is of that one time step.
+        Rows are ordered by problem, then by candidate, then by time step if ``time_first`` is ``None``. Otherwise all
+        rows of the call belong to the time step ``time_first``.
         """
         each = count // len(problems)
         row = torch.arange(count)
@@ -75,22 +77,22 @@ class Fault:
         if self.extent == "one candidate":
             tried = each // lengths
             if tried == 1 and self.candidates > 1:
-                return torch.zeros(count, dtype=torch.bool)  # a plan that is no candidate: the first, or a mean
+                return torch.zeros(count, dtype=torch.bool)  # not a candidate: the first plan, or a mean
             return mask & (row % each // lengths == tried - 1)
         if self.extent == "one time step":
             return mask & ((row % HORIZON == INSTANT) if time_first is None else time_first == INSTANT)
         return mask
 
     def strikes(self, mask: Tensor) -> bool:
-        """Whether it strikes rows of this mask now; counts the strike."""
-        # Out of memory is a matter of how many rows there are; of which extent says how many would fit.
+        """Return whether the fault occurs now in the rows of a mask, and count it."""
+        # Whether memory suffices depends on the number of rows; the extent says how many rows fit.
         there = mask.numel() > ROOM[self.extent] if self.kind == "out of memory" else bool(mask.any())
         hit = self.armed() and there
         self.struck += hit
         return hit
 
     def spoilt(self, out: Tensor, mask: Tensor) -> Any:
-        """``out`` (n, ...) with the fault in it."""
+        """Return ``out`` (n, ...) with the fault in the rows of a mask."""
         if self.kind == "exception":
             raise Broken
         if self.kind == "out of memory":
@@ -111,7 +113,7 @@ PUSH = torch.tensor([[0.5, -0.2, 0.3], [0.1, 0.4, -0.3]], dtype=torch.float64)
 
 
 class Spoilt(torch.autograd.Function):
-    """The identity, whose gradient has the fault in it."""
+    """The identity with a faulty gradient."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, fault: Fault, mask: Tensor) -> Tensor:
@@ -126,7 +128,7 @@ class Spoilt(torch.autograd.Function):
 
 @dataclass
 class Model:
-    """A small nonlinear model with the fault in its answers, or in their gradients."""
+    """A small nonlinear model with the fault in its predictions or in their gradients."""
 
     fault: Fault
     context: int = 1
@@ -134,7 +136,7 @@ class Model:
     def __call__(self, states: Tensor, actions: Tensor) -> Tensor:
         fault, each = self.fault, states.shape[0] // len(self.fault.asked)
         out = states[:, -1] + 0.3 * torch.tanh(states[:, -1].flip(-1) + actions[:, -1] @ PUSH)
-        serial = each % HORIZON != 0  # no planner here has a multiple of HORIZON candidates
+        serial = each % HORIZON != 0  # no planner of the matrix has a multiple of HORIZON candidates
         time_first = fault.serial_calls % HORIZON if serial else None
         fault.serial_calls += serial
         mask = fault.rows(states.shape[0], time_first, fault.asked)
@@ -147,7 +149,7 @@ class Model:
 
 @dataclass(frozen=True)
 class FaultyObjective:
-    """The goal distance with the fault in it: in its stage cost at one time step, or in its terminal cost."""
+    """The goal distance with the fault in its stage cost at one time step or in its terminal cost."""
 
     fault: Fault
     inner: GoalDistance = GoalDistance(stage_weight=0.1)

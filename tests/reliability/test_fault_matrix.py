@@ -1,4 +1,7 @@
-"""The fault matrix: every planner, every fault, everywhere, whenever; outcomes stand in docs/reliability.md."""
+"""The fault matrix: every planner with every fault, in every part and at every time.
+
+The expected outcomes are in the table of docs/reliability.md.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +27,12 @@ from grasp_planner import (
     Budget,
     GraspPlannerError,
     LatCo,
+    MultiStart,
     Plan,
     Planner,
     Problem,
     RandomShooting,
+    Sequential,
     Status,
     plan,
 )
@@ -38,24 +43,37 @@ from grasp_planner.control.current_plans import Source
 class Row:
     planner: Planner
     candidates: int
-    """Plans a problem that it tries at once."""
-    differentiates: bool = True
+    """Number of plans per problem that the planner evaluates at once."""
+
+    @property
+    def differentiates(self) -> bool:
+        """Whether the planner computes gradients of the model, as one run shows."""
+        return _differentiates(self.planner)
 
 
+@functools.cache
+def _differentiates(planner: Planner) -> bool:
+    model = toys.Counted()
+    plan(toys.problem(1, HORIZON, model), planner, Budget(steps=STEPS))
+    return model.gradients
+
+
+SYNC_BY_CEM = GRASP(sync=CEM(samples=4, elites=2), sync_every=2, sync_steps=1)
 ROWS = {
     "grasp": Row(GRASP(sync_every=2, sync_steps=1), 1),
-    "grasp, particles": Row(GRASP(sync=CEM(samples=4, elites=2), sync_every=2, sync_steps=1, particles=2), 2),
     "gd": Row(GD(), 1),
-    "gd, starts": Row(GD(starts=2), 2),
-    "cem": Row(CEM(samples=5, elites=2), 5, differentiates=False),
-    "icem": Row(ICEM(samples=4, elites=2), 5, differentiates=False),
-    "mppi": Row(MPPI(samples=5), 5, differentiates=False),
+    "cem": Row(CEM(samples=5, elites=2), 5),
+    "icem": Row(ICEM(samples=4, elites=2), 5),
+    "mppi": Row(MPPI(samples=5), 5),
     "latco": Row(LatCo(dual_every=2, score_every=2), 1),
-    "random_shooting": Row(RandomShooting(samples=5), 5, differentiates=False),
+    "random_shooting": Row(RandomShooting(samples=5), 5),
+    "multi_start, grasp": Row(MultiStart(SYNC_BY_CEM, starts=2, start_std=0.0), 2),
+    "multi_start, gd": Row(MultiStart(GD(), starts=2), 2),
+    "sequential": Row(Sequential(GD(), GD(lr=0.05), share=0.5), 1),
 }
 SEEDS = [3, 4]
 SECONDS = 5.0
-"""Of a budget that one slow call overruns."""
+"""Seconds of a budget that one slow call exceeds."""
 OTHERS = [i for i in range(BATCH) if i != VICTIM]
 
 
@@ -64,7 +82,7 @@ def test_every_planner_has_a_row():
 
 
 def test_the_table_is_whole():
-    """Every fault, everywhere, whenever: encoding alone knows no candidates yet."""
+    """Every kind of fault in every part, extent and time. Encoding is done once per problem, not once per candidate."""
     whole = {(p, k, e, w) for p in PARTS for k in KINDS for e in EXTENTS for w in WHENS}
     assert set(table()) == {cell for cell in whole if cell[0] != "encode" or cell[2] != "one candidate"}
 
@@ -93,29 +111,30 @@ def equal(found: Plan, expected: Plan, places: list[int]) -> None:
 
 
 def usable(found: Plan) -> None:
-    """Finite and within bounds, plan and what the next one would start from."""
+    """Plans and warm starts are finite and within bounds."""
     for actions in (found.actions, found.warm_start.actions, *(one.actions for one in found.trace.snapshots)):
         assert torch.isfinite(actions).all() and (actions.abs() <= 1).all()
 
 
 def same(name: str, fault: Fault) -> None:
-    """The plan is what it is without the fault, to the bit."""
+    """The plan is the same as without the fault, to the bit."""
     equal(planned(ROWS[name], fault, Budget(steps=STEPS)), sound(name), list(range(BATCH)))
 
 
 def rounded(name: str, fault: Fault) -> None:
-    """The plan is what it is without the fault, but for rounding."""
+    """The plan is the same as without the fault, except for rounding."""
     found, expected = planned(ROWS[name], fault, Budget(steps=STEPS)), sound(name)
     assert torch.equal(found.status, expected.status) and found.transitions == expected.transitions
-    tolerance = 1e-9 if fault.kind == "out of memory" else 1e-5
+    tolerance = 1e-8 if fault.kind == "out of memory" else 1e-5
     torch.testing.assert_close(found.actions, expected.actions, rtol=tolerance, atol=tolerance)
     torch.testing.assert_close(found.cost, expected.cost, rtol=tolerance, atol=tolerance)
 
 
 def marked(name: str, fault: Fault) -> None:
-    """Struck problems are NONFINITE with the best plan from before; the others as without the fault, but for rounding.
+    """Faulty problems are NONFINITE with the best plan from before. Other problems are as without the fault.
 
-    The model is no longer asked about a problem that has stopped, and rounding may depend on the number of rows.
+    They agree except for rounding: the model is evaluated only for active problems, and rounding may depend on the
+    number of rows.
     """
     found = planned(ROWS[name], fault, Budget(steps=STEPS))
     struck = list(range(BATCH)) if fault.extent == "whole batch" else [VICTIM]
@@ -123,7 +142,7 @@ def marked(name: str, fault: Fault) -> None:
     others = [i for i in range(BATCH) if i not in struck]
     for part in ("actions", "states", "cost", "status"):
         ours, theirs = getattr(found, part)[others], getattr(sound(name), part)[others]
-        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(ours, theirs, rtol=1e-8, atol=1e-8)
     usable(found)
     if fault.when == "at once" and fault.part != "gradient":
         assert not found.actions[struck].any() and not torch.isfinite(found.cost[struck]).any(), "the plan at the start"
@@ -132,7 +151,7 @@ def marked(name: str, fault: Fault) -> None:
 
 
 def passed_over(name: str, fault: Fault) -> None:
-    """The struck candidate is never chosen, and its problem goes on; a planner with one candidate: as ``marked``."""
+    """The faulty candidate is never chosen, and its problem continues. With a single candidate: as ``marked``."""
     if ROWS[name].candidates == 1:
         marked(name, fault)
         return
@@ -150,37 +169,40 @@ def passed_over(name: str, fault: Fault) -> None:
 
 
 def raised(name: str, fault: Fault) -> None:
-    """What was raised reaches the caller as it is."""
+    """The model's own exception reaches the caller."""
     with pytest.raises(Broken):
         planned(ROWS[name], fault, Budget(steps=STEPS))
 
 
 def torch_raises(name: str, fault: Fault) -> None:
-    """Autograd finds the fault itself, and its own error reaches the caller."""
+    """Autograd finds the fault, and its error reaches the caller."""
     with pytest.raises(RuntimeError, match="invalid gradient"):
         planned(ROWS[name], fault, Budget(steps=STEPS))
 
 
 def refused(name: str, fault: Fault) -> None:
-    """A ``GraspPlannerError`` says what was needed and what was got."""
+    """A ``GraspPlannerError`` says what was expected and what the model returned."""
     with pytest.raises(GraspPlannerError, match=r"must return \(.*got \("):
         planned(ROWS[name], fault, Budget(steps=STEPS))
 
 
 def no_room(name: str, fault: Fault) -> None:
-    """A ``GraspPlannerError`` says that not even one row fits, and what would."""
+    """A ``GraspPlannerError`` says that not even one row fits into memory, and what to do."""
     with pytest.raises(GraspPlannerError, match=r"out of memory.*one row.*fewer"):
         planned(ROWS[name], fault, Budget(steps=STEPS))
 
 
 def deadline(name: str, fault: Fault) -> None:
-    """With seconds: no model call starts after they are over, and the best plan so far comes back. Else: as without."""
+    """With a limit in seconds, no model call starts after it, and the best plan so far is returned.
+
+    Without such a limit, the plan is as without the fault.
+    """
     found = planned(ROWS[name], fault, Budget(steps=STEPS + 1, seconds=SECONDS))
-    # The first plan is always scored, and a gradient is never stopped half-way.
+    # The first plan is always scored, and a gradient is always completed.
     whole = fault.part == "gradient" or (fault.part == "forward" and fault.when == "at once")
-    assert 1 <= fault.struck <= (HORIZON if whole else 1), "and the first slow call was the last one"
+    assert 1 <= fault.struck <= (HORIZON if whole else 1), "no call follows the first slow call"
     assert (found.status == Status.DEADLINE).all()
-    assert found.steps - (0 if fault.when == "at once" else LATER) in (0, 1), "the step that was slow may be whole"
+    assert found.steps - (0 if fault.when == "at once" else LATER) in (0, 1), "the slow step may be complete"
     usable(found)
     assert (found.cost <= sound(name).trace.cost[0]).all()
     fault.struck = fault.step = 0
@@ -207,19 +229,19 @@ def test_cell(name: str, part: str, kind: str, extent: str, monkeypatch, figure)
     for when in WHENS:
         fault = Fault(kind, part, extent, when, row.candidates)
         monkeypatch.setattr(time, "perf_counter", lambda clock=fault.clock: clock.now)
-        # A planner that only samples never asks for a gradient.
+        # A planner that only samples computes no gradient.
         outcome = table()[part, kind, extent, when] if part != "gradient" or row.differentiates else "same"
         OUTCOMES[outcome](name, fault)
         figure("cells of the fault matrix")
     fault.gone = True
-    same(name, fault)  # when the fault is gone, the same planner in the same model works again
+    same(name, fault)  # without the fault, the same planner works again in the same model
 
 
 CALLS = 4
 
 
 def driven(fault: Fault) -> tuple[list[torch.Tensor], list, list]:
-    """Actions, sources and reasons of some calls of ``act``, in one of which or more the fault is."""
+    """Call ``act`` several times while the fault comes and goes. Returns the actions, sources and reasons."""
     one = agent(fault)
     world, actions, sources, reasons = World(one), [], [], []
     for call in range(CALLS):
@@ -228,7 +250,7 @@ def driven(fault: Fault) -> tuple[list[torch.Tensor], list, list]:
         sources.append(one.report.source)
         reasons.append(one.report.reason)
         world.step(actions[-1].numpy())
-    # When the fault is gone, the same agent works again.
+    # Without the fault, the same agent works again.
     fault.gone = True
     one.act(world.observation(), world.goal)
     assert one.report.sound and set(one.report.source) == {Source.PLANNED}
@@ -241,9 +263,9 @@ def driven_well() -> list[torch.Tensor]:
 
 
 def gone_on(fault: Fault, source: Source) -> None:
-    """Struck environments act from ``source`` while the fault lasts, and say why; the others are as without it."""
+    """Faulty environments act from ``source`` while the fault lasts, and report a reason. Others are unaffected."""
     actions, sources, reasons = driven(fault)
-    # One tensor holds the whole answer: it is all of the right kind or none of it.
+    # All environments are encoded in one tensor, so a wrong tensor concerns them all.
     whole = fault.extent == "whole batch" or fault.kind in ("wrong shape", "wrong dtype", "out of memory")
     struck = range(ENVIRONMENTS) if whole else [VICTIM]
     first = 0 if fault.when == "at once" else LATER
@@ -251,7 +273,8 @@ def gone_on(fault: Fault, source: Source) -> None:
     if not whole:
         others = [i for i in range(ENVIRONMENTS) if i != VICTIM]
         for ours, theirs in zip(actions, driven_well(), strict=True):
-            assert torch.equal(ours[others], theirs[others])
+            # The others are planned for in calls of fewer rows, on which rounding may depend.
+            torch.testing.assert_close(ours[others], theirs[others], rtol=1e-8, atol=1e-8)
     for call in range(CALLS):
         for i in range(ENVIRONMENTS):
             here = i in struck and first <= call <= last
@@ -263,13 +286,13 @@ def gone_on(fault: Fault, source: Source) -> None:
 
 
 def refused_by_the_agent(fault: Fault) -> None:
-    """With no plan to go on with: a ``GraspPlannerError`` says what is wrong."""
+    """Without a plan to follow, a ``GraspPlannerError`` says what is wrong."""
     with pytest.raises(GraspPlannerError, match=r"NaN or infinity|model\.encode\(.*must return|out of memory while"):
         driven(fault)
 
 
 def raised_by_the_encoder(fault: Fault) -> None:
-    """What was raised reaches the caller, and the next call goes on as if there had been no such call."""
+    """The encoder's exception reaches the caller, and the agent's state is unchanged."""
     one = agent(fault)
     world = World(one)
     fault.step = 0
@@ -285,7 +308,7 @@ def raised_by_the_encoder(fault: Fault) -> None:
 
 
 def same_actions(fault: Fault) -> None:
-    """As without the fault, to the bit."""
+    """The actions are the same as without the fault, to the bit."""
     for ours, theirs in zip(driven(fault)[0], driven_well(), strict=True):
         assert torch.equal(ours, theirs)
 
@@ -302,7 +325,7 @@ ENCODED = {
 
 @pytest.mark.parametrize(("part", "kind", "extent"), cells("encode"))
 def test_cell_of_the_encoder(part: str, kind: str, extent: str, figure):
-    """The planner does not see what an agent encodes, so one stands for all."""
+    """Planners do not see what an agent encodes, so one planner stands for all."""
     for when in WHENS:
         ENCODED[table()[part, kind, extent, when]](Fault(kind, part, extent, when, 1))
         figure("cells of the fault matrix")

@@ -1,4 +1,4 @@
-"""20,000 control steps in which everything goes wrong that can: no step is lost, and no memory."""
+"""20,000 control steps with faults of every kind: no step is lost, and memory does not grow."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Broken(Exception):
 
 
 class Shaky(Encoder):
-    """The small world's model with faults that last for one call of the agent."""
+    """The model of the small world with faults that last for one call of the agent."""
 
     trouble, failing = "", numpy.zeros(COUNT, dtype=bool)
     starts = numpy.zeros((COUNT, 3))
@@ -39,7 +39,7 @@ class Shaky(Encoder):
         out = super().encode(observations)
         if self.trouble == "encode":
             return out * torch.inf
-        # From a state beyond all numbers every cost overflows: the plan fails, the observation is sound.
+        # From a huge state every cost overflows: the observation is sound, but planning fails.
         return torch.where(torch.from_numpy(self.failing)[:, None, None], 1e300, out) if out.shape[1] == 2 else out
 
 
@@ -74,11 +74,11 @@ def test_soak(figure):
         try:
             blocks = one.act(seen, {"state": goal}, late=int(shared == "late"))
         except Broken:
-            blocks = one.act(None)  # the caller's own error, and the caller's own decision to go on
+            blocks = one.act(None)  # the model's exception reaches the caller, who decides to continue
         report = one.report
         sources.update(report.source)
 
-        # Every action is that of the plan in hand, or nothing; and where something is wrong, it is said.
+        # Every action is that of the active plan or zero, and the report has a reason for everything that is wrong.
         assert blocks.shape == (COUNT, 1, 2) and numpy.isfinite(blocks).all() and (numpy.abs(blocks) <= 1).all()
         new = iter(one.plan.actions[torch.isfinite(one.plan.cost)].numpy())
         for i, source in enumerate(report.source):
@@ -94,7 +94,9 @@ def test_soak(figure):
             before = tensors(), peak_megabytes()
     after = tensors(), peak_megabytes()
     steps = COUNT * CALLS
-    assert sum(sources.values()) == steps and set(sources) == set(Source), "every kind of step, and none lost"
+    assert sum(sources.values()) == steps and set(sources) == set(Source), (
+        "every kind of step occurs, and no step is lost"
+    )
     assert min(faults[fault] for fault in SHARED + OWN) > 300
     assert after[0] <= before[0] + 50, "tensors are kept"
     assert after[1] <= before[1] + 20, "memory grows"

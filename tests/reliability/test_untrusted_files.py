@@ -1,4 +1,4 @@
-"""Files from elsewhere, truncated, flipped, swapped, oversized or malicious, are refused with one kind of error."""
+"""Damaged, swapped, oversized and malicious files are refused with a ``GraspPlannerError``."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from grasp_planner.models.state.model import StateModel, StateModelConfig
 from grasp_planner.training.checkpoints import load_state, save_state
 
 CASES, SLOWEST = 40, 10.0
-"""Changed files a reader and file; seconds that one may take on a busy machine."""
+"""Number of damaged files per reader and file; most seconds that one file may take on a busy machine."""
 
 
 class Call:
-    """Pickles as a call of a function."""
+    """An object that is pickled as a call of a function."""
 
     def __init__(self, function, *arguments):
         self.call = function, arguments
@@ -47,7 +47,7 @@ class Call:
         return self.call
 
 
-# What can be read: how to make it, which of its files to change, how to read it.
+# For every reader: how to make what it reads, which file to change, how to read it.
 
 
 def checkpoint(folder: Path) -> None:
@@ -119,7 +119,7 @@ READERS: dict[str, tuple[Callable[[Path], None], str, Callable[[Path], object]]]
 
 
 def refused_or_read(reader: Callable[[Path], object], folder: Path) -> bool:
-    """Whether it was refused. Anything but a GraspPlannerError is an error of ours; and so is taking for ever."""
+    """Return whether a file was refused. Any other error than a GraspPlannerError, or a slow reader, fails the test."""
     started = time.perf_counter()
     try:
         reader(folder)
@@ -143,7 +143,7 @@ def test_a_damaged_file_is_refused_or_read(name: str, tmp_path: Path, figure, mo
     times = path.stat()
     for _ in range(CASES):
         path.write_bytes(changed(data, draw))
-        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # so that what is unpacked stays in force
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # so that the unpacked arrays count as current
         refused += refused_or_read(reader, tmp_path / "set")
         figure("files fuzzed")
     assert refused >= CASES // 8, "most damage is seen"
@@ -155,7 +155,7 @@ def test_a_damaged_file_is_refused_or_read(name: str, tmp_path: Path, figure, mo
 
 @pytest.mark.parametrize("name", READERS)
 def test_a_file_of_another_kind_is_refused(name: str, tmp_path: Path, figure):
-    """Each file in place of each other."""
+    """Every file is replaced by files of other kinds."""
     make, file, reader = READERS[name]
     make(tmp_path / "set")
     others = {
@@ -184,16 +184,16 @@ def test_a_file_of_another_kind_is_refused(name: str, tmp_path: Path, figure):
     assert not (tmp_path / "run").exists(), "something in a file was run"
 
 
-# Malice, one by one.
+# Malicious files.
 
 
 def nested_tuples() -> bytes:
-    """Kept as a key, so that it is hashed: deep enough to crash the interpreter."""
+    """Nested tuples as a key, which is hashed: deep enough to crash the interpreter."""
     return b"\x80\x02}" + b")" + b"\x85" * 300_000 + b"K\x01s."
 
 
 def nested_by_alias() -> bytes:
-    """The same through lists that are filled after they were put aside, turned into tuples."""
+    """The same nesting, made of lists that are stored first, filled later and converted to tuples."""
     step = b"ctorch\nSize\n]q\x01"
     deep = b")q\x02"
     for _ in range(5000):
@@ -234,7 +234,7 @@ def test_pickles_that_would_exhaust_the_reader(kind: str, tmp_path: Path, figure
 
 
 def zipped(path: Path, **changes: bytes) -> None:
-    """The file with members compressed, or others added."""
+    """Rewrite an archive with compressed members, and with some members replaced."""
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -323,7 +323,9 @@ HDF5 = {
 @pytest.mark.parametrize("kind", HDF5)
 def test_data_sets_that_lead_elsewhere_or_claim_too_much(kind: str, tmp_path: Path, figure):
     minari(tmp_path / "set")
-    shutil.copy(tmp_path / "set" / "data" / "main_data.hdf5", tmp_path / "secret.hdf5")  # would do, if it were followed
+    shutil.copy(
+        tmp_path / "set" / "data" / "main_data.hdf5", tmp_path / "secret.hdf5"
+    )  # would be read if the link were followed
     with h5py.File(tmp_path / "set" / "data" / "main_data.hdf5", "a") as file:
         del file["episode_0/observations/state"]
         HDF5[kind](file)
@@ -348,7 +350,7 @@ def test_an_index_that_leads_out_of_its_folder(tmp_path: Path, figure):
 
 
 def test_an_array_of_objects(tmp_path: Path, figure):
-    """Numpy's own format can hold a pickle."""
+    """A file in numpy's format can hold a pickle."""
     minari_unpacked(tmp_path / "set")
     for file in (tmp_path / "set" / ".arrays" / "vectors").glob("*.npy"):
         buffer = io.BytesIO()
@@ -361,7 +363,7 @@ def test_an_array_of_objects(tmp_path: Path, figure):
 
 
 def test_a_playlist_in_place_of_a_video(tmp_path: Path, figure):
-    """ffmpeg would follow it to other files, or to the network."""
+    """ffmpeg would follow a playlist to other files or to the network."""
     published(tmp_path / "set")
     (tmp_path / "set" / "obses").mkdir()
     (tmp_path / "secret.mp4").write_bytes(b"secret")

@@ -15,17 +15,6 @@ from grasp_planner.wrappers.chunked import peak_bytes
 from grasp_planner.wrappers.live_bytes import LiveBytes
 
 
-class Counting:
-    """A model that remembers how many rows each call had."""
-
-    def __init__(self, model) -> None:
-        self.model, self.context, self.seen = model, model.context, []
-
-    def __call__(self, states, actions):
-        self.seen.append(len(states))
-        return self.model(states, actions)
-
-
 def gradients(model, states, actions):
     states, actions = states.clone().requires_grad_(), actions.clone().requires_grad_()
     out = model(states, actions)
@@ -45,27 +34,27 @@ def test_answers_and_gradients_are_the_models(count, rows, context):
 
 
 def test_no_call_has_more_rows_and_none_is_wasted():
-    inner = Counting(toys.Nonlinear())
+    inner = toys.Counted(toys.Nonlinear())
     states, actions = toys.fixed(23, 1, 3, seed=1), toys.fixed(23, 1, 2, seed=2)
     Chunked(inner, rows=10)(states, actions)
-    assert inner.seen == [8, 8, 7]
-    inner.seen.clear()
+    assert inner.rows == [8, 8, 7]
+    inner.rows.clear()
     Chunked(inner, rows=23)(states, actions)
-    assert inner.seen == [23]
-    inner.seen.clear()
+    assert inner.rows == [23]
+    inner.rows.clear()
     gradients(Chunked(inner, rows=23), states, actions)
-    assert inner.seen == [23], "what fits is not evaluated twice"
-    inner.seen.clear()
+    assert inner.rows == [23], "what fits is not evaluated twice"
+    inner.rows.clear()
     gradients(Chunked(inner, rows=10), states, actions)
-    assert sorted(inner.seen) == [7, 7, 8, 8, 8, 8], "what does not fit is evaluated once more for its gradient"
+    assert sorted(inner.rows) == [7, 7, 8, 8, 8, 8], "what does not fit is evaluated once more for its gradient"
 
 
 def test_a_long_rollout_keeps_no_more_than_the_limit():
-    inner = Counting(toys.Nonlinear())
+    inner = toys.Counted(toys.Nonlinear())
     problem = toys.problem(4, 10, Chunked(inner, rows=12))
     actions = torch.zeros(4, 10, 2, dtype=torch.float64, requires_grad=True)
     (mine,) = torch.autograd.grad(problem.rollout(actions)[:, -1].sum(), actions)
-    assert len(inner.seen) == 10 + 7, "three steps of four rows are kept, seven are made again"
+    assert len(inner.rows) == 10 + 7, "three steps of four rows are kept, seven are made again"
     (theirs,) = torch.autograd.grad(toys.problem(4, 10).rollout(actions)[:, -1].sum(), actions)
     torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-12)
 
@@ -175,10 +164,10 @@ def test_an_agent_plans_in_the_dynamics_it_is_given():
         def encode(self, observations):
             return observations["x"]
 
-    counting = Counting(World())
+    counting = toys.Counted(World())
     acted = []
     for dynamics in (None, Chunked(counting, rows=3)):
         agent = Agent(World(), GRASP(sync_every=2, sync_steps=2), Budget(steps=4), horizon=5, dynamics=dynamics)
         acted.append(agent.act({"x": torch.zeros(2)}, {"x": torch.ones(2)}))
-    assert max(counting.seen) == 3
+    assert max(counting.rows) == 3
     torch.testing.assert_close(*map(torch.as_tensor, acted))

@@ -1,9 +1,8 @@
-"""Tasks: where planning problems come from. A name and a horizon stand for the same episodes everywhere."""
+"""Tasks: the source of planning problems. A task's name and horizon determine its episodes on every machine."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,59 +10,37 @@ from typing import Any
 import numpy as np
 
 from grasp_planner.core.errors import GraspPlannerError, unknown_name
-from grasp_planner.domains import ENVIRONMENTS
-from grasp_planner.domains.policies import POLICIES
+from grasp_planner.domains.domain import Domain
+from grasp_planner.domains.registry import DOMAINS
 
 SPLITS = ("test", "validation")
-DECIMALS = 6  # of every number in an episode: the last digits of a mathematics library must not matter
-MOST_DRAWS = 1000  # for one episode; a task that drops more is misconceived
-
-
-@dataclass(frozen=True)
-class Domain:
-    """What the tasks of one environment share.
-
-    Args:
-        env: the environment's name in `grasp_planner.domains.ENVIRONMENTS`.
-        policy: the scripted policy's name in `grasp_planner.domains.policies.POLICIES`.
-        warm_up: a trajectory's stretch begins after at most so many steps of the policy.
-        action_mean: of the published data (BallNav: of ours), per coordinate, in the environment's own units.
-        action_std: likewise.
-        already: when a stretch is no problem and is dropped: ``"solved"``, its start is a success; or
-            ``"block_in_place"`` (Push-T), its start would be one wherever the pusher is.
-    """
-
-    env: str
-    policy: str
-    warm_up: int
-    action_mean: tuple[float, ...]
-    action_std: tuple[float, ...]
-    already: str = "solved"
+DECIMALS = 6  # of every number in an episode, so that episodes do not depend on the rounding of a mathematics library
+MOST_DRAWS = 1000  # for one episode; a task that drops more pairs is an error
 
 
 @dataclass(frozen=True)
 class Task:
-    """One way of drawing start and goal in one environment, and the steps there are between them.
+    """A way of sampling start and goal in one world, and the number of environment steps between them.
 
-    The goal sources are DINO-WM's, by its names:
+    The goal sources and their names are DINO-WM's:
 
-    - ``random_state``: start and goal by the environment's published law, ``env.reset(seed=...)``. They are no farther
-      apart when the horizon is longer, nothing says that the horizon suffices, and nothing is dropped.
-    - ``dset``: a stretch, `horizon` steps long, of a held-out trajectory of the scripted policy. The policy runs for
-      a random number of steps; the state it is then in is the start. Its next actions are replayed from there in the
-      simulator, and the state they lead to is the goal, which can thus be reached in time by actions like those of
-      the training data. Stretches that are no problem are dropped (`Domain.already`).
-    - ``random_action``: starts as for ``dset``; the goal is where normal actions with the data's mean and standard
-      deviation lead. Nothing is dropped.
+    - ``random_state``: start and goal are those of ``env.reset(seed=...)``. Their distance does not grow with the
+      horizon, the horizon may not suffice, and no pair is dropped.
+    - ``dset``: start and goal are the ends of a held-out stretch of the scripted policy, `horizon` environment steps
+      long. The policy runs for a random number of steps, which leads to the start. Its next actions are replayed from
+      the start in the simulator, which leads to the goal. So actions like those of the training data reach the goal in
+      time. Start-goal pairs that are already solved are dropped (`Domain.already_solved`).
+    - ``random_action``: starts are sampled as for ``dset``. Normal actions with the data's mean and standard deviation
+      lead to the goal. No pair is dropped.
 
     Args:
-        name: versioned, ``environment/goal source/version``.
-        domain: what does not depend on the goal source.
-        goal_source: see above.
-        horizon: environment steps (a model with frameskip 5 makes a fifth of them) from start to goal.
+        name: ``world/goal source/version``.
+        domain: the world.
+        goal_source: one of the three above.
+        horizon: environment steps from start to goal. A model with frameskip 5 makes a fifth as many steps.
 
-    Differences from DINO-WM: trajectories are made by our policies on the spot, not taken from its data;
-    and it drops nothing.
+    Differences from DINO-WM: our policies generate trajectories on demand, while DINO-WM takes them from its data; and
+    DINO-WM drops no pair.
     """
 
     name: str
@@ -73,64 +50,43 @@ class Task:
 
     @property
     def env(self) -> str:
-        """The environment's name in `grasp_planner.domains.ENVIRONMENTS`."""
+        """The Gymnasium id of the environment, without the namespace."""
         return self.domain.env
 
     def make(self, pixels: int | None = None, render_mode: str | None = None) -> Any:
         """A new environment of this task, without Gymnasium's wrappers."""
-        entry = ENVIRONMENTS[self.env].partition(":")[2]
-        return getattr(self._module(), entry)(pixels=pixels, render_mode=render_mode)
+        return self.domain.make(pixels=pixels, render_mode=render_mode)
 
     def success(self, state: np.ndarray, goal: np.ndarray) -> np.ndarray:
-        """Which states (..., s) are at their goals (..., s) by the published rule; bool (...)."""
-        return self._module().success(state, goal)
+        """Whether states (..., s) are at their goals (..., s) by the world's success rule; bool (...)."""
+        return self.domain.success(state, goal)
 
     def distances(self, state: np.ndarray, goal: np.ndarray) -> dict[str, np.ndarray]:
-        """How far states (..., s) are from goals (..., s): arrays (...), with the unit in the name."""
-        return self._module().distances(state, goal)
-
-    def _module(self) -> Any:
-        return importlib.import_module(ENVIRONMENTS[self.env].partition(":")[0])
+        """Distances of states (..., s) from goals (..., s): arrays (...), with the unit in the name."""
+        return self.domain.distances(state, goal)
 
 
-# Means and standard deviations are those of DINO-WM's data sets. Its trajectories have 50, 100 and 100-300 steps.
-WALL = Domain("WallSingle-v1", "wall", 25, (-0.00556, 0.01320), (0.75233, 0.74669))
-POINT_MAZE = Domain("PointMaze-v1", "point_maze", 50, (7.8e-5, 6.0e-4), (0.57691, 0.57759))
-PUSH_T = Domain("PushT-v1", "push_t", 100, (-0.0087, 0.0068), (0.2019, 0.2002), already="block_in_place")
-# There is no published data of BallNav. Ours has 100 steps: `grasp collect ball_nav --episodes 1000`.
-BALL_NAV = Domain("BallNav-v1", "ball_nav", 50, (0.1513, -0.0036), (0.5737, 0.5795))
+def domain_tasks(domain: Domain) -> list[Task]:
+    """The tasks of one world, one for each of its goal sources."""
+    return [
+        Task(f"{domain.name}/{goal_source}/{domain.version}", domain, goal_source, horizon)
+        for goal_source, horizon in domain.horizons.items()
+    ]
 
-# The horizon is DINO-WM's goal_H of 5 model steps; `task(name, horizon)` gives any other. What it means for reach:
-# - Wall, random_state: 25 steps of the data's mean length cover the shortest way of 88 % of the pairs, 25 of its
-#   longest that of all. Stretches of a random walk end 18, 22 and 25 px away (medians at 25, 50 and 80 steps), 10 to
-#   19 % of them in the other room; 23, 10, 6 and 5 % are dropped at 10, 25, 50 and 80 steps, for ending at their start.
-# - PointMaze fills its maze in 25 steps: stretches end 1.6, 1.8 and 1.7 m away at 25, 50 and 80 steps, so a longer
-#   horizon is not a farther goal; 30, 15, 9 and 11 % are dropped at 10, 25, 50 and 80 steps.
-# - Push-T stretches get farther with the horizon; half are dropped at 10 steps, one in six at 25.
-# - BallNav, random_state: start and goal are on either side of the cup, 20 to 31 steps by the shortest way at full
-#   speed, which leaves no time to find it in 25. Stretches end 3.4, 3.9 and 3.6 m away at 25, 50 and 80 steps, a wall
-#   between start and goal in 25, 47 and 44 %; 7, 4, 1 and 2 % are dropped at 10, 25, 50 and 80 steps.
-TASKS: dict[str, Task] = {
-    "wall/random_state/v1": Task("wall/random_state/v1", WALL, "random_state", 25),
-    "wall/dset/v1": Task("wall/dset/v1", WALL, "dset", 25),
-    "wall/random_action/v1": Task("wall/random_action/v1", WALL, "random_action", 25),
-    "point_maze/random_state/v1": Task("point_maze/random_state/v1", POINT_MAZE, "random_state", 25),
-    "point_maze/dset/v1": Task("point_maze/dset/v1", POINT_MAZE, "dset", 25),
-    "point_maze/random_action/v1": Task("point_maze/random_action/v1", POINT_MAZE, "random_action", 25),
-    "push_t/random_state/v1": Task("push_t/random_state/v1", PUSH_T, "random_state", 25),
-    "push_t/dset/v1": Task("push_t/dset/v1", PUSH_T, "dset", 25),
-    "push_t/random_action/v1": Task("push_t/random_action/v1", PUSH_T, "random_action", 25),
-    "ball_nav/random_state/v1": Task("ball_nav/random_state/v1", BALL_NAV, "random_state", 60),
-    "ball_nav/dset/v1": Task("ball_nav/dset/v1", BALL_NAV, "dset", 25),
-    "ball_nav/random_action/v1": Task("ball_nav/random_action/v1", BALL_NAV, "random_action", 25),
-}
+
+TASKS: dict[str, Task] = {task.name: task for domain in DOMAINS.values() for task in domain_tasks(domain)}
+"""Every task, at its default horizon. Worlds, goal sources and horizons come from the table of worlds."""
 
 
 def task(name: str, horizon: int | None = None) -> Task:
-    """The task called `name`, at its own or another horizon (environment steps).
+    """The task of that name, at its default horizon or another.
+
+    Args:
+        name: key of `TASKS`.
+        horizon: environment steps; None: the default.
 
     Raises:
-        GraspPlannerError: there is no such task, or the horizon is not positive.
+        GraspPlannerError: no task has that name, or the horizon is not positive.
 
     >>> task("push_t/dset/v1", horizon=50).horizon
     50
@@ -150,12 +106,13 @@ class Episode:
     """One planning problem.
 
     Args:
-        index: its place in the task's list.
-        seed: its own, below 2^32, for whatever is random about solving it.
+        index: number in the task's list.
+        seed: for random choices while the problem is solved; below 2^32, different in each episode.
         start: (s,) state, for ``env.reset(options={"state": ..., "goal": ...})``.
         goal: (s,) state.
-        actions: (horizon, a) that lead from start to goal, or None where none are known. Not for planners.
-        dropped: draws that were dropped before this one, see `Domain.already`.
+        actions: (horizon, a) that lead from start to goal; None if no such actions are known. Planners must not see
+            them.
+        dropped: number of pairs that were dropped before this one, see `Domain.already_solved`.
     """
 
     index: int
@@ -167,22 +124,21 @@ class Episode:
 
 
 def episodes(task: Task, split: str = "test", count: int = 50, first: int = 0) -> list[Episode]:
-    """`count` episodes of a task from number `first` on: the same whenever and wherever they are drawn.
+    """`count` episodes of a task, from number `first` on. They are the same in every call and on every machine.
 
-    Episode i of a split comes from PCG64 seeded with ``SeedSequence([sha256(name), split, i, draw])``, so
-    it does not depend on `count`. The horizon is not part of the seed: the stretches of a longer horizon
-    begin where those of a shorter one do (as long as neither drops a draw), which pairs the episodes of a
-    sweep over horizons. No data set is made from these seeds. Numbers are rounded to six decimals before
-    the replay.
+    Episode i of a split comes from PCG64 seeded with ``SeedSequence([sha256(name), split, i, draw])``, so it does not
+    depend on `count`. The horizon is not part of the seed. As long as no pair is dropped, stretches of a longer horizon
+    begin like those of a shorter horizon, so the episodes of a sweep over horizons are paired. Data sets use other
+    seeds. Numbers are rounded to six decimals before the replay.
 
     Args:
-        task: of `TASKS`, or `task`.
+        task: a value of `TASKS`, or the result of `task`.
         split: ``"test"`` for results, ``"validation"`` for tuning.
-        count: of episodes.
-        first: number of the first of them.
+        count: number of episodes.
+        first: number of the first episode.
 
     Raises:
-        GraspPlannerError: an unknown split, a count that is not positive, or a first one below 0.
+        GraspPlannerError: the split is unknown, `count` is not positive, or `first` is below 0.
 
     >>> first = episodes(task("wall/dset/v1", horizon=10), count=2)[0]
     >>> first.start.shape, first.goal.shape, first.actions.shape
@@ -199,7 +155,7 @@ def episodes(task: Task, split: str = "test", count: int = 50, first: int = 0) -
 
 
 def digest(episodes: Iterable[Episode]) -> str:
-    """Sixteen hexadecimal digits that stand for a list of episodes, to be stored beside results.
+    """Sixteen hexadecimal digits that identify a list of episodes, to be stored with results.
 
     >>> wall = task("wall/random_state/v1")
     >>> digest(episodes(wall, count=2)) == digest(episodes(wall, count=3)[:2])
@@ -220,20 +176,12 @@ def _episode(task: Task, split: str, index: int, env: Any) -> Episode:
         seed = int(for_seed.generate_state(1)[0])
         rng = np.random.Generator(np.random.PCG64(for_draw))
         start, goal, actions = draw[task.goal_source](task, env, seed, rng)
-        if task.goal_source != "dset" or not _is_no_problem(task, start, goal):
+        if task.goal_source != "dset" or not task.domain.drops(start, goal):
             return Episode(index, seed, start, goal, actions, dropped)
     raise GraspPlannerError(
-        f"none of {MOST_DRAWS} draws for episode {index} of {task.name} at horizon {task.horizon} was a problem "
-        f"({task.domain.already}); ask for a longer horizon"
+        f"each of {MOST_DRAWS} start-goal pairs drawn for episode {index} of {task.name} at horizon {task.horizon} "
+        "was already solved; ask for a longer horizon"
     )
-
-
-def _is_no_problem(task: Task, start: np.ndarray, goal: np.ndarray) -> bool:
-    if task.domain.already == "block_in_place":
-        from grasp_planner.domains.push_t import environment as push_t
-
-        return bool(push_t.success(start, goal, block_only=True))
-    return bool(task.success(start, goal))
 
 
 _Draw = tuple[np.ndarray, np.ndarray, np.ndarray | None]
@@ -255,16 +203,16 @@ def _policy_stretch(task: Task, env: Any, seed: int, rng: np.random.Generator) -
 
 def _normal_actions(task: Task, env: Any, seed: int, rng: np.random.Generator) -> _Draw:
     start, _ = _warmed_up(task, env, rng)
-    mean, std = np.array(task.domain.action_mean), np.array(task.domain.action_std)
+    mean, std = np.array(task.domain.data.action_mean), np.array(task.domain.data.action_std)
     return _replayed(env, start, mean + std * rng.standard_normal((task.horizon, len(mean))))
 
 
 def _warmed_up(task: Task, env: Any, rng: np.random.Generator) -> tuple[np.ndarray, Any]:
-    """The state (s,) in which a random number of steps leaves the policy, and the policy. Moves `env` there."""
+    """Run the policy for a random number of steps in `env`; returns the last state (s,) and the policy."""
     first = env.sample_state(rng)
     state = env.reset(options={"state": first, "goal": first})[0]["state"]
-    steps = int(rng.integers(0, task.domain.warm_up + 1))
-    policy = POLICIES[task.domain.policy]()
+    steps = int(rng.integers(0, task.domain.data.warm_up + 1))
+    policy = task.domain.policy()
     policy.reset(rng, state)
     for _ in range(steps):
         state = env.step(policy.act(state))[0]["state"]
@@ -272,7 +220,7 @@ def _warmed_up(task: Task, env: Any, rng: np.random.Generator) -> tuple[np.ndarr
 
 
 def _replayed(env: Any, start: np.ndarray, actions: np.ndarray) -> _Draw:
-    """The draw whose goal is where `actions` (t, a) lead from `start`."""
+    """The start, the state to which `actions` (t, a) lead from the start, and the actions, all rounded."""
     start, actions = _rounded(start), _rounded(actions)
     state = env.reset(options={"state": start, "goal": start})[0]["state"]
     for action in actions:
@@ -281,4 +229,4 @@ def _replayed(env: Any, start: np.ndarray, actions: np.ndarray) -> _Draw:
 
 
 def _rounded(numbers: np.ndarray) -> np.ndarray:
-    return np.round(numbers, DECIMALS) + 0.0  # + 0.0 makes one zero of two
+    return np.round(numbers, DECIMALS) + 0.0  # + 0.0 turns -0.0 into 0.0

@@ -38,9 +38,9 @@ def draw(recordings: Sequence[Recording], folder: Path, animation: Animation, ba
     Returns:
         False: Ctrl-C was pressed meanwhile; what was finished stays.
     """
+    from grasp_planner.domains.registry import SCENES
     from grasp_planner.figures.planning_animation import frame_count, planning_animation
     from grasp_planner.figures.planning_picture import planning_picture
-    from grasp_planner.figures.scenes import SCENES
 
     if not recordings or recordings[0].env not in SCENES:
         return True

@@ -1,1 +1,1 @@
-"""The closed loop: the agent, what it remembers, and files of plans."""
+"""The closed loop: the agent, its history and current plans, and saving of plans and planner states."""

@@ -1,7 +1,8 @@
-"""The plans that an agent is following, one an environment, and how far it is in each."""
+"""The active plan of each environment and its current step."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import torch
@@ -12,64 +13,109 @@ from grasp_planner.core.plans import WarmStart
 
 
 class Source(IntEnum):
-    """Where the actions of an environment came from."""
+    """Where the actions of an environment come from."""
 
     PLANNED = 0
-    """A plan that was made in this call."""
+    """A plan that was made in this call of ``act``."""
     CONTINUED = 1
-    """The plan in hand, on schedule."""
+    """An earlier plan that is not due for replanning yet."""
     FALLBACK = 2
-    """What is left of the last good plan: a new one was due and could not be made."""
+    """The rest of the last good plan: a new plan was due, but could not be made."""
     IDLE = 3
-    """Nothing was done, since there is no plan: none could be made yet, or the last good one is at its end."""
+    """No plan, so the environment does nothing: no plan could be made yet, or the last good plan is at its end."""
 
 
-class InHand:
-    """b plans of one horizon, each with a place in it; at its end a plan is none.
+@dataclass(frozen=True, eq=False)
+class CurrentPlans:
+    """The active plan of each of b environments and its current step.
+
+    An object never changes: methods that change plans return a new object.
 
     Attributes:
-        taken: (b,) model steps taken of each.
-        reusable: (b,) whether the rest of each may start the next plan.
+        actions: (b, t, a) actions of the plans.
+        states: (b, t, s) predicted states that the actions lead to; ``None`` before the first plan.
+        step: (b,) current model step of each plan; t where an environment has no active plan.
+        replan_at: (b,) model step from which each plan is due for replanning.
+        reusable: (b,) whether the rest of each plan may be the warm start of the next plan.
     """
 
-    def __init__(self, count: int, horizon: int, low: Float[Tensor, " a"]) -> None:
-        self.horizon = horizon
-        self.actions = low.new_zeros(count, horizon, len(low))
-        self.states: Tensor | None = None
-        self.taken = torch.full((count,), horizon)
-        self.reusable = torch.zeros(count, dtype=torch.bool)
+    actions: Float[Tensor, "b t a"]
+    states: Float[Tensor, "b t s"] | None
+    step: Int[Tensor, " b"]
+    replan_at: Int[Tensor, " b"]
+    reusable: Bool[Tensor, " b"]
+
+    @classmethod
+    def none(cls, environments: int, horizon: int, low: Float[Tensor, " a"]) -> CurrentPlans:
+        """No plan for any environment; plans have ``horizon`` model steps and actions like ``low``."""
+        return cls(
+            actions=low.new_zeros(environments, horizon, len(low)),
+            states=None,
+            step=torch.full((environments,), horizon),
+            replan_at=torch.full((environments,), horizon),
+            reusable=torch.zeros(environments, dtype=torch.bool),
+        )
 
     @property
-    def alive(self) -> Bool[Tensor, " b"]:
-        """Which environments have something left to do."""
-        return self.taken < self.horizon
+    def horizon(self) -> int:
+        """t, the length of a plan in model steps."""
+        return self.actions.shape[1]
 
-    def take(self, places: Int[Tensor, " k"], actions: Float[Tensor, "k t a"], states: Float[Tensor, "k t s"]) -> None:
-        """New plans for some environments."""
-        if self.states is None:
-            self.states = states.new_zeros(len(self.taken), *states.shape[1:])
-        self.actions[places], self.states[places] = actions, states
-        self.taken[places.cpu()] = 0
-        self.reusable[places.cpu()] = True
+    @property
+    def active(self) -> Bool[Tensor, " b"]:
+        """Which environments have a plan that is not at its end."""
+        return self.step < self.horizon
 
-    def drop(self, rows: Bool[Tensor, " b"]) -> None:
-        """These plans lead somewhere else now."""
-        self.taken[rows] = self.horizon
-        self.reusable &= ~rows
+    @property
+    def due(self) -> Bool[Tensor, " b"]:
+        """Which environments are due for replanning."""
+        return (self.step >= self.replan_at) | ~self.active
 
-    def next(self, idle: Float[Tensor, " a"]) -> tuple[Float[Tensor, "b a"], Float[Tensor, "b s"] | None]:
-        """The next block of each, and the state that it is to lead to; nothing where there is no plan."""
-        row, place = torch.arange(len(self.taken)), self.taken.clamp(max=self.horizon - 1)
-        block = torch.where(self.alive.to(idle.device)[:, None], self.actions[row, place], idle)
-        expected = None if self.states is None else self.states[row, place]
-        self.taken = (self.taken + 1).clamp(max=self.horizon)
-        return block, expected
+    def replaced(
+        self,
+        places: Int[Tensor, " k"],
+        actions: Float[Tensor, "k t a"],
+        states: Float[Tensor, "k t s"],
+        replan_at: Int[Tensor, " k"],
+    ) -> CurrentPlans:
+        """Start new plans in the environments ``places``."""
+        before = states.new_zeros(len(self.step), *states.shape[1:]) if self.states is None else self.states
+        here = places.cpu()
+        return CurrentPlans(
+            actions=self.actions.index_copy(0, places, actions),
+            states=before.index_copy(0, places, states),
+            step=self.step.index_fill(0, here, 0),
+            replan_at=self.replan_at.index_copy(0, here, replan_at.cpu()),
+            reusable=self.reusable.index_fill(0, here, True),
+        )
 
-    def rest(self, places: Int[Tensor, " k"]) -> WarmStart | None:
-        """What is left of some plans, the last action repeated; zeros where none may be used again."""
-        usable = (self.reusable & self.alive)[places.cpu()]
+    def dropped(self, rows: Bool[Tensor, " b"]) -> CurrentPlans:
+        """End the plans of some environments."""
+        return replace(self, step=self.step.masked_fill(rows, self.horizon), reusable=self.reusable & ~rows)
+
+    def not_reusable(self, rows: Bool[Tensor, " b"]) -> CurrentPlans:
+        """Keep the plans of some environments from being the warm start of the next plan."""
+        return replace(self, reusable=self.reusable & ~rows)
+
+    def current(self, idle: Float[Tensor, " a"]) -> tuple[Float[Tensor, "b a"], Float[Tensor, "b s"] | None]:
+        """The model action of each plan's current step, ``idle`` without a plan, and the predicted next state."""
+        row, step = torch.arange(len(self.step)), self.step.clamp(max=self.horizon - 1)
+        actions = torch.where(self.active.to(idle.device)[:, None], self.actions[row, step], idle)
+        return actions, None if self.states is None else self.states[row, step]
+
+    def advanced(self) -> CurrentPlans:
+        """Move every plan to its next step."""
+        return replace(self, step=(self.step + 1).clamp(max=self.horizon))
+
+    def warm_start(self, places: Int[Tensor, " k"]) -> WarmStart | None:
+        """The rest of the plans of the environments ``places``, each with its last action repeated.
+
+        Zeros where the rest of a plan is not reusable; ``None`` where no plan is.
+        """
+        here = places.cpu()
+        usable = (self.reusable & self.active)[here]
         if not usable.any():
             return None
-        step = (self.taken[places.cpu(), None] + torch.arange(self.horizon)).clamp(max=self.horizon - 1)
+        step = (self.step[here, None] + torch.arange(self.horizon)).clamp(max=self.horizon - 1)
         rest = self.actions[places].gather(1, step.to(places.device)[:, :, None].expand(-1, -1, self.actions.shape[2]))
         return WarmStart(torch.where(usable.to(rest.device)[:, None, None], rest, torch.zeros_like(rest)))

@@ -1,104 +1,116 @@
-"""What an agent remembers: what was seen, what was done, and what was expected where nothing was seen."""
+"""What an agent remembers of the last model steps: observations, planned states and actions."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from grasp_planner.control.frames import Frame
 from grasp_planner.core.errors import GraspPlannerError
 
-Frame = dict[str, Tensor]
 
+class Moment(NamedTuple):
+    """One model step.
 
-@dataclass
-class _Moment:
-    """One model step: what was seen then (``None``: nothing), the state the plan had foreseen, the block done next."""
+    Attributes:
+        frame: what was observed; ``None`` if there was no observation.
+        planned: (b, s) the state that the plans predicted for this moment; ``None`` before the first plan.
+        action: (b, a) the model action that was taken from this moment on; ``None`` until it is known.
+    """
 
     frame: Frame | None
-    expected: Tensor | None
-    block: Tensor | None = None
+    planned: Tensor | None
+    action: Tensor | None = None
 
 
+@dataclass(frozen=True, eq=False)
 class History:
     """The last moments of b environments, newest last.
 
+    An object never changes: methods that add something return a new object.
+
     Args:
-        context: h, how many states a model reads.
-        longest: how many moments to keep; an observation may be late by ``longest - context`` at most.
+        context: h, how many states the model reads.
+        longest: how many moments are kept. An observation may be at most ``longest - context`` moments late.
+        moments: the moments that are kept.
+        first: the first frame, which later frames must resemble; ``None`` before it.
     """
 
-    def __init__(self, context: int, longest: int) -> None:
-        self.context, self.longest = context, longest
-        self._moments: deque[_Moment] = deque(maxlen=longest)
-        self._like: Frame | None = None
+    context: int
+    longest: int
+    moments: tuple[Moment, ...] = ()
+    first: Frame | None = None
 
-    def begin(self, expected: Tensor | None) -> None:
-        """A new moment, in which the plan had foreseen this state."""
-        self._moments.append(_Moment(None, expected))
+    def begun(self, planned: Float[Tensor, "b s"] | None) -> History:
+        """Add a moment for which the plans had predicted the states ``planned``."""
+        return replace(self, moments=(*self.moments, Moment(None, planned))[-self.longest :])
 
-    def undo(self) -> None:
-        """The newest moment has not been."""
-        self._moments.pop()
-
-    def see(self, frame: Frame, late: int) -> None:
-        """What was seen ``late`` moments ago.
+    def observed(self, frame: Frame, late: int) -> History:
+        """Add what was observed ``late`` moments ago.
 
         Raises:
-            GraspPlannerError: other keys or shapes than before, or longer ago than is remembered.
+            GraspPlannerError: the keys or shapes differ from the first frame's, or that moment is no longer kept.
         """
-        for key, first in (self._like or {}).items():
+        for key, first in (self.first or {}).items():
             if key not in frame:
                 raise GraspPlannerError(f"observation lacks {key!r}, which the first one had")
             if frame[key].shape != first.shape:
                 raise GraspPlannerError(
                     f"observation[{key!r}] must be {tuple(first.shape)} like the first, got {tuple(frame[key].shape)}"
                 )
-        most = min(len(self._moments) - 1, self.longest - self.context)
+        most = min(len(self.moments) - 1, self.longest - self.context)
         if isinstance(late, bool) or not isinstance(late, int) or not 0 <= late <= most:
             raise GraspPlannerError(f"late must be a whole number from 0 to {most} model steps, got {late!r}")
-        self._like = {key: frame[key] for key in self._like or frame}
-        self._moments[-1 - late].frame = self._like
+        kept = {key: frame[key] for key in self.first or frame}
+        return replace(self._with(late, frame=kept), first=self.first or kept)
 
-    def end(self, block: Float[Tensor, "b a"]) -> None:
-        """What is done from the newest moment on."""
-        self._moments[-1].block = block
+    def acted(self, action: Float[Tensor, "b a"]) -> History:
+        """Add the model action that is taken from the newest moment on."""
+        return self._with(0, action=action)
 
-    def blocks(self, count: int, late: int, idle: Float[Tensor, "b a"]) -> Float[Tensor, "b count a"]:
-        """The last ``count`` blocks done before the moment ``late`` moments ago; before the first one nothing was."""
-        done = [moment.block for moment in islice(self._moments, 0, len(self._moments) - 1 - late)]
-        known = [block for block in done[max(0, len(done) - count) :] if block is not None]
-        blocks = [idle] * (count - len(known)) + known
-        return torch.stack(blocks, dim=1) if blocks else idle.new_zeros(len(idle), 0, idle.shape[1])
+    def actions(self, count: int, late: int, idle: Float[Tensor, "b a"]) -> Float[Tensor, "b count a"]:
+        """The last ``count`` model actions before the moment ``late`` moments ago; ``idle`` before the first moment."""
+        taken = [moment.action for moment in self.moments[: len(self.moments) - 1 - late]]
+        known = [action for action in taken[max(0, len(taken) - count) :] if action is not None]
+        actions = [idle] * (count - len(known)) + known
+        return torch.stack(actions, dim=1) if actions else idle.new_zeros(len(idle), 0, idle.shape[1])
 
     def states(
         self, encode: Callable[[list[Frame]], Float[Tensor, "b h s"]], late: int
     ) -> tuple[Float[Tensor, "b h s"], Bool[Tensor, "b h"]]:
-        """The h states up to the moment ``late`` moments ago, and which of them were seen.
+        """The h states up to the moment ``late`` moments ago, and which of them were observed.
 
-        A state that was not seen, or encodes to something that is not finite, is the one that the plan had foreseen;
-        where none was, the one after it. Before the first moment the environment stood still.
+        A state that was not observed, or whose encoding is not finite, is replaced by the state that the plans
+        predicted, or by the next state where there was no plan. States before the first moment equal the first state.
 
         Raises:
-            GraspPlannerError: nothing was ever seen.
+            GraspPlannerError: there was no observation yet.
         """
-        now = len(self._moments) - 1 - late
-        moments = [self._moments[max(0, now - age)] for age in reversed(range(self.context))]
-        fallback = next((moment.frame for moment in reversed(self._moments) if moment.frame is not None), None)
-        if fallback is None:
+        now = len(self.moments) - 1 - late
+        moments = [self.moments[max(0, now - age)] for age in reversed(range(self.context))]
+        # Frames that are missing are encoded as some other frame, and the result is replaced.
+        filler = next((moment.frame for moment in reversed(self.moments) if moment.frame is not None), None)
+        if filler is None:
             raise GraspPlannerError("there is no observation yet")
-        latents = encode([moment.frame or fallback for moment in moments])
+        latents = encode([moment.frame or filler for moment in moments])
         there = torch.tensor([moment.frame is not None for moment in moments], device=latents.device)
         seen = torch.isfinite(latents).all(2) & there
         states = list(latents.unbind(1))
         for place in reversed(range(self.context)):
-            expected = moments[place].expected
-            if expected is None:
-                expected = states[min(place + 1, self.context - 1)]
-            states[place] = torch.where(seen[:, place, None], states[place], expected)
+            planned = moments[place].planned
+            if planned is None:
+                planned = states[min(place + 1, self.context - 1)]
+            states[place] = torch.where(seen[:, place, None], states[place], planned)
         return torch.stack(states, dim=1), seen
+
+    def _with(self, late: int, *, frame: Frame | None = None, action: Tensor | None = None) -> History:
+        """Change the moment ``late`` moments ago."""
+        place = len(self.moments) - 1 - late
+        old = self.moments[place]
+        new = Moment(frame or old.frame, old.planned, old.action if action is None else action)
+        return replace(self, moments=(*self.moments[:place], new, *self.moments[place + 1 :]))

@@ -1,61 +1,39 @@
-"""Plans and planner states in files that last: tensors and a JSON header, a version, a checksum, and no pickle."""
+"""Save plans and planner states: tensors and a JSON header with a version and a checksum, and no pickle."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import fields, is_dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor
 
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.core.plans import Plan, Scored, Snapshot, Trace, WarmStart
+from grasp_planner.core.plans import Plan, Statuses, WarmStart
 from grasp_planner.io.untrusted import plain_json
 from grasp_planner.models.files import write_atomically
 from grasp_planner.planners import PLANNERS
-from grasp_planner.planners.descent import Moments
-from grasp_planner.planners.gd import GDState
-from grasp_planner.planners.grasp import GRASPState
-from grasp_planner.planners.icem import ICEMState
-from grasp_planner.planners.latco import LatCoState
-from grasp_planner.planners.random_shooting import RandomShootingState
-from grasp_planner.planners.sampling import Gaussian
-from grasp_planner.planning.multi_start import MultiStartState
-from grasp_planner.planning.sequential import SequentialState
 
-VERSION = 1
-_STATES = (
-    GRASPState,
-    GDState,
-    Gaussian,
-    ICEMState,
-    MultiStartState,
-    SequentialState,
-    LatCoState,
-    RandomShootingState,
-    Moments,
-    Scored,
-)
-_KNOWN: dict[str, type] = {
-    cls.__name__: cls for cls in (*PLANNERS.values(), *_STATES, Plan, Trace, Snapshot, WarmStart)
-}
+VERSION = 2
 
 
 def save_plan(plan: Plan, path: str | Path) -> Path:
-    """Write a plan with its trace and its warm start to one file, which ``load_plan`` reads.
+    """Write a plan with its trace and its warm start to one file, for ``load_plan``.
 
-    The file is in the safetensors format, so other programs can read its tensors too.
+    The file is in the safetensors format, so other programs can read its tensors, too.
 
     Args:
-        plan: what ``grasp_planner.plan`` returned.
-        path: of the file; replaced in one step, whenever the writer dies.
+        plan: a plan, as ``grasp_planner.plan`` returns it.
+        path: path of the file. The file is written atomically.
 
     Raises:
-        GraspPlannerError: something in it is neither a tensor, a number nor a named tuple of such.
+        GraspPlannerError: the planner's state holds something other than tensors, numbers, texts, named tuples and
+            dataclasses, or the file cannot be written.
 
     Example:
         >>> import tempfile
@@ -68,38 +46,88 @@ def save_plan(plan: Plan, path: str | Path) -> Path:
         ...     again = load_plan(save_plan(found, f"{folder}/mine.plan"))
         >>> torch.equal(again.actions, found.actions)
         True
-        >>> plan(problem, GD(), Budget(steps=10), warm_start=again.warm_start).warm_start.steps  # goes on, to the bit
+        >>> plan(problem, GD(), Budget(steps=10), warm_start=again.warm_start).warm_start.steps  # continued
         21
     """
     return _save(plan, "plan", path)
 
 
 def load_plan(path: str | Path, *, device: str | torch.device = "cpu", known: Iterable[type] = ()) -> Plan:
-    """The plan in a file of ``save_plan``; nothing in the file is run.
+    """Read a file of ``save_plan``. Nothing in the file is executed.
 
     Args:
-        path: of the file.
-        device: where its tensors go.
-        known: planners and state types of your own that may be in it.
+        path: path of the file.
+        device: device of the plan's tensors.
+        known: planner classes and state types of your own that the file may hold.
 
     Raises:
-        GraspPlannerError: there is none, it is damaged, of a version or with a type that is not known, or not a plan.
+        GraspPlannerError: there is no such file, it is damaged, it has an unknown version, it holds an unknown type, or
+            it is not a file of ``save_plan``.
     """
-    return _load(Path(path), "plan", Plan, device, known)
+    plan = _load(Path(path), "plan", Plan, device, known)
+    if not isinstance(plan.status, Tensor):
+        raise GraspPlannerError(f"{path} is not a whole file of save_plan: its status must be a tensor")
+    return replace(plan, status=plan.status.as_subclass(Statuses))
 
 
 def save_state(state: WarmStart, path: str | Path) -> Path:
-    """Write where planning stopped, ``Plan.warm_start``, to one file: the planner, its settings, its state, its age."""
+    """Write a warm start, such as ``Plan.warm_start``, to one file, for ``load_state``.
+
+    The file holds the actions, and the planner with its settings, its state and its number of steps.
+
+    Args:
+        state: a warm start.
+        path: path of the file. The file is written atomically.
+
+    Raises:
+        GraspPlannerError: see ``save_plan``.
+    """
     return _save(state, "state", path)
 
 
 def load_state(path: str | Path, *, device: str | torch.device = "cpu", known: Iterable[type] = ()) -> WarmStart:
-    """What ``save_state`` wrote: passed to ``plan`` as ``warm_start``, planning goes on as if it had never stopped.
+    """Read a file of ``save_state``. With the result as ``warm_start``, ``plan`` continues where planning stopped.
+
+    Args:
+        path: path of the file.
+        device: device of the tensors.
+        known: planner classes and state types of your own that the file may hold.
 
     Raises:
-        GraspPlannerError: as for ``load_plan``.
+        GraspPlannerError: see ``load_plan``.
     """
     return _load(Path(path), "state", WarmStart, device, known)
+
+
+@functools.cache
+def known_types() -> dict[str, type]:
+    """Return the types that every reader knows, by name: planners, their states, plans, and the types of their fields.
+
+    The state type of a planner is the return annotation of its ``init``.
+    """
+    found: dict[str, type] = {}
+    types: list[type] = [Plan, *PLANNERS.values()]
+    for cls in types:  # the list grows during the loop
+        if found.setdefault(cls.__name__, cls) is not cls:
+            raise GraspPlannerError(f"two types that can be saved are called {cls.__name__}: rename one of them")
+        hints = list(get_type_hints(cls).values())
+        if cls in PLANNERS.values():
+            hints.append(get_type_hints(cls.init).get("return"))  # type: ignore[attr-defined]
+        types += [part for part in dict.fromkeys(_structures(hints)) if part not in types]
+    return found
+
+
+def _structures(hints: Iterable[Any]) -> Iterator[type]:
+    """Find the dataclasses and named tuples in annotations, such as ``Scored`` in ``Scored | None``."""
+    for hint in hints:
+        yield from _structures(get_args(hint))
+        if isinstance(hint, type) and get_origin(hint) is None and _names_of(hint):
+            yield hint
+
+
+def _names_of(cls: type) -> list[str]:
+    """List the fields of a dataclass or named tuple; empty for other types."""
+    return [part.name for part in fields(cls)] if is_dataclass(cls) else list(getattr(cls, "_fields", ()))
 
 
 def _save(thing: Any, kind: str, path: str | Path) -> Path:
@@ -125,48 +153,48 @@ def _load(path: Path, kind: str, cls: type, device: str | torch.device, known: I
         with safe_open(path, framework="pt") as file:
             header = plain_json((file.metadata() or {}).get("grasp_planner", "null"))
             if not isinstance(header, dict) or header.get("kind") != kind:
-                raise GraspPlannerError(f"{path} is no file of save_{kind}")
+                raise GraspPlannerError(f"{path} is not a file of save_{kind}")
             if header.get("version") != VERSION:
                 raise GraspPlannerError(
                     f"{path} is of version {header.get('version')!r} of this format, and this grasp-planner reads "
-                    f"version {VERSION}: another one wrote it"
+                    f"version {VERSION}: it was written by another release"
                 )
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # a safe_open is no mapping
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # a safe_open is not a mapping
         if header.get("sha256") != _digest(header["content"], tensors):
-            raise GraspPlannerError(f"{path} is damaged: its checksum does not fit; copy or make it again")
+            raise GraspPlannerError(f"{path} is damaged: its checksum does not match; copy it again, or make it again")
         tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
-        types = _KNOWN | {one.__name__: one for one in known}
+        types = known_types() | {one.__name__: one for one in known}
         found = _read(header["content"], tensors, types)
     except GraspPlannerError:
         raise
     except Exception as error:  # a damaged file can make the reader raise almost anything
-        raise GraspPlannerError(f"{path} is no whole file of save_{kind} ({type(error).__name__}: {error})") from error
+        said = f"{type(error).__name__}: {error}"
+        raise GraspPlannerError(f"{path} is not a whole file of save_{kind} ({said})") from error
     if not isinstance(found, cls):
         raise GraspPlannerError(f"{path} holds {type(found).__name__}, needed {cls.__name__}")
     return found
 
 
 def _written(thing: Any, name: str, tensors: dict[str, Tensor]) -> Any:
-    """``thing`` as JSON, with its tensors put under names of their own."""
+    """Convert ``thing`` to JSON values, with its tensors moved to ``tensors`` under names of their own."""
     if isinstance(thing, Tensor):
         tensors[name] = thing.detach().cpu().clone().contiguous()
         return {"tensor": name}
     if thing is None or isinstance(thing, (bool, int, float, str)):
         return thing
-    parts = fields(thing) if is_dataclass(thing) and not isinstance(thing, type) else ()
-    names = [part.name for part in parts] or list(getattr(thing, "_fields", ()))
-    if names:
+    if names := [] if isinstance(thing, type) else _names_of(type(thing)):
         content = {part: _written(getattr(thing, part), f"{name}.{part}", tensors) for part in names}
         return {"type": type(thing).__name__, "fields": content}
     if isinstance(thing, tuple):
         return {"tuple": [_written(part, f"{name}.{place}", tensors) for place, part in enumerate(thing)]}
     raise GraspPlannerError(
-        f"{name} must be a tensor, a number, a text, a dataclass or a named tuple of such to be saved, "
+        f"{name} must be a tensor, a number, a text, a dataclass or a named tuple of these to be saved, "
         f"got {type(thing).__name__}"
     )
 
 
 def _read(content: Any, tensors: dict[str, Tensor], known: dict[str, type]) -> Any:
+    """Convert back what ``_written`` made."""
     if not isinstance(content, dict):
         return content
     if "tensor" in content:
@@ -181,7 +209,7 @@ def _read(content: Any, tensors: dict[str, Tensor], known: dict[str, type]) -> A
 
 
 def _digest(content: Any, tensors: dict[str, Tensor]) -> str:
-    """A checksum of everything: a bit that flipped would be a wrong plan without a word."""
+    """Compute a checksum of everything, since a flipped bit would silently be another plan."""
     total = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()

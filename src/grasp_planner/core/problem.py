@@ -141,7 +141,7 @@ class Problem:
     def observed(
         cls,
         model: WorldModel,
-        observations: Mapping[str, Any],
+        observations: Mapping[str, Any] | Float[Tensor, "b h s"],
         goals: Mapping[str, Any] | Float[Tensor, "b s"],
         horizon: int,
         *,
@@ -154,7 +154,7 @@ class Problem:
         Args:
             model: encodes observations and goals; gives bounds and scale.
             observations: arrays ``(b, h, ...)`` under the keys that ``model.encode`` reads. A single moment
-                ``(b, 1, ...)`` is repeated h times.
+                ``(b, 1, ...)`` is repeated h times. Or latents ``(b, h, s)``.
             goals: the same for the goals, one moment ``(b, 1, ...)``; or latents ``(b, s)``.
             horizon: T, in model steps.
             past_actions: ``(b, h-1, a)`` model actions between the observations; ``None``: the environment's zero
@@ -166,7 +166,10 @@ class Problem:
             GraspPlannerError: see :class:`Problem`.
         """
         with torch.no_grad(), frozen(model):
-            states = model.encode(one_moment_repeated(observations, model.context))
+            if isinstance(observations, Tensor):
+                states = observations
+            else:
+                states = model.encode(one_moment_repeated(observations, model.context))
             goal = goals if isinstance(goals, Tensor) else model.encode(goals)[:, -1]
         if past_actions is None:
             past_actions = idle_block(model).expand(len(states), model.context - 1, -1)

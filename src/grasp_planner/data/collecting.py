@@ -14,7 +14,7 @@ from grasp_planner.data.minari_writing import assemble
 from grasp_planner.data.recipe import Recipe, default_steps, environment_id, resolve_policy
 from grasp_planner.data.rollouts import make_environment
 from grasp_planner.data.shards import collect_shard, finished, shards
-from grasp_planner.domains.policies import Policy
+from grasp_planner.domains.domain import Policy
 from grasp_planner.io.processes import WorkerPool, WorkersLostError, usable_cores
 from grasp_planner.io.progress import progress_bar
 

@@ -1,4 +1,4 @@
-"""Broken data files: one error that names the file and says what is wrong with it."""
+"""Errors about broken data files: each names the file and says what is wrong with it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from grasp_planner.io.untrusted import plain_json, small_text
 
 
 def broken(path: Path, what: str) -> GraspPlannerError:
-    """The error for a file or folder that is not what it should be."""
+    """The error for a file or folder with a fault."""
     return GraspPlannerError(f"{path}: {what}")
 
 
 @contextmanager
 def reading(path: Path, kind: str) -> Iterator[None]:
-    """Turn whatever goes wrong inside into one error that names `path` and the `kind` of file expected there.
+    """Turn any exception inside the block into one error that names `path` and the expected `kind` of file.
 
     Raises:
-        GraspPlannerError: reading failed, or the file is not there.
+        GraspPlannerError: reading failed, or the file is missing.
 
     >>> from pathlib import Path
     >>> with reading(Path("lengths.json"), "JSON"):
@@ -45,10 +45,10 @@ def reading(path: Path, kind: str) -> Iterator[None]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file.
+    """Read the object in a JSON file.
 
     Raises:
-        GraspPlannerError: the file is missing, broken, or holds something else.
+        GraspPlannerError: the file is missing or broken, or it does not hold an object.
     """
     with reading(path, "JSON"):
         content = plain_json(small_text(path))

@@ -1,4 +1,4 @@
-"""What is collected: a recipe, from which every episode follows, and the names that it goes by."""
+"""The recipe of a data set, which determines every episode, and the names of environments and policies."""
 
 from __future__ import annotations
 
@@ -9,28 +9,25 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from grasp_planner.core.errors import GraspPlannerError, missing_extra, unknown_name
-from grasp_planner.domains.policies import POLICIES, Policy
+from grasp_planner.domains.domain import PICTURE_SIZES, Domain, Policy
+from grasp_planner.domains.registry import DOMAINS, ENVIRONMENTS, POLICIES
 
 if TYPE_CHECKING:
     from gymnasium.envs.registration import EnvSpec
 
-PICTURE_SIZES = (64, 224)
-# Environment steps per episode; PointMaze's and Wall's are those of DINO-WM's data, Push-T's is their middle.
-EPISODE_STEPS = {"point_maze": 100, "wall": 50, "push_t": 200, "ball_nav": 100}
-
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that an episode depends on, besides its index.
+    """The settings of a data set. An episode depends on nothing but these and its index.
 
     Attributes:
         environment: id for `gymnasium.make`.
         policy: name of the policy.
-        episodes: how many.
-        steps: environment steps in each.
-        every: environment steps per data step, which is an action block then.
-        pixels: side of the pictures, or None.
-        seed: the one seed.
+        episodes: number of episodes.
+        steps: environment steps in each episode.
+        every: environment steps in each data step, whose actions form one block.
+        pixels: side of the pictures in px; None: no pictures.
+        seed: of the data set.
         version: of this package.
     """
 
@@ -55,27 +52,25 @@ class Recipe:
             raise GraspPlannerError(f"pixels must be None or one of {PICTURE_SIZES}, got {self.pixels!r}")
 
     def differences(self, other: dict[str, Any], ignore: tuple[str, ...] = ()) -> str:
-        """What differs from a recipe read from a file, in words; empty if nothing does."""
+        """The differences from a recipe read from a file, in words; empty if there are none."""
         mine = asdict(self)
         names = [name for name in mine if mine[name] != other.get(name) and name not in ignore]
         return ", ".join(f"{name} {other.get(name)!r} there, {mine[name]!r} here" for name in names)
 
 
 def environment_id(name: str) -> str:
-    """The id for `gymnasium.make` of an environment that is named in any usual way.
+    """The id for `gymnasium.make` of an environment, from any usual spelling of its name.
 
     Raises:
-        GraspPlannerError: there is no such environment; the nearest name is suggested.
+        GraspPlannerError: no environment has that name; the nearest name is suggested.
 
     >>> environment_id("push_t"), environment_id("PushT-v1"), environment_id("grasp_planner/PushT-v1")
     ('grasp_planner/PushT-v1', 'grasp_planner/PushT-v1', 'grasp_planner/PushT-v1')
     """
-    from grasp_planner.domains import ENVIRONMENTS
-
     names = {}
-    for known, entry in ENVIRONMENTS.items():
-        module = entry.split(".")[2]
-        names |= {spelling: known for spelling in (_plain(known), _plain(known.split("-")[0]), _plain(module))}
+    for domain in DOMAINS.values():
+        spellings = (domain.env, domain.env.split("-")[0], domain.name)
+        names |= {_plain(spelling): domain.env for spelling in spellings}
     plain = _plain(name.removeprefix("grasp_planner/"))
     if plain in names:
         return f"grasp_planner/{names[plain]}"
@@ -87,16 +82,14 @@ def environment_id(name: str) -> str:
 
 
 def specification(name: str) -> EnvSpec:
-    """Gymnasium's description of an environment; ``"module:id"`` imports the module first.
+    """Gymnasium's description of an environment. For ``"module:id"`` the module is imported first.
 
     Raises:
-        GraspPlannerError: it is not registered.
+        GraspPlannerError: no environment with that id is registered.
         MissingExtraError: Gymnasium is not installed.
     """
     try:
         import gymnasium
-
-        import grasp_planner.domains  # noqa: F401 registers our own, in new processes too
     except ImportError as error:
         raise missing_extra("gymnasium", "envs", "collecting data") from error
 
@@ -110,43 +103,47 @@ def specification(name: str) -> EnvSpec:
         raise GraspPlannerError(f"there is no environment {name!r}: {error}") from error
 
 
-def short_name(environment: str) -> str:
-    """The name that policies go by: the module of the environment, e.g. ``"push_t"``."""
-    entry = specification(environment).entry_point
-    module = entry.partition(":")[0] if isinstance(entry, str) else getattr(entry, "__module__", "")
-    return module.removesuffix(".environment").rpartition(".")[2]
+def domain_of(environment: str) -> Domain | None:
+    """The world of this package that has a Gymnasium id; None for the environment of another package."""
+    full_name = specification(environment).id
+    return next((domain for domain in DOMAINS.values() if full_name == f"grasp_planner/{domain.env}"), None)
 
 
 def resolve_policy(policy: str | Callable[[], Policy] | None, environment: str) -> tuple[str, Callable[[], Policy]]:
-    """Name and maker of a policy; None means the published one of the environment.
+    """Name and maker of a policy.
+
+    Args:
+        policy: a name, a maker, or None for the scripted policy of the environment.
+        environment: id for `gymnasium.make`.
 
     Raises:
-        GraspPlannerError: there is no such policy.
+        GraspPlannerError: no policy has that name, or the environment has no scripted policy.
     """
     if callable(policy):
         return getattr(policy, "__qualname__", type(policy).__qualname__), policy
-    name = short_name(environment) if policy is None else policy
-    if name not in POLICIES:
-        if policy is None:
+    if policy is None:
+        domain = domain_of(environment)
+        if domain is None:
             raise GraspPlannerError(
                 f"there is no published policy for {environment!r}: give policy=, one of {sorted(POLICIES)} "
-                f"or a "
-                f"class with reset(rng, state) and act(state)"
+                f"or a class with reset(rng, state) and act(state)"
             )
-        raise unknown_name("policy", name, POLICIES)
-    return name, POLICIES[name]
+        return domain.name, domain.policy
+    if policy not in POLICIES:
+        raise unknown_name("policy", policy, POLICIES)
+    return policy, POLICIES[policy]
 
 
 def default_steps(environment: str) -> int:
-    """Environment steps per episode, where none are given.
+    """Environment steps per episode, for callers that give no number.
 
     Raises:
-        GraspPlannerError: nothing is known about the environment.
+        GraspPlannerError: the environment is of another package.
     """
-    name = short_name(environment)
-    if name not in EPISODE_STEPS:
+    domain = domain_of(environment)
+    if domain is None:
         raise GraspPlannerError(f"needed steps=, the environment steps per episode of {environment!r}")
-    return EPISODE_STEPS[name]
+    return domain.data.episode_steps
 
 
 def _plain(name: str) -> str:

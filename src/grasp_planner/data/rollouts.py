@@ -9,7 +9,7 @@ import numpy as np
 
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.data.recipe import Recipe, specification
-from grasp_planner.domains.policies import Policy
+from grasp_planner.domains.domain import Policy
 
 
 @runtime_checkable

@@ -10,7 +10,7 @@ from typing import Any
 from grasp_planner.core.errors import missing_extra
 from grasp_planner.data.recipe import Recipe
 from grasp_planner.data.rollouts import Recording, make_environment, roll
-from grasp_planner.domains.policies import Policy
+from grasp_planner.domains.domain import Policy
 
 SHARD_STEPS = 2000  # environment steps; a kill costs at most these, per process
 CHUNK_BYTES = 100_000  # of pictures, compressed together

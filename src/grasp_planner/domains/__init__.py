@@ -1,7 +1,10 @@
-"""Gymnasium environments, without torch: Wall, Push-T, PointMaze and BallNav.
+"""Worlds: one folder each for Wall, PointMaze, Push-T and BallNav. Nothing here imports torch.
 
-Importing this package registers them, which is how Gymnasium (since 1.0) finds the environments of others;
-nothing else in ``grasp_planner`` acts on import. Both of these work:
+Each folder holds ``environment.py`` (the Gymnasium class), ``physics.py`` (the dynamics), ``picture.py``,
+``policy.py`` (the scripted policy), ``scene.py`` (outlines for figures) and ``task.py`` (success rule and defaults).
+The table of worlds is `grasp_planner.domains.registry`.
+
+Importing this package registers the environments with Gymnasium, if it is installed. Both of these lines work:
 
 - ``import grasp_planner.domains; gymnasium.make("grasp_planner/PushT-v1")``
 - ``gymnasium.make("grasp_planner.domains:grasp_planner/PushT-v1")``
@@ -9,20 +12,18 @@ nothing else in ``grasp_planner`` acts on import. Both of these work:
 
 from __future__ import annotations
 
-from grasp_planner.core.errors import missing_extra
+from importlib.util import find_spec
 
-ENVIRONMENTS = {
-    "WallSingle-v1": "grasp_planner.domains.wall.environment:WallSingle",
-    "PushT-v1": "grasp_planner.domains.push_t.environment:PushT",
-    "PointMaze-v1": "grasp_planner.domains.point_maze.environment:PointMaze",
-    "BallNav-v1": "grasp_planner.domains.ball_nav.environment:BallNav",
-}
+from grasp_planner.core.errors import missing_extra
+from grasp_planner.domains.registry import ENVIRONMENTS
+
+__all__ = ["ENVIRONMENTS", "register"]
 
 
 def register() -> None:
     """Register every environment with Gymnasium, under the namespace ``grasp_planner``.
 
-    Called on import; it is safe to call again.
+    The import of this package calls it. Further calls change nothing.
 
     Raises:
         MissingExtraError: Gymnasium is not installed.
@@ -38,4 +39,5 @@ def register() -> None:
             gymnasium.register(id=full_name, entry_point=entry_point)
 
 
-register()
+if find_spec("gymnasium") is not None:
+    register()

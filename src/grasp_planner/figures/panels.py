@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from grasp_planner.figures.scenes import Scene, scene, zoomed
+from grasp_planner.domains.registry import scene
+from grasp_planner.domains.scenes import Scene, zoomed
 from grasp_planner.figures.style import EXECUTED, FAINT, FONT, GOAL, INK, PANEL, PAPER, PLANNED, START, WALL
 
 if TYPE_CHECKING:

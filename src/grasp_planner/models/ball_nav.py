@@ -1,4 +1,4 @@
-"""BallNav as a world model: the exact dynamics of its world in torch, batched and differentiable."""
+"""BallNav as a world model: the exact dynamics of the environment in torch, batched and differentiable."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch.nn.functional import softplus
 
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.problem import Problem
-from grasp_planner.domains.ball_nav.world import (
+from grasp_planner.domains.ball_nav.physics import (
     MAPS,
     PACE,
     RADIUS,
@@ -30,25 +30,25 @@ from grasp_planner.domains.ball_nav.world import (
 
 @dataclass(frozen=True)
 class BallNav:
-    """A ball in a room with thin walls: the dynamics of the environment ``BallNav-v1``, known exactly.
+    """The exact dynamics of the environment ``BallNav-v1``: a ball in a room with thin walls.
 
         F(p, (u_1 .. u_k)) = f(.. f(f(p, u_1), u_2) .., u_k),    f(p, u) = contact(p + pace * u)
 
-    The latent is the position (x, y) in m; a model action is a block of k = ``frameskip`` pushes. ``contact`` moves a
-    ball that would come closer than its radius to a wall out along the wall's normal, softly; it is written out in
-    ``grasp_planner.domains.ball_nav.world.step_points``. The straight way to a goal is blocked, and always pushing
-    towards the goal ends at a wall, so that plans that improve greedily have local minima to stick in.
+    The latent is the position (x, y) in m. A model action is a block of k = ``frameskip`` pushes. ``contact`` softly
+    moves a ball that would come closer than its radius to a wall out along the wall's normal; its formula is in
+    ``grasp_planner.domains.ball_nav.physics.step_points``. Walls block the straight path to a goal. A ball that is
+    always pushed towards the goal ends at a wall, so greedy improvement of a plan can stop in a local minimum.
 
     Args:
         map: a name in ``MAPS``: ``"cup"``, ``"wall"``, ``"hook"``, ``"slalom"``.
-        pace: m that a push of 1 along an axis moves the ball in one environment step. The knob for the horizon: at half
-            the pace the same journey takes twice the steps.
+        pace: m that a push of 1 along an axis moves the ball in one environment step. It sets the horizon: at half the
+            pace the same path takes twice the steps.
         frameskip: environment steps in a model step.
         dtype: of bounds, scale and encoded states.
-        device: likewise.
+        device: of bounds, scale and encoded states.
 
     Raises:
-        GraspPlannerError: there is no such map, the pace would carry the ball across walls, frameskip < 1.
+        GraspPlannerError: no map has that name, the pace could carry the ball across walls, or frameskip < 1.
 
     Example:
         >>> from grasp_planner import GRASP, Budget, plan
@@ -57,7 +57,7 @@ class BallNav:
         >>> found.actions.shape
         torch.Size([4, 12, 10])
 
-    Source: ours. The name BallNav stands in the GRASP paper's material, without a definition.
+    Source: ours. The GRASP paper's material mentions the name BallNav without a definition.
     """
 
     map: str = "cup"
@@ -76,21 +76,21 @@ class BallNav:
 
     @property
     def low(self) -> Float[Tensor, " a"]:
-        """(2 frameskip,) the strongest pushes back."""
+        """(2 frameskip,): the lower bounds of the pushes, -1."""
         return torch.full((2 * self.frameskip,), -1.0, dtype=self.dtype, device=self.device)
 
     @property
     def high(self) -> Float[Tensor, " a"]:
-        """(2 frameskip,) the strongest pushes forward."""
+        """(2 frameskip,): the upper bounds of the pushes, 1."""
         return torch.full((2 * self.frameskip,), 1.0, dtype=self.dtype, device=self.device)
 
     @property
     def scale(self) -> Float[Tensor, " s"]:
-        """(2,) m: the standard deviation of a ball that is anywhere in the room, walls aside."""
+        """(2,) m: the standard deviation of a position that is uniform in the room."""
         return torch.full((2,), (SIZE - 2 * RADIUS) / 12**0.5, dtype=self.dtype, device=self.device)
 
     def __call__(self, states: Float[Tensor, "n 1 s"], actions: Float[Tensor, "n 1 a"]) -> Float[Tensor, "n s"]:
-        """The positions after a block of pushes each."""
+        """The positions after each block of pushes."""
         position = states[:, -1]
         starts, ends = _walls(self.map, position.dtype, position.device)
         for push in actions[:, -1].unflatten(-1, (self.frameskip, 2)).unbind(1):
@@ -98,7 +98,11 @@ class BallNav:
         return position
 
     def encode(self, observations: Mapping[str, Any]) -> Float[Tensor, "b h s"]:
-        """The positions under ``"state"``, as they are."""
+        """The positions ``observations["state"]`` (b, h, 2) as tensors.
+
+        Raises:
+            GraspPlannerError: there is no ``"state"``, or its shape is another.
+        """
         if "state" not in observations:
             raise GraspPlannerError(f"BallNav encodes observations with 'state', got {sorted(observations)}")
         state = torch.as_tensor(observations["state"]).to(dtype=self.dtype, device=self.device)
@@ -107,17 +111,17 @@ class BallNav:
         return state
 
     def decode_state(self, latents: Float[Tensor, "*batch s"]) -> Float[Tensor, "*batch state"]:
-        """The latents themselves."""
+        """The environment's states, which are the latents."""
         return latents
 
     def problem(self, batch: int, horizon: int, seed: int = 0) -> Problem:
-        """Problems between starts and goals drawn as the environment draws them; problem i depends on (seed, i) only.
+        """Sample problems whose starts and goals have the environment's distribution.
 
         Args:
-            batch: b.
-            horizon: T, model steps. A way round the walls takes about ``11 / (pace * frameskip)`` of them, see
+            batch: b, the number of problems.
+            horizon: T in model steps. A path around the walls takes about ``11 / (pace * frameskip)`` model steps, see
                 ``grasp_planner.domains.ball_nav.paths.path_steps``.
-            seed: which problems.
+            seed: problem i depends only on the seed and i.
         """
         pairs = [sample_pair(np.random.default_rng((seed, i))) for i in range(batch)]
         start, goal = torch.from_numpy(np.array(pairs)).to(dtype=self.dtype, device=self.device).unbind(1)
@@ -125,7 +129,7 @@ class BallNav:
 
 
 def _contact(moved: Float[Tensor, "n 2"], starts: Float[Tensor, "w 2"], ends: Float[Tensor, "w 2"]) -> Tensor:
-    """`world.step_points` after the push, operation by operation."""
+    """The contact term of `physics.step_points`, operation by operation."""
     point = moved[:, None]
     away = point - torch.minimum(torch.maximum(point, starts), ends)
     distance = (away.square().sum(-1) + TINY**2).sqrt()
@@ -134,13 +138,13 @@ def _contact(moved: Float[Tensor, "n 2"], starts: Float[Tensor, "w 2"], ends: Fl
 
 
 def _soft(depth: Tensor) -> Tensor:
-    # torch cuts the logarithm off at a threshold of 20 unless told otherwise, an error of 1e-10 m.
+    # torch replaces the logarithm by its argument beyond a threshold; the default of 20 is an error of 1e-10 m.
     return softplus(depth, beta=1.0 / SOFTNESS, threshold=40.0)
 
 
 @lru_cache(maxsize=4 * len(MAPS))
 def _walls(map: str, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Starts and ends (w, 2) of the walls; kept, since they are wanted at every step."""
+    """Starts and ends (w, 2) of the walls; cached, since every step uses them."""
     with torch.inference_mode(False):
         walls = torch.from_numpy(walls_of(map)).to(dtype=dtype, device=device)
         return walls[:, :2], walls[:, 2:]

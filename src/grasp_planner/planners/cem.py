@@ -65,7 +65,7 @@ class CEM:
         """Draw, evaluate and refit."""
         candidates = spread(problem, state.mean, self.samples, state.std, noise)
         cost, best = evaluate(problem, candidates)
-        new = fitted(problem, *elites(candidates, cost, self.elites), self.min_std)
+        new = fitted(problem, *elites(candidates, cost, self.elites))
         return mixed(problem, new, state, self.momentum, self.min_std), best
 
     def actions(self, state: Gaussian) -> Float[Tensor, "b t a"]:

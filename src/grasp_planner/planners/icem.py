@@ -88,7 +88,7 @@ class ICEM:
         candidates = torch.cat([mean[:, None], state.kept, drawn], dim=1)
         cost, best = evaluate(problem, candidates)
         cheapest, weights = elites(candidates, cost, self.elites)
-        new = fitted(problem, cheapest, weights, self.min_std)
+        new = fitted(problem, cheapest, weights)
         kept = cheapest[:, : int(self.kept_share * self.elites)]
         return ICEMState(mixed(problem, new, state.gaussian, self.momentum, self.min_std), kept, state.draws + 1), best
 

@@ -64,8 +64,8 @@ class MPPI:
         """Draw, evaluate and average."""
         candidates = spread(problem, state.mean, self.samples, state.std, noise)
         cost, best = evaluate(problem, candidates)
-        new = fitted(problem, candidates, path_weights(cost, self.temperature), self.min_std)
-        return (new if self.refit_std else new._replace(std=state.std)), best
+        mean, std = fitted(problem, candidates, path_weights(cost, self.temperature))
+        return Gaussian(mean, std.clamp(min=self.min_std) if self.refit_std else state.std), best
 
     def actions(self, state: Gaussian) -> Float[Tensor, "b t a"]:
         """Return the mean."""

@@ -43,14 +43,12 @@ def elites(
     return cheapest, finite / finite.sum(1, keepdim=True).clamp(min=1)
 
 
-def fitted(
-    problem: Problem, candidates: Float[Tensor, "b n t a"], weights: Float[Tensor, "b n"], min_std: float
-) -> Gaussian:
+def fitted(problem: Problem, candidates: Float[Tensor, "b n t a"], weights: Float[Tensor, "b n"]) -> Gaussian:
     """Fit mean and standard deviation to candidates, under weights that sum to one."""
     weights = weights[:, :, None, None]
     mean = (weights * candidates).sum(1)
     variance = (weights * (candidates - mean[:, None]).square()).sum(1)
-    return Gaussian(problem.clamp(mean), variance.sqrt().clamp(min=min_std))  # averaging may round across a bound
+    return Gaussian(problem.clamp(mean), variance.sqrt())  # averaging may round across a bound
 
 
 def mixed(problem: Problem, new: Gaussian, old: Gaussian, momentum: float, min_std: float) -> Gaussian:

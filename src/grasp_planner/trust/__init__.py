@@ -1,1 +1,1 @@
-"""How far a plan can be believed."""
+"""How far a plan can be trusted: the trust law and the diagnosis of plans."""

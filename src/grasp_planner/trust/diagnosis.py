@@ -1,4 +1,4 @@
-"""What a plan rests on: whether its states are real, whether the model was exploited, and how far to believe it."""
+"""Diagnose a plan: gap of its virtual states, gain of the model along it, disagreement, and how far to trust it."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _PROBES, _STEP = 8, 1e-3
 
 @dataclass(frozen=True, eq=False)
 class Diagnosis:
-    """What there is to know about a plan without carrying it out. All in units of the problem's scale.
+    """What can be known about a plan before it is executed. Everything is in units of the problem's scale.
 
     Attributes:
-        gap: (b, t-1) root mean square distance of the virtual states s_1 .. s_{T-1} from the rollout of the actions
-            beside them, when planning ended; ``None`` for planners without virtual states.
-        gain: (b, t) how much a small difference in the state grows in each step of the plan, root mean square over
-            directions. Where it is large the model is steep: a place that an optimiser can exploit.
+        gap: (b, t-1) root mean square distance, at the end of planning, between the planner's virtual states
+            s_1 .. s_{T-1} and the rollout of its actions; ``None`` for planners without virtual states.
+        gain: (b, t) factor by which a small difference in the state grows in each step of the plan, root mean square
+            over directions. A large gain means that the model is steep there, which an optimiser can exploit.
         exploited: (b,) share of the steps whose gain is above ``steep``.
-        disagreement: (b, t) of an ensemble along the plan; ``None`` where the model is none.
-        error: (b, t) how far the plan's states may be off, by the law of trust.
-        trust: (b,) steps up to which the plan can be believed.
+        disagreement: (b, t) disagreement of an ensemble along the plan; ``None`` if the model is not an ensemble.
+        error: (b, t) predicted errors of the plan's states, by the trust law.
+        trust: (b,) model steps up to which the plan can be trusted.
     """
 
     gap: Float[Tensor, "b t_less_1"] | None
@@ -45,22 +45,22 @@ class Diagnosis:
     trust: Int[Tensor, " b"]
 
 
-def diagnose(problem: Problem, found: Plan, law: TrustLaw | None = None, *, steep: float = 2.0) -> Diagnosis:
-    """Diagnose a plan: a few model calls, none of them in a planner's budget. ``plan(..., trust=law)`` does it, too.
+def diagnose(problem: Problem, plan: Plan, law: TrustLaw | None = None, *, steep: float = 2.0) -> Diagnosis:
+    """Diagnose a plan with a few model calls, which count towards no budget.
 
-    Where memory does not suffice, calls are cut into pieces, as in ``plan``.
+    Where memory does not suffice, calls are split into pieces, as in planning.
 
     Args:
-        problem: the one that was planned for.
-        found: its plan.
-        law: when to stop believing; ``None``: ``TrustLaw()``, whose numbers are no one's calibration.
+        problem: the problem that the plan was made for.
+        plan: the plan.
+        law: predicts errors and the trust horizon; ``None``: ``TrustLaw()``, whose numbers are not calibrated.
         steep: the gain above which a step counts as exploited.
 
     Raises:
-        GraspPlannerError: memory does not suffice even for one row of the model at a time.
+        GraspPlannerError: not even one row of the model at a time fits into memory.
 
     Example:
-        >>> from grasp_planner import GRASP, Budget, Markov, plan
+        >>> from grasp_planner import GRASP, Budget, Markov, diagnose, plan
         >>> step = Markov(lambda state, action: 0.5 * state + action)
         >>> problem = Problem.between(step, torch.zeros(1, 2), torch.ones(1, 2), 5, -torch.ones(2), torch.ones(2))
         >>> found = diagnose(problem, plan(problem, GRASP(), Budget(steps=10)))
@@ -70,34 +70,35 @@ def diagnose(problem: Problem, found: Plan, law: TrustLaw | None = None, *, stee
     law = TrustLaw() if law is None else law
     meter = Meter(problem.dynamics)
     with torch.no_grad(), frozen(problem.dynamics):
-        return within_memory(meter, partial(_diagnosis, problem.through(meter), found, law, steep))
+        return within_memory(meter, partial(_diagnosis, problem.through(meter), plan, law, steep))
 
 
-def _diagnosis(problem: Problem, found: Plan, law: TrustLaw, steep: float) -> Diagnosis:
-    gain = _gain(problem, found)
-    unsure = disagreement_of(problem.dynamics, *problem.windows(_before(problem, found.states), found.actions))
-    error = law.errors(problem, found.actions)
+def _diagnosis(problem: Problem, plan: Plan, law: TrustLaw, steep: float) -> Diagnosis:
+    gain = _gain(problem, plan)
+    unsure = disagreement_of(problem.dynamics, *problem.windows(_before(problem, plan.states), plan.actions))
+    error = law.errors(problem, plan.actions)
+    apart = virtual_from_rollout(problem, plan.warm_start.planner, plan.warm_start.state)
     return Diagnosis(
-        gap=_gap(problem, found),
+        gap=None if apart is None else apart.square().mean(-1).sqrt(),
         gain=gain,
         exploited=(gain > steep).to(gain).mean(1),
-        disagreement=None if unsure is None else unsure.unflatten(0, (*found.cost.shape, -1)),
+        disagreement=None if unsure is None else unsure.unflatten(0, (*plan.cost.shape, -1)),
         error=error,
         trust=(error <= law.tolerance).long().cumprod(1).sum(1),
     )
 
 
-def _before(problem: Problem, states: Tensor) -> Tensor:
-    """s_0 .. s_{T-1}, of s_1 .. s_T."""
+def _before(problem: Problem, states: Float[Tensor, "b t s"]) -> Float[Tensor, "b t s"]:
+    """Return s_0 .. s_{T-1} for s_1 .. s_T."""
     return torch.cat([problem.start[:, None], states[:, :-1]], dim=1)
 
 
-def _gain(problem: Problem, found: Plan) -> Tensor:
-    """Differences of one-step predictions over small random differences of the newest state, by finite differences."""
-    batch, horizon, size = found.states.shape
-    windows, blocks = problem.windows(_before(problem, found.states), found.actions)
+def _gain(problem: Problem, plan: Plan) -> Float[Tensor, "b t"]:
+    """Estimate the gain of each step by finite differences in random directions of the newest state."""
+    batch, horizon, size = plan.states.shape
+    windows, blocks = problem.windows(_before(problem, plan.states), plan.actions)
     unit = problem.unit.repeat_interleave(horizon, dim=0)
-    step = _STEP if windows.dtype == torch.float64 else 10 * _STEP  # above what rounding leaves
+    step = _STEP if windows.dtype == torch.float64 else 10 * _STEP  # well above rounding
     probes = Noise.of(0, 1, windows.device).normal((_PROBES, size), windows.dtype)[0]
     probes = step * probes / probes.square().mean(1, keepdim=True).sqrt()
     plain = problem.call(windows, blocks)
@@ -108,19 +109,19 @@ def _gain(problem: Problem, found: Plan) -> Tensor:
     return (total / _PROBES).sqrt().unflatten(0, (batch, horizon))
 
 
-def _gap(problem: Problem, found: Plan) -> Tensor | None:
-    planner, state = found.warm_start.planner, found.warm_start.state
-    difference = None if state is None else virtual_from_rollout(problem, planner, state)
-    return None if difference is None else difference.square().mean(-1).sqrt()
-
-
 def virtual_from_rollout(problem: Problem, planner: Planner, state: Any) -> Float[Tensor, "b t_less_1 s"] | None:
-    """Subtract the rollout of a state's actions from its virtual states, in units of the scale.
+    """Return virtual states minus the rollout of the planner's actions, in units of the scale.
 
-    ``None`` if the planner has no virtual states.
+    Args:
+        problem: the problem that the planner works on, in the caller's own latent units.
+        planner: the planner.
+        state: the planner's state, as a warm start or a callback gives it; ``None``: no state yet.
+
+    Returns:
+        ``None`` if the planner has no virtual states, or no state yet.
     """
-    virtual = virtual_states(planner, state)
+    virtual = None if state is None else virtual_states(planner, state)
     if virtual is None:
         return None
     with torch.no_grad():
-        return virtual - problem.normalised().rollout(planner.actions(state))[:, :-1]
+        return virtual - problem.rollout(planner.actions(state))[:, :-1] / problem.unit[:, None]

@@ -1,4 +1,4 @@
-"""How far a plan can be believed: the error that a model makes each step, carried along the plan."""
+"""The trust law: the model's error in one step, propagated along a plan, predicts how many steps stay accurate."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from grasp_planner.core.checks import whole
 from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.frozen import frozen
@@ -16,65 +17,83 @@ from grasp_planner.core.noise import Noise
 from grasp_planner.core.objectives import GoalDistance
 from grasp_planner.core.problem import Problem
 from grasp_planner.planning.meter import Meter
-from grasp_planner.wrappers.chunked import Chunked
-from grasp_planner.wrappers.compiled import Compiled
-from grasp_planner.wrappers.low_precision import LowPrecision
 
 
 @runtime_checkable
 class Disagreeing(Protocol):
-    """A model that says how sure it is of one step, such as ``Ensemble``, in units of its scale."""
+    """A model that estimates the uncertainty of one step, such as ``Ensemble``."""
 
     def disagreement(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, " n"]:
-        """How far its members are apart after one step from each window."""
+        """Return how far the members are apart after one step from each window, in units of the scale."""
+        ...
+
+
+@runtime_checkable
+class Wrapper(Protocol):
+    """A model around a model of the same latents, such as ``Compiled``."""
+
+    @property
+    def dynamics(self) -> Dynamics:
+        """The inner model."""
+        ...
+
+
+@runtime_checkable
+class InPieces(Protocol):
+    """A wrapper that splits large calls, such as ``Chunked``."""
+
+    def rows_at_once(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> int:
+        """Return the most rows like these that are evaluated at once."""
         ...
 
 
 def disagreement_of(
     dynamics: Dynamics, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]
 ) -> Float[Tensor, " n"] | None:
-    """What a model, or the model in a wrapper, says of its own sureness; ``None``: it says nothing.
+    """Return the disagreement of a model, or of the model inside of its wrappers; ``None`` if it has none.
 
-    Where a wrapper cuts calls into pieces, this one is cut, too.
+    Where a wrapper splits calls into pieces, this call is split into pieces, too.
     """
     rows = states.shape[0]
     while not isinstance(dynamics, Disagreeing):
+        if isinstance(dynamics, InPieces):
+            rows = min(rows, dynamics.rows_at_once(states, actions))
         if isinstance(dynamics, Meter):
-            dynamics = dynamics.model
-        elif isinstance(dynamics, (Chunked, Compiled, LowPrecision)):
-            if isinstance(dynamics, Chunked):
-                rows = min(rows, dynamics.rows_at_once(states, actions))
-            dynamics = dynamics.dynamics
+            inner = dynamics.model
         else:
+            inner = dynamics.dynamics if isinstance(dynamics, Wrapper) else None
+        if not isinstance(inner, Dynamics):
             return None
+        dynamics = inner
     pieces = zip(states.split(rows), actions.split(rows), strict=True)
     return torch.cat([dynamics.disagreement(*piece) for piece in pieces])
 
 
 @dataclass(frozen=True)
 class TrustLaw:
-    """When to stop believing a plan: where what is unknown of each step has grown beyond a tolerance.
+    """Predict how far the states of a plan may be off, and up to which step the plan can be trusted.
 
         s'_{t+1} = F(s'_t, a_t) + max(step_error, u_t) * scale * xi_t,    e_t = factor * rms_j |s'_t^j - s_t| / scale
         trust = the last t up to which  e_1 .. e_t <= tolerance
 
-    The plan is rolled out ``shakes`` times with that noise, in one batch, so that a contact, a wall or any other place
-    where small differences grow is seen. u_t is the disagreement of an ensemble, where the model is one. Distances are
-    over the coordinates that count towards the goal.
+    The plan is rolled out ``samples`` times in one batch, with normal noise xi in every step. The rollouts spread where
+    small differences grow, for example at a contact or at a wall. u_t is the disagreement if the model is an ensemble,
+    else 0. Distances are taken over the coordinates that count towards the goal.
 
     Args:
-        step_error: what the model errs in one step, root mean square over coordinates, in units of the scale.
-        tolerance: the error that is still acceptable, likewise.
-        factor: from a calibration: how much larger true errors are (at the wanted quantile) than these.
-        shakes: rollouts.
-        seed: of their noise.
+        step_error: the model's error in one step: root mean square over coordinates, in units of the scale.
+        tolerance: the largest error of a state that is still acceptable, in the same measure.
+        factor: the ratio of true errors to the spread of the rollouts, at the quantile that the caller wants to cover.
+            It comes from a calibration (``benchmarks/trust_calibration.py``).
+        samples: number of noisy rollouts.
+        seed: seed of the noise.
 
     Raises:
         GraspPlannerError: a number is out of range.
 
     Example:
         >>> from grasp_planner import Markov
-        >>> step = Markov(lambda state, action: 1.5 * state + action)  # differences grow by half a step
+        >>> step = Markov(lambda state, action: 1.5 * state + action)  # differences grow by a half in each step
         >>> problem = Problem.between(step, torch.ones(1, 2), torch.zeros(1, 2), 10, -torch.ones(2), torch.ones(2))
         >>> TrustLaw(step_error=0.01, tolerance=0.1).horizon(problem, torch.zeros(1, 10, 2))
         tensor([6])
@@ -83,24 +102,16 @@ class TrustLaw:
     step_error: float = 0.01
     tolerance: float = 0.1
     factor: float = 1.0
-    shakes: int = 16
+    samples: int = 16
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        for name in ("step_error", "tolerance", "factor"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-                raise GraspPlannerError(f"TrustLaw.{name} must be a number > 0, got {value!r}")
-        if type(self.shakes) is not int or self.shakes < 1:
-            raise GraspPlannerError(f"TrustLaw.shakes must be an integer >= 1, got {self.shakes!r}")
-
     def errors(self, problem: Problem, actions: Float[Tensor, "b t a"]) -> Float[Tensor, "b t"]:
-        """e_1 .. e_T: how far the plan's states may be off, infinite from where they are not finite."""
-        count, (batch, horizon, _) = self.shakes, actions.shape
-        # The same noise for every problem, so that its trust does not depend on its batch-mates.
+        """Return e_1 .. e_T, the predicted errors of the plan's states; infinite where a rollout is not finite."""
+        count, (batch, horizon, _) = self.samples, actions.shape
+        # All problems share the noise, so that the trust in a plan does not depend on its batch-mates.
         noise = Noise.of(self.seed, 1, actions.device).normal((count, horizon, problem.latent_size), actions.dtype)
         with torch.no_grad(), frozen(problem.dynamics):
-            many = problem.repeat(count + 1)  # the first of each is the plan itself
+            many = problem.repeat(count + 1)  # the first rollout of each problem has no noise
             window = many.states
             taken = torch.cat([many.past_actions, actions.repeat_interleave(count + 1, dim=0)], dim=1)
             apart = []
@@ -111,20 +122,27 @@ class TrustLaw:
                 plain = (part.unflatten(0, (batch, count + 1))[:, 0] for part in (window, blocks))
                 said = disagreement_of(problem.dynamics, *plain)
                 unsure = unsure if said is None else torch.maximum(unsure, said)
-                shake = unsure[:, None, None] * noise[:, :, t] * problem.unit[:, None]
-                state = torch.cat([state[:, :1], state[:, 1:] + shake], dim=1)
+                disturbance = unsure[:, None, None] * noise[:, :, t] * problem.unit[:, None]
+                state = torch.cat([state[:, :1], state[:, 1:] + disturbance], dim=1)
                 apart.append(self.factor * _distance(problem, state[:, 1:], state[:, :1]).square().mean(1).sqrt())
                 window = torch.cat([window[:, 1:], state.flatten(0, 1)[:, None]], dim=1)
         errors = torch.stack(apart, dim=1)
         return torch.where(torch.isfinite(errors), errors, torch.inf)
 
     def horizon(self, problem: Problem, actions: Float[Tensor, "b t a"]) -> Int[Tensor, " b"]:
-        """The number of steps up to which each plan can be believed, from 0 to T."""
+        """Return the number of model steps up to which each plan can be trusted, from 0 to T."""
         return (self.errors(problem, actions) <= self.tolerance).long().cumprod(1).sum(1)
+
+    def __post_init__(self) -> None:
+        for name in ("step_error", "tolerance", "factor"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+                raise GraspPlannerError(f"TrustLaw.{name} must be a number > 0, got {value!r}")
+        whole(self, 1, "samples")
 
 
 def _distance(problem: Problem, first: Tensor, second: Tensor) -> Tensor:
-    """Root mean square difference over the coordinates that count, in units of the scale; last axis gone."""
+    """Return the root mean square difference over the coordinates that count, in units of the scale."""
     difference = ((first - second) / problem.unit[:, None]).square()
     counted = torch.ones(problem.latent_size, dtype=difference.dtype, device=difference.device)
     if isinstance(problem.objective, GoalDistance):
@@ -135,5 +153,5 @@ def _distance(problem: Problem, first: Tensor, second: Tensor) -> Tensor:
 def true_errors(
     problem: Problem, planned: Float[Tensor, "b t s"], seen: Float[Tensor, "b t s"]
 ) -> Float[Tensor, "b t"]:
-    """How far a plan's states turned out to be off, in the measure of :class:`TrustLaw`."""
+    """Return the errors of a plan's states against the states that were seen, in the measure of :class:`TrustLaw`."""
     return _distance(problem, planned, seen)

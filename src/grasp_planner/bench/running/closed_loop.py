@@ -75,7 +75,7 @@ def drive(
         budget,
         execute,
         horizon=horizon,
-        seed=[episode.seed + seed for episode in episodes],
+        seeds=[episode.seed + seed for episode in episodes],
         batch=len(episodes),
         objective=objective,
     )

@@ -12,7 +12,7 @@ from grasp_planner.bench.analysing.significance import Share
 from grasp_planner.bench.running.simulation import run_policy
 from grasp_planner.bench.tasks import Episode, Task
 from grasp_planner.core.errors import GraspPlannerError, unknown_name
-from grasp_planner.domains.policies import POLICIES, Policy
+from grasp_planner.domains.domain import Policy
 
 FLOORS = ("random", "nothing", "scripted")
 
@@ -81,6 +81,6 @@ class _Random:
 
 def _policy(task: Task, name: str, env: Any) -> Policy:
     if name == "scripted":
-        return POLICIES[task.domain.policy]()
+        return task.domain.policy()
     scale = 0.0 if name == "nothing" else 1.0
     return _Random(scale * env.action_space.low, scale * env.action_space.high)

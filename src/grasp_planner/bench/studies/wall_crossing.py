@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from grasp_planner.core.plans import Budget
-from grasp_planner.domains.ball_nav.world import RADIUS, walls_of
+from grasp_planner.domains.ball_nav.physics import RADIUS, walls_of
 from grasp_planner.models.ball_nav import BallNav
 from grasp_planner.planners.grasp import GRASP
 from grasp_planner.planning.loop import run

@@ -1,4 +1,1 @@
-"""BallNav's world: its maps, its rules and the shortest ways through it; numpy alone.
-
-The environment, the model and the scripted policy are all made from this one description.
-"""
+"""BallNav: a ball, thin walls, and a goal behind them. `grasp_planner.models.ball_nav` has the dynamics in torch."""

@@ -1,4 +1,4 @@
-"""The shortest way for the ball: a visibility graph around the ends of the walls."""
+"""Shortest paths of the ball, by a visibility graph around the ends of the walls."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from functools import lru_cache
 import numpy as np
 
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.domains.ball_nav.world import OVERLAP, RADIUS, SIZE, clearance, walls_of
+from grasp_planner.domains.ball_nav.physics import OVERLAP, RADIUS, SIZE, clearance, walls_of
 
-MARGIN = 0.1  # m that the way keeps from touching, since contact is soft
+MARGIN = 0.1  # m between the ball on a path and every wall, since contact is soft
 SIDES = 16  # corners around the end of a wall
 SLACK = 1e-9
 
 
 def shortest_path(map: str, start: np.ndarray, goal: np.ndarray) -> np.ndarray:
-    """Corners of the shortest way that keeps 0.1 m from touching any wall.
+    """Corners of the shortest path on which the ball stays at least 0.1 m from touching a wall.
 
-    Around the end of a wall the way follows a polygon of 16 sides outside the circle, which makes it at most 2% longer
-    than an arc would.
+    Around the end of a wall the path follows a polygon of 16 sides outside the circle. The path is at most 2 % longer
+    than one along an arc.
 
     Args:
-        map: see `world.MAPS`.
+        map: name in `physics.MAPS`.
         start: (2,) m.
         goal: (2,) m.
 
     Returns:
-        (k, 2) m, from start to goal, both included.
+        (k, 2) m, from start to goal, including both.
 
     Raises:
-        GraspPlannerError: there is no such map, no way, or start or goal is not free.
+        GraspPlannerError: no map has that name, no path exists, or start or goal is not free.
 
-    >>> way = shortest_path("wall", np.array([2.0, 5.0]), np.array([8.0, 5.0]))
-    >>> 8.5 < path_length(way) < 10.0  # straight through the wall it would be 6
+    >>> path = shortest_path("wall", np.array([2.0, 5.0]), np.array([8.0, 5.0]))
+    >>> 8.5 < path_length(path) < 10.0  # the straight line through the wall has length 6
     True
     """
     corners, between, walls = _graph(map)
@@ -51,19 +51,19 @@ def shortest_path(map: str, start: np.ndarray, goal: np.ndarray) -> np.ndarray:
     return points[order]
 
 
-def path_length(way: np.ndarray) -> float:
-    """m, of a way (k, 2)."""
-    return float(np.sqrt((np.diff(way, axis=0) ** 2).sum(-1)).sum())
+def path_length(path: np.ndarray) -> float:
+    """Length in m of a path (k, 2)."""
+    return float(np.sqrt((np.diff(path, axis=0) ** 2).sum(-1)).sum())
 
 
-def path_steps(way: np.ndarray, pace: float) -> int:
-    """Environment steps that a way (k, 2) takes at least: a push reaches `pace` along each axis at once."""
-    return int(np.ceil(np.abs(np.diff(way, axis=0)).max(-1).sum() / pace))
+def path_steps(path: np.ndarray, pace: float) -> int:
+    """The least number of environment steps for a path (k, 2). A push moves up to `pace` along both axes at once."""
+    return int(np.ceil(np.abs(np.diff(path, axis=0)).max(-1).sum() / pace))
 
 
 @lru_cache
 def _graph(map: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The corners (c, 2) that ways may turn at, the lengths (c, c) of the free lines between them, and the walls."""
+    """The corners (c, 2) of possible paths, the lengths (c, c) of free lines between corners, and the walls (w, 4)."""
     walls = walls_of(map)
     ends = np.unique(np.concatenate([walls[:, :2], walls[:, 2:]]), axis=0)
     angle = (np.arange(SIDES) + 0.5) * 2 * np.pi / SIDES
@@ -76,9 +76,9 @@ def _graph(map: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _lengths(first: np.ndarray, second: np.ndarray, walls: np.ndarray) -> np.ndarray:
-    """Lengths (...) of lines from `first` to `second` (..., 2); infinite where a wall is too near.
+    """Lengths (...) of lines from `first` to `second` (..., 2); inf where a wall is too close.
 
-    A line that begins or ends closer to a wall than the margin (a ball in contact) may stay as close as that.
+    A line that begins or ends closer to a wall than the margin (a ball in contact) may stay at that distance.
     """
     nearest = np.minimum(_to_walls(first, walls), _to_walls(second, walls))
     allowed = np.minimum(nearest, RADIUS + MARGIN) - SLACK
@@ -87,20 +87,24 @@ def _lengths(first: np.ndarray, second: np.ndarray, walls: np.ndarray) -> np.nda
 
 
 def _to_walls(points: np.ndarray, walls: np.ndarray) -> np.ndarray:
-    """Distances (..., w) from points (..., 2)."""
+    """Distances (..., w) of points (..., 2) from the walls."""
     away = points[..., None, :] - np.clip(points[..., None, :], walls[:, :2], walls[:, 2:])
     return np.sqrt((away**2).sum(-1))
 
 
 def _line_to_walls(first: np.ndarray, second: np.ndarray, walls: np.ndarray, nearest: np.ndarray) -> np.ndarray:
-    """Distances (..., w) between lines and walls: 0 where they cross, else that of the nearest of the four ends."""
+    """Distances (..., w) between lines and walls.
+
+    The distance is 0 if line and wall cross. Otherwise it is the smallest distance of one of the four ends from the
+    other line. `nearest` (..., w) has the smallest distance of the ends of the lines from the walls.
+    """
     line = (second - first)[..., None, :]
     for end in (walls[:, :2], walls[:, 2:]):
         share = ((end - first[..., None, :]) * line).sum(-1) / np.maximum((line**2).sum(-1), SLACK**2)
         foot = first[..., None, :] + np.clip(share, 0.0, 1.0)[..., None] * line
         nearest = np.minimum(nearest, np.sqrt(((end - foot) ** 2).sum(-1)))
-    # An axis-parallel wall is crossed if the two ends of the line are on different sides of it, and the ends of the
-    # wall on different sides of the line.
+    # A line crosses a wall if its ends are on different sides of the wall, and the wall's ends are on different sides
+    # of the line.
     along = walls[:, 2:] - walls[:, :2]
     sides = _cross(along, first[..., None, :] - walls[:, :2]) * _cross(along, second[..., None, :] - walls[:, :2])
     ends = _cross(line, walls[:, :2] - first[..., None, :]) * _cross(line, walls[:, 2:] - first[..., None, :])
@@ -112,7 +116,7 @@ def _cross(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _dijkstra(lengths: np.ndarray) -> list[int] | None:
-    """Places on the shortest way from 0 to 1, given a symmetric matrix of lengths; None: there is none."""
+    """Indices of the points on the shortest path from point 0 to point 1, for a matrix of lengths; None: no path."""
     distance = np.full(len(lengths), np.inf)
     distance[0] = 0.0
     before = np.zeros(len(lengths), dtype=int)

@@ -1,4 +1,4 @@
-"""Pictures of BallNav, anti-aliased: a small move of the ball always changes the picture a little."""
+"""Anti-aliased pictures of BallNav, which change smoothly with the position of the ball."""
 
 from __future__ import annotations
 
@@ -7,31 +7,32 @@ from functools import lru_cache
 import numpy as np
 
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.domains.ball_nav.world import RADIUS, SIZE
+from grasp_planner.domains.ball_nav.physics import RADIUS, SIZE
 
-HALF_WALL = 0.1  # m: walls are drawn this far to either side; the ball, drawn smaller by it, just touches them
+HALF_WALL = 0.1  # m: half the thickness of drawn walls; the drawn ball is smaller by it, so that both touch
 GROUND, WALL, BALL, GOAL = (245, 245, 245), (60, 60, 70), (200, 40, 40), (120, 190, 120)
 GOAL_LINE = 0.06  # m, half the width of the ring around the goal
 
 
 def picture(state: np.ndarray, walls: np.ndarray, size: int = 224, goal: np.ndarray | None = None) -> np.ndarray:
-    """The room from above, y up: walls, border and ball, and a ring around the goal where one is given.
+    """Draw the room from above, with y upwards: walls, border and ball, and a ring around a given goal.
 
-    A shape's share of a pixel is clip(1/2 - d, 0, 1), d the signed distance of the pixel's middle from its edge in px.
+    A shape covers the share clip(1/2 - d, 0, 1) of a pixel, where d is the signed distance in px of the pixel's centre
+    from the shape's edge.
 
     Args:
-        state: (2,) m.
+        state: (2,) m, the ball's position.
         walls: (w, 4) m.
-        size: of the picture in px, 16 to 1024.
-        goal: (2,) m.
+        size: side of the picture in px, 16 to 1024.
+        goal: (2,) m; None: no ring.
 
     Returns:
         (size, size, 3) uint8.
 
     Raises:
-        GraspPlannerError: for another size.
+        GraspPlannerError: the size is another.
 
-    >>> from grasp_planner.domains.ball_nav.world import walls_of
+    >>> from grasp_planner.domains.ball_nav.physics import walls_of
     >>> image = picture(np.array([2.5, 7.5]), walls_of("cup"))
     >>> image[56, 56].tolist(), image[0, 0].tolist()  # ball, border
     ([200, 40, 40], [60, 60, 70])
@@ -54,7 +55,7 @@ def _paint(image: np.ndarray, edge: np.ndarray, colour: tuple[int, int, int]) ->
 
 
 def _pixels(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Middles of the pixels in m: x (1, size) and y (size, 1)."""
+    """Centres of the pixels in m: x (1, size) and y (size, 1)."""
     middle = (np.arange(size) + 0.5) * SIZE / size
     return middle[None, :], middle[::-1, None]
 

@@ -1,4 +1,4 @@
-"""The published picture of PointMaze, drawn by MuJoCo through OpenGL without a display."""
+"""DINO-WM's picture of PointMaze, drawn by MuJoCo through OpenGL without a display."""
 
 # pyright: reportAttributeAccessIssue=false
 # (MuJoCo's names come out of compiled modules that a type checker cannot read.)
@@ -16,25 +16,24 @@ import numpy as np
 
 from grasp_planner.core.errors import GraspPlannerError
 
-# The original's free camera: above the median of the geoms' positions, at the distance of the model's extent.
+# DINO-WM's free camera is above the median of the geoms' positions, at a distance equal to the model's extent.
 LOOK_AT = (3.0, 2.5, 0.0)
 DISTANCE = 9.734846922834954
-BACK_ENDS = {"egl": "EGL", "osmesa": "OSMesa"}  # MuJoCo's name: the system library
+BACK_ENDS = {"egl": "EGL", "osmesa": "OSMesa"}  # MuJoCo's name of a back end -> its system library
 
 
 class Camera:
-    """Looks down on the maze: 224 px pictures like those that DINO-WM's models were trained on.
+    """A camera above the maze. At 224 px its pictures are like those that DINO-WM's models were trained on.
 
-    Rows go along y, columns along x (mujoco-py hands pictures over upside down, and the published data keep
-    them so). The same scene drawn by another OpenGL implementation differs by a few grey levels at edges
-    and in shadows.
+    Rows go along y and columns along x: mujoco-py returns pictures upside down, and DINO-WM's data keep them so.
+    Pictures by another OpenGL implementation differ by a few grey levels at edges and in shadows.
 
     Args:
-        model: the model to draw.
-        size: of the pictures, in px.
+        model: the MuJoCo model to draw.
+        size: side of the pictures in px.
 
     Raises:
-        GraspPlannerError: neither EGL nor OSMesa can be used here; it names the packages to install.
+        GraspPlannerError: neither EGL nor OSMesa works on this machine. The message names the packages to install.
     """
 
     def __init__(self, model: mujoco.MjModel, size: int) -> None:
@@ -62,17 +61,18 @@ class Camera:
         return image
 
     def close(self) -> None:
-        """Give the OpenGL resources back. The camera cannot be used afterwards."""
+        """Release the OpenGL resources. The camera cannot be used afterwards."""
         self._context.make_current()
         self._resources.free()
         self._context.free()
 
 
 def open_context(size: int) -> Any:
-    """An OpenGL context that needs no display: the one MUJOCO_GL names, else the first of EGL and OSMesa.
+    """Open an OpenGL context that needs no display.
 
-    ``mujoco.Renderer`` would ask for a window unless MUJOCO_GL is set before MuJoCo is first imported; this
-    needs no variable. On macOS and Windows, or with MUJOCO_GL=glfw, MuJoCo's own choice is taken.
+    On Linux the environment variable MUJOCO_GL chooses between EGL and OSMesa; without it, EGL is tried before
+    OSMesa. ``mujoco.Renderer`` would open a window unless MUJOCO_GL is set before the first import of MuJoCo. On macOS
+    and Windows, and with MUJOCO_GL=glfw, MuJoCo's default context is used.
     """
     wish = os.environ.get("MUJOCO_GL", "").lower().strip()
     if not sys.platform.startswith("linux") or wish in ("glfw", "glx"):

@@ -1,14 +1,15 @@
-"""The U-maze of PointMaze as a MuJoCo model, and where its walls are."""
+"""The U-maze of PointMaze as a MuJoCo model, and the places of its walls."""
 
 from __future__ import annotations
 
 MAZE = ("#####", "#GOO#", "###O#", "#OOO#", "#####")  # the row index is x, the column index y
-ORIGIN = 1.2  # world coordinate of the ball where its joint coordinates (the state's x and y) are 0
+ORIGIN = 1.2  # world coordinate at which the ball's joint coordinates (the state's x and y) are 0
+BALL_RADIUS = 0.1  # m
 PHYSICS_STEP = 0.01  # s
 
 
 def wall_centres() -> list[tuple[float, float]]:
-    """World coordinates of the middles of the wall blocks, 1 x 1 each.
+    """World coordinates of the centres of the wall blocks, which are 1 x 1 m each.
 
     >>> len(wall_centres()), wall_centres()[0]
     (18, (1.0, 1.0))
@@ -17,15 +18,15 @@ def wall_centres() -> list[tuple[float, float]]:
 
 
 def mjcf() -> str:
-    """The model in MuJoCo's XML.
+    """The maze and its ball in MuJoCo's XML.
 
-    A sphere (radius 0.1, 4.19 kg) on two slide joints with damping 1 and motors of gear 100; frictionless
-    contacts; no gravity; Euler steps of 0.01 s with at most 20 solver iterations. These are the published
-    numbers.
+    The ball is a sphere (radius 0.1 m, 4.19 kg) on two slide joints with damping 1 and motors of gear 100. Contacts
+    are frictionless, there is no gravity, and Euler steps of 0.01 s use at most 20 solver iterations. These are
+    DINO-WM's numbers.
 
-    Two choices are ours. The contact solver starts from nothing in every step (``warmstart="disable"``), so
-    that the next state is a function of this one and the action: what the solver remembers is not part of
-    the state. And there is no target site, which the original parks out of sight.
+    Two things differ from DINO-WM. The contact solver starts anew in every step (``warmstart="disable"``), so that
+    the next state is a function of the state and the action alone. And there is no target site, which in the original
+    lies outside the maze.
     """
     walls = "\n    ".join(
         f'<geom type="box" material="wall" conaffinity="1" pos="{x:g} {y:g} 0" size="0.5 0.5 0.2"/>'
@@ -56,7 +57,7 @@ def mjcf() -> str:
     <geom name="ground" type="plane" size="40 40 0.25" pos="0 0 -0.1" contype="1" conaffinity="0"
           material="ground"/>
     <body name="ball" pos="{ORIGIN:g} {ORIGIN:g} 0">
-      <geom name="ball" type="sphere" size="0.1" rgba="0 0 1 0" contype="1"/>
+      <geom name="ball" type="sphere" size="{BALL_RADIUS:g}" rgba="0 0 1 0" contype="1"/>
       <site name="ball" size="0.2" rgba="0.3 0.6 0.3 1"/>
       <joint name="x" type="slide" axis="1 0 0"/>
       <joint name="y" type="slide" axis="0 1 0"/>

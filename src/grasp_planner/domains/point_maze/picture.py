@@ -1,4 +1,4 @@
-"""A top-down picture of PointMaze drawn with numpy alone: fast, and smooth in the ball's position."""
+"""A top-down picture of PointMaze, drawn with numpy: it is fast, and a smooth function of the ball's position."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ import numpy as np
 
 from grasp_planner.domains.point_maze.mjcf import ORIGIN, wall_centres
 
-# World coordinates shown: the maze without the outer halves of its outer walls.
-VIEW_LOW, VIEW_HIGH = 1.0, 5.0
-BALL_RADIUS = 0.2  # as the original draws it; the ball that collides has 0.1
+VIEW_LOW, VIEW_HIGH = 1.0, 5.0  # world coordinates in view: the maze without the outer halves of its outer walls
+DRAWN_RADIUS = 0.2  # m, as in the original's pictures; the ball that collides is smaller
 FLOOR, WALL, BALL = (240, 240, 240), (178, 128, 77), (30, 90, 40)
 
 
 def top_down(state: np.ndarray, size: int) -> np.ndarray:
-    """The maze from above, x to the right and y downwards, as in the original's pictures, but nearer.
+    """Draw the maze from above, with x to the right and y downwards as in DINO-WM's pictures, but closer.
 
-    The ball's edge is anti-aliased: a pixel's share of the ball is clip(r + 1/2 - d, 0, 1) with d its
-    distance from the ball's middle in px, so that a move of a hundredth of a pixel changes the picture, and
-    smoothly. The velocity is not to be seen.
+    The ball's edge is anti-aliased: a pixel at distance d (in px) from the ball's centre has the ball's colour with
+    the weight clip(r + 1/2 - d, 0, 1). Hence the picture changes smoothly with the position, even for moves of a
+    hundredth of a pixel. The picture does not show the velocity.
 
     Args:
-        state: (2,) or more: x, y of the ball, then anything.
-        size: of the picture, in px.
+        state: (2,) or more: x and y of the ball; further numbers are ignored.
+        size: side of the picture in px.
 
     Returns:
         (size, size, 3) uint8.
@@ -35,8 +34,8 @@ def top_down(state: np.ndarray, size: int) -> np.ndarray:
     """
     image = _maze(size).copy()
     scale = size / (VIEW_HIGH - VIEW_LOW)
-    x, y = (float(state[i] + ORIGIN - VIEW_LOW) * scale - 0.5 for i in (0, 1))  # in px, pixel centres whole
-    radius = BALL_RADIUS * scale
+    x, y = (float(state[i] + ORIGIN - VIEW_LOW) * scale - 0.5 for i in (0, 1))  # px; pixel centres are whole
+    radius = DRAWN_RADIUS * scale
     columns, rows = _span(x, radius, size), _span(y, radius, size)
     squares_x = (np.arange(columns.start, columns.stop) - x) ** 2
     squares_y = (np.arange(rows.start, rows.stop) - y) ** 2
@@ -48,14 +47,14 @@ def top_down(state: np.ndarray, size: int) -> np.ndarray:
 
 
 def _span(middle: float, radius: float, size: int) -> slice:
-    """The pixels that a ball may touch along one axis; empty where it is outside the picture."""
+    """The pixels that a ball may touch along one axis; empty if the ball is outside the picture."""
     start = min(max(math.floor(middle - radius - 0.5), 0), size)
     return slice(start, min(max(math.ceil(middle + radius + 0.5) + 1, start), size))
 
 
 @functools.cache
 def _maze(size: int) -> np.ndarray:
-    """(size, size, 3) the maze without the ball."""
+    """(size, size, 3) uint8: the maze without the ball."""
     at = VIEW_LOW + (np.arange(size) + 0.5) * (VIEW_HIGH - VIEW_LOW) / size
     wall = np.zeros((size, size), dtype=bool)
     for x, y in wall_centres():

@@ -1,4 +1,4 @@
-"""The published policy of PointMaze: every action uniform."""
+"""PointMaze's scripted policy: DINO-WM's uniform random actions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 class PointMazePolicy:
     """Independent actions, uniform in [-1, 1]^2.
 
-    Source: DINO-WM's PointMaze data, whose published action standard deviation 0.577 is 1/sqrt(3).
+    Source: DINO-WM's PointMaze data. Their action standard deviation, 0.577, is that of this distribution, 1/sqrt(3).
 
     >>> policy = PointMazePolicy()
     >>> policy.reset(np.random.default_rng(0), np.zeros(4))

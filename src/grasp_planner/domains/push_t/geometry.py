@@ -1,4 +1,4 @@
-"""Where the T of Push-T is, how far points are from it, and how to walk round it. Lengths in px."""
+"""Geometry of the T in Push-T: its outline, distances from it, and paths of the pusher around it. Lengths in px."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# The T in its own frame, as in the environment: bar x in [-60, 60], y in [0, 30]; stem x in [-15, 15], y to 120.
+from grasp_planner.domains.push_t.physics import PUSHER_RADIUS
+
+# The T in its own frame, as in `physics`. The bar has x in [-60, 60] and y in [0, 30], the stem x in [-15, 15] and y in
+# [30, 120].
 RECTANGLES = np.array([[[0, 15], [60, 15]], [[0, 75], [15, 45]]], dtype=np.float64)  # centre, half sizes
 OUTLINE = np.array(
     [[-60, 0], [60, 0], [60, 30], [15, 30], [15, 120], [-15, 120], [-15, 30], [-60, 30]], dtype=np.float64
@@ -14,30 +17,34 @@ OUTLINE = np.array(
 SIDES = ("bar top", "bar end +", "bar under +", "stem +", "stem end", "stem -", "bar under -", "bar end -")
 CENTRE_OF_GRAVITY = np.array([0.0, 45.0])
 MOMENT = 3000.0  # moment of inertia over mass, px^2
-PUSHER_RADIUS = 15.0
-LOW, HIGH = 20.0, 491.0  # where the pusher's centre may be: inside the walls at 5 and 506
-CLEARANCE = 18.0  # of the pusher's centre from the T on the way round: touching is 15
+LOW, HIGH = 20.0, 491.0  # bounds of the pusher's centre, so that it is inside the walls at 5 and 506
+CLEARANCE = PUSHER_RADIUS + 3.0  # distance of the pusher's centre from the T on a path
 RING = OUTLINE + 28.0 * np.array([[-1, -1], [1, -1], [1, 1], [1, 1], [1, 1], [-1, 1], [-1, 1], [-1, 1]])
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Where the T lies: `origin` (2,) is the middle of the bar's outer edge, `angle` in rad."""
+    """The pose of the T.
+
+    Args:
+        origin: (2,) px, the middle of the bar's outer edge.
+        angle: rad.
+    """
 
     origin: np.ndarray
     angle: float
 
     def world(self, points: np.ndarray) -> np.ndarray:
-        """Points (..., 2) of the T's frame in the window."""
+        """Map points (..., 2) from the T's frame to the window."""
         return self.origin + self.turned(points)
 
     def turned(self, directions: np.ndarray) -> np.ndarray:
-        """Directions (..., 2) of the T's frame in the window."""
+        """Map directions (..., 2) from the T's frame to the window."""
         cos, sin = np.cos(self.angle), np.sin(self.angle)
         return directions @ np.array([[cos, sin], [-sin, cos]])
 
     def distance(self, points: np.ndarray) -> np.ndarray:
-        """How far points (..., 2) of the window are from the T; negative inside."""
+        """Distances (...) of points (..., 2) of the window from the T; negative inside the T."""
         cos, sin = np.cos(self.angle), np.sin(self.angle)
         local = (points - self.origin) @ np.array([[cos, -sin], [sin, cos]])
         beyond = np.abs(local[..., None, :] - RECTANGLES[:, 0]) - RECTANGLES[:, 1]
@@ -46,7 +53,7 @@ class Pose:
 
 
 def sides() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Start, end and inward unit normal (each (8, 2)) of the T's sides, in its frame, as in `SIDES`."""
+    """Start, end and inward unit normal, each (8, 2), of the T's sides in its frame, in the order of `SIDES`."""
     ends = np.roll(OUTLINE, -1, axis=0)
     along = ends - OUTLINE
     along = along / np.linalg.norm(along, axis=1, keepdims=True)
@@ -58,16 +65,16 @@ def inside_window(points: np.ndarray) -> np.ndarray:
     return np.all((points >= LOW) & (points <= HIGH), axis=-1)
 
 
-def ways(pose: Pose, start: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, list[list[np.ndarray]]]:
-    """The shortest way of the pusher from `start` round the T to each of `ends`, over eight points about it.
+def shortest_paths(pose: Pose, start: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, list[list[np.ndarray]]]:
+    """The shortest paths of the pusher from `start` to each of `ends`, through eight points around the T.
 
     Args:
-        pose: where the T lies.
-        start: (2,), in px; may touch the T.
-        ends: (n, 2).
+        pose: of the T.
+        start: (2,) px; the pusher may touch the T there.
+        ends: (n, 2) px.
 
     Returns:
-        lengths (n,), inf where there is none, and for each end the points to pass, the end included.
+        The lengths (n,), inf where no path exists; and for each end the points on the path, including the end.
     """
     ring = pose.world(RING)
     nodes = np.concatenate([ring, start[None]])  # 8 + 1
@@ -100,10 +107,10 @@ def _trace(before: np.ndarray, nodes: np.ndarray, node: int) -> list[np.ndarray]
 
 
 def _free_lengths(pose: Pose, starts: np.ndarray, ends: np.ndarray, pusher: np.ndarray) -> np.ndarray:
-    """(n, m) lengths of straight lines from starts (n, 2) to ends (m, 2), inf where the T is in the way."""
+    """(n, m) lengths of straight lines from starts (n, 2) to ends (m, 2); inf where the T blocks the line."""
     fractions = np.linspace(0, 1, 17)[:, None]
     lines = starts[:, None, None] + fractions * (ends[None, :, None] - starts[:, None, None])
-    # a pusher that touches the T is nearer than the clearance: it may leave, but not come nearer
+    # a pusher that touches the T is closer than the clearance: it may leave, but not come closer
     clearance = np.minimum(CLEARANCE, pose.distance(starts) - 1.0)[:, None]
     free = pose.distance(lines).min(-1) >= clearance
     return np.where(free, np.linalg.norm(ends[None] - starts[:, None], axis=-1), np.inf)

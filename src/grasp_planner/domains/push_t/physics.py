@@ -1,4 +1,4 @@
-"""The simulation of Push-T: a kinematic pusher under PD control and a T that slides without inertia."""
+"""The physics of Push-T: a kinematic pusher under PD control and a T that slides without inertia."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from grasp_planner.core.errors import missing_extra
+from grasp_planner.core.errors import GraspPlannerError, missing_extra
 
 if TYPE_CHECKING:
     import pymunk
 
+STATE_NAMES = ("pusher_x", "pusher_y", "block_x", "block_y", "block_angle", "pusher_vx", "pusher_vy")
+WINDOW = 512.0  # px, the side of the window
 SUBSTEP = 0.01  # s; physics at 100 Hz
 SUBSTEPS = 10  # per environment step; control at 10 Hz
 STIFFNESS = 100.0  # k_p, 1/s^2
@@ -26,19 +28,20 @@ WALL_RADIUS = 2.0
 
 
 class Simulation:
-    """One Push-T world in the state it was created with.
+    """One Push-T world that begins in a given state.
 
-    Creating one is the only way of setting a state, so that no contact or velocity of the past survives.
-    Then every call of `step` is ten rounds of
+    A new simulation is the only way of setting a state, so that no past contact or velocity survives. Each call of
+    `step` repeats ten times
 
         v <- v + (k_p (target - p) - k_v v) dt,   then one physics step of dt,
 
-    where p and v belong to the pusher and ``target`` is its position before the first round + 100 * action.
+    where p and v are the pusher's position and velocity, and ``target`` is its position before the first repetition
+    + 100 * action.
 
     Args:
-        state: (7,) pusher x, y, block x, y, theta, pusher vx, vy. The angle is set before the position: the
-            centre of gravity (0, 45) lies off the origin of the T, so the other order gives another pose.
-            One physics step of dt follows, in which the pusher moves by v dt.
+        state: (7,) pusher x, y, block x, y, theta, pusher vx, vy. The angle is set before the position. The order
+            matters, since the centre of gravity (0, 45) is not the origin of the T. One physics step of dt follows, in
+            which the pusher moves by v dt.
 
     Raises:
         MissingExtraError: pymunk is not installed.
@@ -52,7 +55,7 @@ class Simulation:
 
         self._space = pymunk.Space()
         self._space.gravity = (0, 0)
-        self._space.damping = 0  # kills the block's velocity in each physics step: it moves only while pushed
+        self._space.damping = 0  # stops the block in each physics step, so that it moves only while it is pushed
         walls = [pymunk.Segment(self._space.static_body, a, b, WALL_RADIUS) for a, b in WALLS]
         self._space.add(*walls)
         self._pusher = pymunk.Body(body_type=pymunk.Body.KINEMATIC)
@@ -67,7 +70,7 @@ class Simulation:
         self._space.step(SUBSTEP)
 
     def step(self, action_x: float, action_y: float) -> None:
-        """One environment step (0.1 s) under an action in units of 100 px."""
+        """Make one environment step (0.1 s) under an action in units of 100 px."""
         pusher, space = self._pusher, self._space
         x, y = pusher.position
         speed_x, speed_y = pusher.velocity
@@ -87,7 +90,7 @@ class Simulation:
         )
 
     def contact_marks(self) -> np.ndarray:
-        """(n, 2, 2) see the function of this name."""
+        """(n, 2, 2): the contact marks of the present state, see the function of this name."""
         lines: list[list[list[float]]] = []
 
         def mark(arbiter: pymunk.Arbiter) -> None:
@@ -103,8 +106,8 @@ class Simulation:
 def _add_tee(space: pymunk.Space) -> pymunk.Body:
     import pymunk
 
-    # The published block counts the bar's moment twice and the stem's not at all; its centre of gravity is
-    # the middle between those of bar and stem, whatever their areas. Both decide how it turns: both are kept.
+    # As in DINO-WM, the moment of inertia counts the bar twice and omits the stem, and the centre of gravity is midway
+    # between those of bar and stem, whatever their areas. Both affect how the block turns.
     block = pymunk.Body(mass=1, moment=2 * pymunk.moment_for_poly(1, BAR))
     bar, stem = pymunk.Poly(block, BAR), pymunk.Poly(block, STEM)
     block.center_of_gravity = (bar.center_of_gravity + stem.center_of_gravity) / 2
@@ -113,10 +116,36 @@ def _add_tee(space: pymunk.Space) -> pymunk.Body:
 
 
 def contact_marks(state: np.ndarray) -> np.ndarray:
-    """(n, 2, 2) the short lines that pymunk's debug drawing makes where bodies touch: n lines, 2 ends, x and y.
+    """The short lines that pymunk's debug drawing makes where bodies touch, along the normal of the contact.
 
-    Each reaches 2 px beyond the surfaces to both sides, along the normal.
+    Each line reaches 2 px beyond the surfaces on both sides.
+
+    Returns:
+        (n, 2, 2) px: n lines, two ends, x and y.
     """
     still = np.array(state, dtype=np.float64)
-    still[5:] = 0.0  # so that the physics step which finds the contacts moves nothing
+    still[5:] = 0.0  # the physics step that finds the contacts must move nothing
     return Simulation(still).contact_marks()
+
+
+def sample_state(rng: np.random.Generator) -> np.ndarray:
+    """Sample a state (7,) from DINO-WM's distribution.
+
+    The pusher is uniform on {50, ..., 449}^2, the block on {100, ..., 399}^2. The angle is 2 pi n - pi (mod 2 pi) for
+    a standard normal n. Nothing moves.
+    """
+    pusher, block = rng.integers(50, 450, size=2), rng.integers(100, 400, size=2)
+    theta = (2 * np.pi * rng.standard_normal() - np.pi) % (2 * np.pi)
+    return np.array([*pusher, *block, theta, 0.0, 0.0])
+
+
+def checked_state(state: np.ndarray) -> np.ndarray:
+    """A float64 copy of a state (7,).
+
+    Raises:
+        GraspPlannerError: the shape is another, or a number is not finite.
+    """
+    state = np.array(state, dtype=np.float64)
+    if state.shape != (7,) or not np.isfinite(state).all():
+        raise GraspPlannerError(f"a state is seven finite numbers {STATE_NAMES}, shape (7,); got {state!r}")
+    return state

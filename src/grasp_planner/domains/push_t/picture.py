@@ -1,4 +1,4 @@
-"""Pictures of Push-T states: the published one at 224 px, a smooth one at any other size."""
+"""Pictures of Push-T states: DINO-WM's picture at 224 px, and a smooth picture at any other size."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.domains.push_t.physics import PUSHER_RADIUS
+from grasp_planner.domains.push_t.physics import PUSHER_RADIUS, WINDOW
 from grasp_planner.domains.push_t.published import (
     BLOCK,
     BLOCK_EDGE,
@@ -20,30 +20,33 @@ from grasp_planner.domains.push_t.published import (
     published_picture,
 )
 
-WINDOW = 512.0
-EDGE = 2.5  # half the width of the block's outline
+EDGE = 2.5  # px, half the width of the block's outline
 FINE = 4  # samples per pixel and axis on the pusher's rim
-# Bar and stem of the T: the middle's y, half sizes x and y, and how far the silhouette goes on under its neighbour
-# (two blurred borders that only meet would let the ground shine through).
+# For the bar and the stem of the T: y of the middle, half sizes x and y, and the overlap of the stem's silhouette with
+# the bar. Without the overlap the ground would show through between the two blurred borders.
 PARTS = ((15.0, 60.0, 15.0, 0.0), (75.0, 15.0, 45.0, 30.0))
 
 
 def picture(state: np.ndarray, size: int = SIZE) -> np.ndarray:
-    """(size, size, 3) uint8: a state (7,) drawn with the fixed green T at (256, 256, pi/4) as a landmark.
+    """Draw a state, with the fixed green T at (256, 256, pi/4) as a landmark.
 
-    At 224 px it is the published picture, the same to the last bit (see `published_picture`). At any other size
-    it is what a camera with that many pixels would see of the same scene: every pixel is the mean colour over
-    its square of the window, with shapes at their exact places (nothing is rounded to whole px) and without
-    the red contact marks. So brightness at an edge changes steadily as things move, at 64 px by some 14 levels
-    per px of the window, and positions can be read off far below the size of a pixel. Against block means of
-    the drawing on 512 px, a picture of 64 px is 0.2 levels of 255 off on average, 1.3 root mean square.
+    At 224 px the picture is DINO-WM's, equal to the last bit (see `published_picture`).
+
+    At any other size each pixel is the mean colour of the scene over its square of the window. Shapes are at their
+    exact places, not rounded to whole px, and the red contact marks are left out. Hence the brightness at an edge
+    changes steadily as things move (at 64 px by about 14 levels per px of the window), and positions are visible far
+    below the size of a pixel. A picture of 64 px differs from block means of the drawing on 512 px by 0.2 levels of
+    255 on average (root mean square 1.3).
 
     Args:
         state: (7,).
-        size: 224, or any size from 16 to 512.
+        size: side of the picture in px: 224, or any size from 16 to 512.
+
+    Returns:
+        (size, size, 3) uint8.
 
     Raises:
-        GraspPlannerError: for another size.
+        GraspPlannerError: the size is another.
     """
     if not 16 <= size <= 512:
         raise GraspPlannerError(f"a picture has 16 to 512 px a side, got {size}")
@@ -52,7 +55,7 @@ def picture(state: np.ndarray, size: int = SIZE) -> np.ndarray:
 
 
 def _smooth_picture(state: np.ndarray, size: int) -> np.ndarray:
-    step = WINDOW / size  # px of the window per pixel
+    step = WINDOW / size  # px of the window per pixel of the picture
     ground, unwalled, walls = _ground(size)
     image = ground.copy()
     _draw_tee(image, state[2:5], step, EDGE, (BLOCK_EDGE, BLOCK))
@@ -63,7 +66,7 @@ def _smooth_picture(state: np.ndarray, size: int) -> np.ndarray:
 
 
 def _tee_extent(pose: np.ndarray) -> tuple[tuple[float, float], tuple[float, float]]:
-    """The ranges of x and of y that the T covers, outline included."""
+    """The ranges of x and of y that the T and its outline cover."""
     cos, sin = np.cos(pose[2]), np.sin(pose[2])
     corners = np.array([[-60, 0], [60, 0], [60, 30], [-60, 30], [-15, 120], [15, 120]])
     x, y = pose[0] + corners @ (cos, -sin), pose[1] + corners @ (sin, cos)
@@ -72,9 +75,9 @@ def _tee_extent(pose: np.ndarray) -> tuple[tuple[float, float], tuple[float, flo
 
 
 def _centres(low: float, high: float, step: float, size: int) -> tuple[slice, np.ndarray]:
-    """The pixels of one axis that see some of [low, high], and their centres in px of the window.
+    """The pixels of one axis that overlap [low, high], and their centres in px of the window.
 
-    Whole numbers are the middles of the window's px, so a pixel of `step` px begins half a px before one.
+    Whole coordinates are the centres of the window's px, so the first pixel begins at -0.5.
     """
     first = int(np.clip((low + 0.5) // step, 0, size))
     last = int(np.clip((high + 0.5) // step + 1, first, size))
@@ -82,15 +85,16 @@ def _centres(low: float, high: float, step: float, size: int) -> tuple[slice, np
 
 
 def _covered(depth: np.ndarray, step: float) -> np.ndarray:
-    """The share of a pixel `step` px wide that lies within an edge `depth` px beyond its centre.
+    """The covered share of a pixel of width `step`, if the shape's edge is `depth` px beyond the pixel's centre.
 
-    Exact for an upright edge. For a slanted one the true ramp is wider and rounded, with the same variance.
+    This is exact for edges along an axis. For a slanted edge the true ramp is wider and rounded, with the same
+    variance.
     """
     return np.clip(depth / step + 0.5, 0.0, 1.0)
 
 
 def _draw_tee(image: np.ndarray, pose: np.ndarray, step: float, edge: float, colours: tuple) -> None:
-    """Blend the T into the image; its outline reaches `edge` px to both sides of its border."""
+    """Blend the T into the image. Its outline reaches `edge` px to both sides of its border."""
     (low_x, high_x), (low_y, high_y) = _tee_extent(pose)
     columns, x = _centres(low_x, high_x, step, len(image))
     rows, y = _centres(low_y, high_y, step, len(image))
@@ -115,10 +119,10 @@ def _draw_pusher(image: np.ndarray, place: np.ndarray, step: float) -> None:
     rows, y = _centres(place[1] - reach, place[1] + reach, step, len(image))
     if not (len(x) and len(y)):
         return
-    # a small round thing needs finer sampling than a straight edge: FINE x FINE points per pixel
+    # a small disc needs finer sampling than a straight edge: FINE x FINE points per pixel
     fine = step / FINE
     within = ((np.arange(FINE, dtype=np.float32) + 0.5) / FINE - 0.5) * step
-    # the published disc of radius r covers the px from -r to r - 1: its middle is half a px up and left
+    # DINO-WM's disc of radius r covers the px from -r to r - 1, so its centre is half a px up and left
     x, y = (x[:, None] + within).ravel() - (place[0] - 0.5), (y[:, None] + within).ravel() - (place[1] - 0.5)
     radius = np.sqrt(x * x + (y * y)[:, None])
     outer, inner = (
@@ -129,17 +133,22 @@ def _draw_pusher(image: np.ndarray, place: np.ndarray, step: float) -> None:
 
 
 def _blend(part: np.ndarray, outer: np.ndarray, inner: np.ndarray, colours: tuple) -> None:
-    """Paint one colour where `outer` and, in it, another where `inner`; both are shares of a pixel."""
+    """Paint the first colour with the weights `outer` and the second with the weights `inner`, shares of a pixel."""
     edge, filling = np.array(colours, dtype=np.float32)
     part += outer[..., None] * (edge - part) + inner[..., None] * (filling - edge)
 
 
 @lru_cache(maxsize=8)
 def _ground(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What does not move: white with the landmark, the share without walls, and the walls; (size, size, 3)."""
+    """The parts that do not move, each (size, size, 3).
+
+    Returns:
+        The white ground with the landmark, the share of each pixel outside the walls, and the walls' colour times the
+        share inside the walls.
+    """
     step = WINDOW / size
     _, place = _centres(0.0, WINDOW - 1, step, size)
-    # walls about 5 and 506 that reach 2.5 px to both sides: what is in the larger square and not in the smaller
+    # walls at 5 and 506 reach 2.5 px to both sides: they fill the larger square outside the smaller one
     outer, inner = (_covered(half - np.abs(place - 255.5), step) for half in (253.0, 248.0))
     walls = (outer[:, None] * outer - inner[:, None] * inner)[..., None].astype(np.float32)
     image = np.full((size, size, 3), 255, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Push-T's picture as published: drawn on 512 x 512 px, cut down to 224, the same to the last bit."""
+"""DINO-WM's picture of Push-T, equal to the last bit: drawn on 512 x 512 px and shrunk to 224 x 224 px."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ GOAL_POSE = (256.0, 256.0, np.pi / 4)  # a fixed landmark, not the task's goal
 
 
 def published_picture(state: np.ndarray) -> np.ndarray:
-    """(224, 224, 3) uint8 of a state (7,): the pixels of DINO-WM's environment.
+    """Draw a state (7,) as DINO-WM's environment does; (224, 224, 3) uint8.
 
-    There, pygame 2.5 draws on 512 x 512 px (corners rounded to whole px) and OpenCV shrinks the picture
-    bilinearly in fixed-point numbers, four source pixels for each target pixel. Both rules are written out here,
-    so the picture depends on neither. Small red lines mark contacts, an artefact of pymunk's debug drawing.
+    In the original, pygame 2.5 draws on 512 x 512 px, with corners rounded to whole px. OpenCV then shrinks the picture
+    bilinearly in fixed-point arithmetic, from four source pixels for each target pixel. Both rules are implemented
+    here, so the picture depends on neither package. Small red lines mark contacts; they are an artefact of pymunk's
+    debug drawing.
 
-    Difference: a block that reaches out of the 512 px canvas may have edges shifted by one px of 512.
+    Difference: if the block reaches beyond the canvas, its edges may be shifted by one px of 512.
     """
     state = np.asarray(state, dtype=np.float64)
     ground, small = _ground()
@@ -40,7 +41,7 @@ def published_picture(state: np.ndarray) -> np.ndarray:
     fill(canvas, discs(pusher, 11), PUSHER)
     changed = np.concatenate([*corners, pusher - 16, pusher + 16])
     low, high = changed.min(0) - 8, changed.max(0) + 8
-    if low.min() < 8 or high.max() > CANVAS - 8:  # else nothing was painted over the walls
+    if low.min() < 8 or high.max() > CANVAS - 8:  # otherwise nothing was painted over the walls
         fill(canvas, _walls(), WALL)
     for start, end in np.rint(contact_marks(state)).astype(np.int64):
         blend_line(canvas, start, end, CONTACT)
@@ -49,15 +50,18 @@ def published_picture(state: np.ndarray) -> np.ndarray:
 
 
 def _corners(shape: tuple[tuple[float, float], ...], pose: np.ndarray) -> np.ndarray:
-    """(4, 2) whole-pixel corners of a part of the T, against the order it is listed in, as pymunk has them."""
+    """(4, 2) corners of a part of the T in whole px, in pymunk's order, the reverse of that in `physics`."""
     cos, sin = np.cos(pose[2]), np.sin(pose[2])
     points = np.array(shape[::-1]) @ np.array([[cos, sin], [-sin, cos]]) + pose[:2]
     return np.rint(points).astype(np.int64)
 
 
 def _fat_lines(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Spans of lines of radius 2 (n, 2) as pymunk's pygame drawing builds them: line, parallelogram, discs."""
-    across = np.abs((ends - starts)[:, ::-1])  # absolute values, which make it lean for some directions
+    """Spans of n lines of radius 2 between points (n, 2), as in pymunk's pygame drawing.
+
+    Each consists of a line, a parallelogram and two discs.
+    """
+    across = np.abs((ends - starts)[:, ::-1])  # as in pymunk: the absolute values tilt the shape for some directions
     across = np.rint(across * (2 / np.hypot(across[:, 0], across[:, 1]))[:, None]).astype(np.int64)
     sides = np.stack([starts - across, starts + across, ends + across, ends - across], axis=1)
     return np.concatenate([thick_lines(starts, ends), polygons(sides), discs(starts, 2), discs(ends, 2)])
@@ -70,7 +74,7 @@ def _walls() -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _ground() -> tuple[np.ndarray, np.ndarray]:
-    """The canvas with landmark and walls, and its small picture."""
+    """The canvas with landmark and walls, and the same shrunk to the size of the picture."""
     canvas, small = blank(CANVAS, WHITE), np.zeros((SIZE, SIZE, 3), dtype=np.uint8)
     for shape in (BAR, STEM):
         fill(canvas, polygons(_corners(shape, np.array(GOAL_POSE))[None]), GOAL)
@@ -81,14 +85,14 @@ def _ground() -> tuple[np.ndarray, np.ndarray]:
 
 @lru_cache(maxsize=1)
 def _sources() -> tuple[np.ndarray, np.ndarray]:
-    """For each pixel of the small picture: the first of its two source pixels, and the second one's weight."""
+    """For each pixel of the small picture: the first of its two source pixels, and the weight of the second."""
     place = ((np.arange(SIZE) + 0.5) * (CANVAS / SIZE) - 0.5).astype(np.float32)
     first = np.floor(place).astype(np.int64)
     return first, np.rint((place - first) * 2048).astype(np.int32)  # 11 bits, OpenCV's fixed point
 
 
 def _shrink(canvas: np.ndarray, picture: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
-    """Bring the part of `canvas` between `low` and `high` (x, y) into the small picture, bilinearly."""
+    """Shrink the part of `canvas` between `low` and `high` (x, y) bilinearly into the small picture."""
     first, weight = _sources()
     columns, rows = (slice(*np.searchsorted(first, (low[axis], high[axis]))) for axis in (0, 1))
     x, x_weight = first[columns], weight[columns, None]

@@ -1,8 +1,8 @@
 """Filling polygons, thick lines and discs on a pixel grid by the integer rules of pygame 2.5 / 2.6.
 
-Published Push-T pictures were drawn with pygame. Its successor pygame-ce fills polygons by another rule, so the
-rules are written out here and the pictures depend on no installed version. A shape is a set of *spans*: rows of
-pixels ``(y, first x, last x)``, one per row of an integer array (n, 3).
+DINO-WM's Push-T pictures were drawn with pygame. Its successor pygame-ce fills polygons by another rule. This file
+implements pygame's rules, so that the pictures do not depend on an installed version. A shape is a set of *spans*:
+rows of pixels ``(y, first x, last x)``, one per row of an integer array (n, 3).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 FAR = 1 << 30
-# By rows from the middle outwards: how far a disc of this radius reaches to the left of its centre.
+# Radius of a disc -> for each row, from the middle outwards, the px that the disc reaches left of its centre.
 DISC_REACH = {
     15: (15, 15, 15, 14, 14, 14, 13, 13, 12, 11, 10, 9, 8, 6, 3),
     11: (11, 11, 11, 10, 10, 9, 8, 8, 6, 5, 3),
@@ -19,12 +19,12 @@ DISC_REACH = {
 
 
 def blank(size: int, colour: tuple[int, int, int]) -> np.ndarray:
-    """A canvas (size, size, 4) uint8: red, green, blue and an idle byte, which lets `fill` write whole words."""
+    """A canvas (size, size, 4) uint8: red, green, blue and an unused byte, so that `fill` can write whole words."""
     return np.tile(np.array([*colour, 255], dtype=np.uint8), (size, size, 1))
 
 
 def fill(canvas: np.ndarray, spans: np.ndarray, colour: tuple[int, int, int]) -> None:
-    """Paint spans (n, 3) on a canvas, leaving out what lies beyond it."""
+    """Paint spans (n, 3) on a canvas. Parts beyond the canvas are left out."""
     height, width, _ = canvas.shape
     y, first, last = spans[:, 0], np.maximum(spans[:, 1], 0), np.minimum(spans[:, 2], width - 1)
     seen = (y >= 0) & (y < height) & (first <= last)
@@ -38,10 +38,10 @@ def fill(canvas: np.ndarray, spans: np.ndarray, colour: tuple[int, int, int]) ->
 def polygons(points: np.ndarray) -> np.ndarray:
     """Spans of n convex polygons with k integer corners each, (n, k, 2).
 
-    A row reaches from one of the edges it crosses to the other; x on an edge is cut to a whole number on the
-    side of the edge's upper end.
+    A row reaches from one of the two edges that it crosses to the other. x on an edge is rounded towards the x of the
+    edge's upper end.
     """
-    x_end, y_end = points[..., 0], points[..., 1]  # (n, k): each edge ends at a corner and starts at the one before
+    x_end, y_end = points[..., 0], points[..., 1]  # (n, k): each edge ends at a corner and starts at the one before it
     order = np.arange(-1, points.shape[1] - 1)
     x_start, y_start = x_end[:, order], y_end[:, order]
     top, bottom = y_end.min(1, keepdims=True), y_end.max(1, keepdims=True)
@@ -57,19 +57,20 @@ def polygons(points: np.ndarray) -> np.ndarray:
     first, last = np.where(crossed, x, FAR).min(2), np.where(crossed, x, -FAR).max(2)
     real = first <= last
     rows = np.stack([y[real], first[real], last[real]], axis=1)
-    level = y_start == y_end  # no row crosses a level edge, and one on the lower side bounds none
+    level = y_start == y_end  # level edges are added here: no row crosses them
     edges = np.stack([y_end, np.minimum(x_start, x_end), np.maximum(x_start, x_end)], axis=-1)[level]
     return np.concatenate([rows, edges])
 
 
 def thick_lines(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Spans of n lines four pixels thick between integer points (n, 2), thick across their steeper direction.
+    """Spans of n lines between integer points (n, 2), four pixels thick.
 
-    Difference: pygame cuts a line that leaves the canvas before it draws it, which shifts it by up to a pixel.
+    The thickness is measured along y for lines that advance more in x than in y, else along x. Difference: pygame clips
+    a line that leaves the canvas before drawing it, which shifts the line by up to a pixel.
     """
     way = ends - starts
     steep = np.abs(way[:, 0]) <= np.abs(way[:, 1])
-    axis = np.where(steep, 1, 0)  # the one along which the line advances in every step
+    axis = np.where(steep, 1, 0)  # the axis along which the line advances in every step
     line = np.arange(len(way))
     length, other = np.abs(way[line, axis])[:, None], np.abs(way[line, 1 - axis])[:, None]
     step = np.arange(length.max() + 1)
@@ -85,7 +86,7 @@ def thick_lines(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
 
 
 def discs(centres: np.ndarray, radius: int) -> np.ndarray:
-    """Spans of n discs about integer points (n, 2); radius 2, 11 or 15."""
+    """Spans of n discs around integer points (n, 2); the radius is 2, 11 or 15."""
     reach = np.array(DISC_REACH[radius])
     reach = np.concatenate([reach[::-1], reach])
     rows = np.stack([np.arange(-radius, radius), -reach, reach - 1], axis=1)
@@ -93,7 +94,7 @@ def discs(centres: np.ndarray, radius: int) -> np.ndarray:
 
 
 def blend_line(canvas: np.ndarray, start: np.ndarray, end: np.ndarray, colour: tuple[int, int, int]) -> None:
-    """Draw a smooth line one pixel thick between integer points (2,): two neighbours share each step."""
+    """Draw an anti-aliased line, one pixel thick, between integer points (2,). Each step colours two neighbours."""
     height, width, _ = canvas.shape
     steep = abs(end[0] - start[0]) < abs(end[1] - start[1])
     along = int(steep)
@@ -101,7 +102,7 @@ def blend_line(canvas: np.ndarray, start: np.ndarray, end: np.ndarray, colour: t
         start, end = end, start
     length = int(end[along] - start[along])
     one = np.float32(1)
-    # single precision, and one pixel further than it is: where a sum rounds decides about a level of colour
+    # single precision and an offset of one pixel, as in pygame: the rounding of sums changes colours by a level
     place, last = np.float32(start[1 - along]) + one, np.float32(end[1 - along]) + one
     slope = (last - place) / np.float32(max(length, 1))
     for step in range(length + 1):

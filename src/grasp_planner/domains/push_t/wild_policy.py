@@ -1,22 +1,25 @@
-"""A careless pusher for Push-T: it runs at the T every way there is, as planners do while they search."""
+"""A second scripted policy for Push-T: varied fast motion at the T, like that of planners while they search."""
 
 from __future__ import annotations
 
 import numpy as np
 
-LIMIT = 0.85  # of each coordinate of an action, in units of 100 px
+LIMIT = 0.85  # bound of each coordinate of an action, in units of 100 px
 KINDS = ("push", "smooth", "blocks", "uniform")
 CENTRE_OF_GRAVITY = 45.0  # px along the stem
-MIDDLE, REACH = 255.5, 230.0  # of the window; px from there at which it turns back
+MIDDLE = 255.5  # px, of the window
+REACH = 230.0  # px from the middle at which the pusher turns back
 
 
 class PushTWildPolicy:
-    """Stretches of 4 to 20 steps, each of one kind, aimed at the block more often than not.
+    """Stretches of 4 to 20 environment steps, each of one kind of motion. Four stretches in five aim at the block.
 
-    A careful pusher shows a model what careful pushes do. Planners try everything within the bounds, gradient
-    planners look for what a model gets wrong, so the model has to have seen the rest as well: ramming, sliding off,
-    passing by a hair, pushes into walls. Kinds: one direction held (``push``), noise with memory (``smooth``), one
-    action repeated for five steps (``blocks``), a new one each step (``uniform``).
+    `PushTPolicy` collects data of careful pushes. Planners try all actions within the bounds, and gradient-based
+    planners exploit errors of the model. Hence a model also needs data of collisions at speed, of a pusher that slides
+    off or narrowly misses the block, and of pushes into walls.
+
+    The kinds of motion are: one action held (``push``), correlated noise (``smooth``), an action that changes every
+    five steps (``blocks``), and an action that changes every step (``uniform``).
 
     Args:
         limit: bound of each coordinate of an action, in units of 100 px.

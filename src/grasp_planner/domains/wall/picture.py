@@ -1,4 +1,4 @@
-"""Pictures of Wall: the published 65 x 65 frame and its bilinear resize."""
+"""Pictures of Wall: DINO-WM's frame of 65 x 65 px and its bilinear resize."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import numpy as np
 
 FRAME = 65  # px
 DOT_WIDTH = 1.7  # px, standard deviation
-REACH = 7  # px around the pixel nearest to the dot; beyond it the dot is below 1/255
+REACH = 7  # px around the pixel nearest to the dot; farther away the dot is weaker than 1/255
 
 
 def frame(position: np.ndarray) -> np.ndarray:
-    """The published 65 x 65 picture: white ground, black walls and a red Gaussian dot that the walls hide.
+    """DINO-WM's picture of 65 x 65 px: white ground, black walls, and a red Gaussian dot that the walls hide.
 
-    With g the dot's Gaussian (width 1.7 px) at a pixel divided by its largest value at any pixel: red is 255,
-    green and blue are 255 - floor(255 g).
+    Let g be the dot's Gaussian (standard deviation 1.7 px) at a pixel, divided by its largest value at any pixel. The
+    pixel's red is 255, its green and blue are 255 - floor(255 g).
 
     Args:
-        position: (2,) x, y in px; the centre of the pixel in row j, column i is x = i, y = j.
+        position: (2,) x, y in px. The centre of the pixel in row j and column i is at x = i, y = j.
 
     Returns:
-        (65, 65, 3) uint8. Equal to the original's frames, byte for byte.
+        (65, 65, 3) uint8, byte for byte the original's frame.
 
     >>> image = frame(np.array([16.0, 30.0]))
     >>> image[30, 16].tolist(), image[30, 4].tolist(), image[10, 10].tolist()
@@ -34,14 +34,14 @@ def frame(position: np.ndarray) -> np.ndarray:
 
 
 def picture(position: np.ndarray, size: int) -> np.ndarray:
-    """`frame` at another size, bilinear as DINO-WM resizes it; rounded to bytes, which there comes later.
+    """`frame` resized bilinearly, as in DINO-WM. The result is rounded to bytes; DINO-WM rounds later.
 
-    Bilinear with half-pixel centres and, where it shrinks, the triangle widened by the ratio, as Pillow and
-    torchvision have it. Only the part that the dot changes is computed.
+    Pixel centres are at halves. When the picture shrinks, the interpolation triangle is widened by the ratio of the
+    sizes, as in Pillow and torchvision. Only the part that the dot changes is computed.
 
     Args:
-        position: (2,) x, y in px of the 65 px frame.
-        size: of the result in px; models are trained on 64 and 224.
+        position: (2,) x, y in px of the frame.
+        size: side of the result in px; models are trained on 64 and 224.
 
     Returns:
         (size, size, 3) uint8.
@@ -60,7 +60,7 @@ def picture(position: np.ndarray, size: int) -> np.ndarray:
 
 
 def _dot(position: np.ndarray) -> tuple[slice, slice, np.ndarray]:
-    """The rows and columns of the frame that the dot may change, and by how much (uint8) it darkens them."""
+    """The rows and columns of the frame that the dot may change, and the amount (uint8) by which it darkens them."""
     x, y = np.asarray(position, dtype=np.float64).tolist()
     middle_x = min(max(round(x), 0), FRAME - 1)
     middle_y = min(max(round(y), 0), FRAME - 1)
@@ -75,7 +75,7 @@ def _dot(position: np.ndarray) -> tuple[slice, slice, np.ndarray]:
 
 @functools.cache
 def _walls() -> np.ndarray:
-    """(65, 65) bool: the inner wall with its door, and the four border lines."""
+    """(65, 65) bool: whether a pixel is on the inner wall, outside its door, or on one of the four border lines."""
     y, x = np.mgrid[:FRAME, :FRAME]
     inner = (x >= 29) & (x <= 35) & ~((y >= 26) & (y <= 34))
     border = (x == 4) | (x == 60) | (y == 4) | (y == 60)
@@ -84,9 +84,14 @@ def _walls() -> np.ndarray:
 
 @functools.cache
 def _prepared(size: int) -> tuple[np.ndarray, list[int], list[int], np.ndarray, np.ndarray]:
-    """What `picture` needs at one size: weights, the range each frame pixel reaches, the dotless picture."""
+    """Constants of `picture` for one size.
+
+    Returns:
+        The weights (size, 65), the first and the end of the range of new pixels that each frame pixel contributes to,
+        and the picture without a dot, in bytes and before rounding.
+    """
     ratio = FRAME / size
-    middle = (np.arange(size) + 0.5) * ratio - 0.5  # of each new pixel, in pixels of the frame
+    middle = (np.arange(size) + 0.5) * ratio - 0.5  # centres of the new pixels, in px of the frame
     weights = np.maximum(0, 1 - np.abs(middle[:, None] - np.arange(FRAME)) / max(1.0, ratio))
     weights /= weights.sum(axis=1, keepdims=True)
     first = (weights > 0).argmax(axis=0).tolist()

@@ -1,23 +1,23 @@
-"""The published policy of Wall: a random walk whose heading drifts."""
+"""Wall's scripted policy: DINO-WM's random walk with a drifting heading."""
 
 from __future__ import annotations
 
 import numpy as np
 
-CONCENTRATION = 5.0  # of the von Mises law of a turn
-STEP_MEAN, STEP_WIDTH = 1.0, 0.4  # of the normal law of a step's length, in units of 2 px ...
-STEP_LOW, STEP_HIGH = 0.2, 1.8  # ... which is cut to this range
+CONCENTRATION = 5.0  # of the von Mises distribution of turns
+STEP_MEAN, STEP_WIDTH = 1.0, 0.4  # of the normal distribution of step lengths, in units of 2 px
+STEP_LOW, STEP_HIGH = 0.2, 1.8  # step lengths outside this range are drawn again
 
 
 class WallPolicy:
-    """Walks on, turning a little at every step, whatever is in the way.
+    """A random walk that turns a little at every step.
 
-    The first heading is uniform; then heading += von Mises(0, kappa 5), a turn of 0.48 rad in standard
-    deviation. A step's length is normal with mean 1 and width 0.4, drawn again while outside [0.2, 1.8]. The
-    state is not looked at, so the dot keeps running into a wall for some steps, and slides along it.
+    The first heading is uniform. Each step adds a turn from the von Mises distribution with mean 0 and kappa 5, whose
+    standard deviation is 0.48 rad. Step lengths are normal with mean 1 and standard deviation 0.4, drawn again while
+    outside [0.2, 1.8]. The policy ignores the state, so the dot runs into a wall for some steps and slides along it.
 
-    Source: DINO-WM's generator of ``wall_single``, whose published action standard deviations of 0.752 and
-    0.747 this law gives (0.750).
+    Source: DINO-WM's generator of ``wall_single``. The action standard deviation of this policy is 0.750; those of
+    the published data are 0.752 and 0.747.
 
     >>> policy = WallPolicy()
     >>> policy.reset(np.random.default_rng(0), np.array([10.0, 10.0]))

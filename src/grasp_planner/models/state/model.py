@@ -1,4 +1,4 @@
-"""``StateModel``: a trainable world model of an environment whose state is a short vector."""
+"""``StateModel``: a trainable world model for environments whose state is a short vector."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ FEATURES: dict[str, type[PlainDynamics] | type[PushTDynamics]] = {
 
 @dataclass(frozen=True)
 class StateModelConfig:
-    """What a ``StateModel`` is built from.
+    """Settings of a ``StateModel``.
 
     Args:
         state_size: numbers in the environment's state.
         action_size: numbers in one environment action.
-        features: what the network sees and predicts: ``"plain"`` (any state vector) or ``"push_t"``.
+        features: the class of dynamics, a key of ``FEATURES``: ``"plain"`` (any state vector) or ``"push_t"``.
         frameskip: environment steps in one model step.
         substeps: network evaluations in one model step; ``frameskip`` (one for each environment action) or 1.
         width: units in a hidden layer.
         depth: hidden layers.
-        octaves: sines and cosines of positions that the network sees besides, at wavelengths 8, 4, 2, .. latent units.
-        goal_weights: how much each latent coordinate counts towards a goal; ``None``: what the features say.
+        octaves: number of wavelengths (8, 4, 2, .. latent units) of the sines and cosines of positions that are further
+            inputs of the network.
+        goal_weights: weight of each latent coordinate in the distance from a goal; ``None``: those of the features.
     """
 
     state_size: int
@@ -64,14 +65,14 @@ class StateModelConfig:
 
 
 class StateModel(nn.Module):
-    """A world model of context 1 over a state vector, with its normalisation inside.
+    """A world model of context 1 over a state vector, which includes the normalisation.
 
         z = encode(state),    z' = f( .. f(f(z, u_1), u_2) .. , u_k),    a = (u_1, .., u_k),  u = (action - mean) / std
 
-    One model step takes a block of ``frameskip`` environment actions. With ``substeps = frameskip`` the same
-    network f advances one environment action at a time; with ``substeps = 1`` it takes the whole block at once.
-    The latent is the state in units in which a squared distance means something; see the class of the features
-    (``PushTDynamics``, ``PlainDynamics``).
+    One model step takes a block of ``frameskip`` environment actions. With ``substeps = frameskip`` the network f makes
+    one step per environment action; with ``substeps = 1`` it makes one step for the whole block. The class of the
+    features (``PushTDynamics``, ``PlainDynamics``) defines the latent, which is the state in units in which squared
+    distances are meaningful.
 
     Args:
         config: sizes and features.
@@ -79,9 +80,9 @@ class StateModel(nn.Module):
     Attributes:
         context: 1.
         frameskip: environment steps in a model step.
-        low, high: (a,) the range of actions that the training data cover, in units of their standard deviation.
+        low, high: (a,) range of the actions in the training data, in units of their standard deviation.
         scale: (s,) typical size of each latent coordinate.
-        goal_weights: (s,) for ``GoalDistance(weights=...)``: what a goal asks for (velocities, for one, do not count).
+        goal_weights: (s,) for ``GoalDistance(weights=...)``; the weight of velocities is 0, for example.
 
     Example:
         >>> import torch
@@ -122,7 +123,7 @@ class StateModel(nn.Module):
 
     @property
     def goal_weights(self) -> Float[Tensor, " s"]:
-        """(s,) how much each latent coordinate counts towards a goal."""
+        """(s,) weight of each latent coordinate in the distance from a goal."""
         given = self.config.goal_weights
         return self.low.new_tensor(self.dynamics.goal_weights if given is None else given)
 
@@ -131,15 +132,15 @@ class StateModel(nn.Module):
         return self.path(states[:, -1], actions[:, -1])[:, -1]
 
     def path(self, state: Float[Tensor, "n s"], actions: Float[Tensor, "n a"]) -> Float[Tensor, "n substeps s"]:
-        """The latents after each network evaluation inside model steps, the last one included.
+        """The latents after each evaluation of the network within a model step, including the last.
 
-        ``actions`` may hold several blocks end to end; the path then goes through all of them.
+        ``actions`` may hold several blocks, one after another; the path then covers all of them.
         """
         inputs = self.config.action_size * self.frameskip // self.config.substeps
         return self.dynamics.path(state, actions.unflatten(-1, (-1, inputs)))
 
     def encode(self, observations: Mapping[str, Any]) -> Float[Tensor, "b h s"]:
-        """Latents of ``observations["state"]`` (b, h, state), in the environment's units; other keys are ignored.
+        """Latents of ``observations["state"]`` (b, h, state) in the environment's units. Other keys are ignored.
 
         Raises:
             GraspPlannerError: there is no ``"state"``, or its shape is not (b, h, state_size).
@@ -154,7 +155,7 @@ class StateModel(nn.Module):
         return self.dynamics.encode(state)
 
     def decode_state(self, latents: Float[Tensor, "*batch s"]) -> Float[Tensor, "*batch state"]:
-        """The environment's state vector, in its own units: the inverse of ``encode``."""
+        """The environment's state vectors in its own units. This is the inverse of ``encode``."""
         return self.dynamics.decode(latents)
 
     def environment_actions(self, actions: Float[Tensor, "*batch a"]) -> Float[Tensor, "*batch frameskip e"]:
@@ -162,7 +163,7 @@ class StateModel(nn.Module):
         return actions.unflatten(-1, (self.frameskip, -1)) * self.action_std + self.action_mean
 
     def model_actions(self, actions: Float[Tensor, "*batch frameskip e"]) -> Float[Tensor, "*batch a"]:
-        """The inverse: blocks of environment actions in the model's units."""
+        """Blocks of environment actions in the model's units. This is the inverse of ``environment_actions``."""
         return ((actions.to(self.low) - self.action_mean) / self.action_std).flatten(-2)
 
     def save_pretrained(self, folder: str | Path) -> Path:
@@ -171,7 +172,7 @@ class StateModel(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, *, device: str | torch.device = "cpu") -> StateModel:
-        """The model saved in ``folder``, frozen and in evaluation mode.
+        """Load the model saved in ``folder``, frozen and in evaluation mode.
 
         Raises:
             GraspPlannerError: files are missing, truncated or do not fit together.

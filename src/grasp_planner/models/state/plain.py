@@ -1,4 +1,4 @@
-"""Dynamics of any state vector: standardised coordinates, a linear part and a network for the rest."""
+"""Dynamics of any state vector: standardised coordinates, a linear part, and a network for the remainder."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ SMALL = 1e-6
 
 
 class PlainDynamics(nn.Module):
-    """The latent is the standardised state, and a step adds a linear part and a network's correction.
+    """Dynamics whose latent is the standardised state. A step adds a linear part and a network's correction.
 
         z = (state - mean) / std,    z' = z + L [z, u, 1] + change * MLP([z, u, waves(z)])
 
-    L is fitted to the training data in closed form, so that dynamics which are linear are exact from the start;
-    ``change`` is what L leaves over, per coordinate.
+    L is fitted to the training data in closed form, so that linear dynamics are exact before training. ``change`` is
+    the standard deviation of the residual of L for each coordinate.
 
     Args:
         state_size: numbers in the environment's state.
         action_size: numbers in the (normalised) action of one step.
         width: units in a hidden layer.
         depth: hidden layers.
-        octaves: see ``mlp.Waves``, of the latent.
+        octaves: see ``mlp.Waves``; here of the latent.
     """
 
     mean: Tensor
@@ -64,11 +64,11 @@ class PlainDynamics(nn.Module):
 
     @torch.no_grad()
     def fit(self, states: Float[Tensor, "n 2 state"], actions: Float[Tensor, "n a"]) -> None:
-        """Set mean, std and the linear part from steps of the training data.
+        """Set mean, standard deviation and linear part from steps of the training data.
 
         Args:
-            states: before and after each step, in the environment's units.
-            actions: the normalised actions between them.
+            states: states before and after each step, in the environment's units.
+            actions: the normalised action of each step.
         """
         ends = states.double()
         self.mean.copy_(ends.flatten(0, 1).mean(0))
@@ -81,5 +81,5 @@ class PlainDynamics(nn.Module):
 
 
 def least_squares(inputs: Float[Tensor, "n i"], outputs: Float[Tensor, "n o"]) -> Float[Tensor, "i o"]:
-    """The matrix M of least |inputs M - outputs|, of least norm where inputs are dependent."""
+    """The matrix M that minimises |inputs M - outputs|; the one of least norm if the inputs are dependent."""
     return torch.linalg.pinv(inputs.mT @ inputs, hermitian=True, rtol=1e-12) @ (inputs.mT @ outputs)

@@ -1,4 +1,4 @@
-"""Dynamics of Push-T: the pusher is linear, the block is a network that looks from where the block is."""
+"""Dynamics of Push-T: the pusher is linear; a network in the block's frame predicts the block."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ from grasp_planner.models.mlp import MLP, Waves
 from grasp_planner.models.state.plain import least_squares
 
 CENTRE = 255.5  # px, the middle of the walls
-LENGTH = 180 / math.pi  # px in one latent unit: 20 px weigh as much as 20 degrees, the two tolerances of success
-SPEED = 100.0  # px/s in one latent unit, about the standard deviation of a busy pusher
-ROOM = 248.5 / LENGTH  # from the middle to the inside of a wall
-NEAR = 0.5  # how near a wall a feeler begins to feel it: more than a step of the block
+LENGTH = 180 / math.pi  # px in one latent unit, so that the two tolerances of success, 20 px and 20 degrees, are equal
+SPEED = 100.0  # px/s in one latent unit, about the standard deviation of a moving pusher's velocity
+ROOM = 248.5 / LENGTH  # distance from the middle to the inner side of a wall, in latent units
+NEAR = 0.5  # distance from a wall at which a feeler's signal begins, in latent units; more than a step of the block
 FEELERS = 8
 
 
 class PushTDynamics(nn.Module):
-    """The latent [pusher x, y, block x, y, cos theta, sin theta, pusher vx, vy] and its path under actions.
+    """Dynamics of the latent [pusher x, y, block x, y, cos theta, sin theta, pusher vx, vy].
 
-    One unit of the latent is 57.3 px of either position, or (for small angles) one radian of the block: since Push-T
-    counts 20 px and 20 degrees as success, squared distance weighs them as the task does. Velocities are in units
-    of 100 px/s; a goal gives them the weight 0.
+    One unit of the latent is 57.3 px of a position, or (for small angles) one radian of the block. Push-T's tolerances
+    are 20 px and 20 degrees, so a squared distance weighs positions and angle as the task does. Velocities are in units
+    of 100 px/s and have the goal weight 0.
 
-    The pusher is a kinematic body under PD control: nothing stops it, so its position and velocity q are an exactly
-    linear function of the actions, solved from the data. The block moves only while it is touched. Its motion is
-    predicted in its own frame, from what it can feel there: the pusher's way and velocity, and how far each of eight
-    points fixed to the block (learned "feelers") has come near the walls. What was learned of a push thus holds
-    wherever the block lies and points. With points of the plane as complex numbers, p for the pusher, b for the
-    block, h = exp(i theta), and f_j for the feelers:
+    The pusher is a kinematic body under PD control, and nothing stops it. Hence its position and velocity q are exactly
+    linear in the actions; the coefficients are fitted to the data in closed form. The block moves only while the pusher
+    touches it. A network predicts the block's motion in the block's frame. Its inputs are the pusher's motion and
+    velocity, and the proximity of the walls to eight learned points that are fixed to the block ("feelers"). So the
+    network applies equally at every place and angle of the block. With points of the plane as complex numbers, p for
+    the pusher, b for the block, h = exp(i theta), and f_j for the feelers:
 
         q' = q A + u B + c
-        w_j = b + h f_j - clamp(b + h f_j),    clamped to the room less half a unit
+        w_j = b + h f_j - clamp(b + h f_j),    clamped to half a unit inside the walls
         d, turn = sigmoid(g) * m,    (m, g) = MLP((p - b) / h, (p' - b) / h, v / h, w_j / h)
         b' = b + h d,    h' = h exp(i turn)
 
     Args:
-        state_size: must be 7: [pusher x, y, block x, y, theta, pusher vx, vy].
-        action_size: must be 2, the (normalised) action u of one environment step.
+        state_size: must be 7: pusher x, y, block x, y, theta, pusher vx, vy.
+        action_size: must be 2: the normalised action u of one environment step.
         width: units in a hidden layer.
         depth: hidden layers.
-        octaves: see ``mlp.Waves``, of the pusher's positions before and after the step, seen from the block.
+        octaves: see ``mlp.Waves``; here of the pusher's positions before and after the step, in the block's frame.
     """
 
     pusher: Tensor
@@ -79,7 +79,7 @@ class PushTDynamics(nn.Module):
     def path(self, latent: Float[Tensor, "n 8"], actions: Float[Tensor, "n t 2"]) -> Float[Tensor, "n t 8"]:
         """The latents after each action."""
         _, block, heading, _ = _complex(latent.unflatten(-1, (4, 2))).split(1, dim=-1)
-        # Planners hold virtual states off the unit circle, even near its middle, where dividing would blow up.
+        # Headings of virtual states are not on the unit circle. Near the origin the division would have huge results.
         heading = heading / heading.abs().clamp(min=0.1)
 
         state = torch.cat([latent[..., :2], latent[..., 6:]], dim=-1)
@@ -108,11 +108,11 @@ class PushTDynamics(nn.Module):
 
     @torch.no_grad()
     def fit(self, states: Float[Tensor, "n 2 7"], actions: Float[Tensor, "n 2"]) -> None:
-        """Solve for A, B and c.
+        """Fit A, B and c.
 
         Args:
-            states: before and after each step, in the environment's units.
-            actions: the normalised actions between them.
+            states: states before and after each step, in the environment's units.
+            actions: the normalised action of each step.
         """
         latent = self.encode(states.double())
         before, after = torch.cat([latent[..., :2], latent[..., 6:]], dim=-1).unbind(1)

@@ -1,4 +1,4 @@
-"""Scenes: outlines lie where the environments draw their bodies, and views hold what they must."""
+"""Scenes: outlines agree with the environments' pictures, and views contain the bodies."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from matplotlib.path import Path as Outline
 
 from grasp_planner.bench.tasks import TASKS
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.figures.scenes import SCENES, Body, scene, zoomed
+from grasp_planner.domains.registry import SCENES, scene
+from grasp_planner.domains.scenes import Body, zoomed
 
 SIZE = 224
 
 
 def inside(points: np.ndarray, env: str) -> np.ndarray:
-    """(SIZE, SIZE) which pixels of a picture of the whole scene an outline (p, 2) covers."""
+    """(SIZE, SIZE) bool: whether an outline (p, 2) covers the pixels of a picture of the whole scene."""
     left, right, bottom, top = scene(env).view
     at = (np.arange(SIZE) + 0.5) / SIZE
     x, y = np.meshgrid(left + at * (right - left), top + at * (bottom - top))

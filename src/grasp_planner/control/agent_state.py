@@ -1,0 +1,67 @@
+"""Everything that an agent carries from one call of ``act`` to the next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from grasp_planner.control.current_plans import CurrentPlans, Source
+from grasp_planner.control.frames import Frame
+from grasp_planner.control.history import History
+from grasp_planner.core.plans import Plan
+from grasp_planner.trust.diagnosis import Diagnosis
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the last call of ``Agent.act`` did and what went wrong in it; one entry for each environment.
+
+    Attributes:
+        source: where the actions came from.
+        reason: what was wrong with the observation, the goal or the plan; ``""`` if nothing was.
+        age: model steps since the active plan was made.
+    """
+
+    source: tuple[Source, ...] = ()
+    reason: tuple[str, ...] = ()
+    age: tuple[int, ...] = ()
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing was wrong in any environment."""
+        return not any(self.reason)
+
+
+@dataclass(frozen=True, eq=False)
+class Goals:
+    """The goal of each environment: what was observed of it, and its latent (b, s), NaN where there is none yet."""
+
+    frame: Frame
+    latents: Float[Tensor, "b s"]
+
+
+@dataclass(frozen=True, eq=False)
+class AgentState:
+    """Everything that an agent carries from one call of ``act`` to the next. An object never changes.
+
+    Attributes:
+        history: the last observations, planned states and actions.
+        plans: the active plans.
+        replans: (b,) how many plans were made for each environment.
+        goals: the current goals; ``None`` before the first.
+        planned: (b, s) predicted states at the next call; ``None`` before the first plan.
+        plan: the last plan; ``None`` before the first.
+        diagnosis: the diagnosis of the last plan; ``None`` without a trust law.
+        report: what the last call did.
+    """
+
+    history: History
+    plans: CurrentPlans
+    replans: Int[Tensor, " b"]
+    goals: Goals | None = None
+    planned: Float[Tensor, "b s"] | None = None
+    plan: Plan | None = None
+    diagnosis: Diagnosis | None = None
+    report: Report = Report()

@@ -1,0 +1,95 @@
+"""Frames: what all environments of an agent observe at one moment, checked and copied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.core.frozen import frozen
+from grasp_planner.core.world_model import WorldModel
+from grasp_planner.planning.memory import is_out_of_memory
+
+Observation = Mapping[str, Any]
+Frame = dict[str, Tensor]
+"""Arrays (b, ...) of one moment by their keys."""
+
+
+def frame_of(observation: Observation, batch: int | None, name: str) -> Frame:
+    """Copy the arrays of an observation, with a batch axis in front.
+
+    Args:
+        observation: arrays of one moment; with a batch axis unless ``batch`` is ``None``.
+        batch: the number of environments; ``None`` for a single environment without a batch axis.
+        name: what errors call the observation.
+
+    Raises:
+        GraspPlannerError: ``observation`` is not a mapping of arrays of numbers for that many environments.
+    """
+    if not isinstance(observation, Mapping) or not observation:
+        raise GraspPlannerError(f"{name} must be a mapping of arrays, got {type(observation).__name__}")
+    frame: Frame = {}
+    for key, value in observation.items():
+        try:
+            frame[key] = torch.as_tensor(value).clone()  # the environment may overwrite its own array
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise GraspPlannerError(f"{name}[{key!r}] must be an array of numbers: {error}") from error
+    if batch is None:
+        return {key: value[None] for key, value in frame.items()}
+    for key, value in frame.items():
+        if value.ndim == 0 or value.shape[0] != batch:
+            raise GraspPlannerError(
+                f"{name}[{key!r}] must have {batch} environments in front, got {tuple(value.shape)}"
+            )
+    return frame
+
+
+def differing(first: Frame, second: Frame) -> Bool[Tensor, " b"]:
+    """Which environments have different values in two frames.
+
+    Raises:
+        GraspPlannerError: the frames differ in their keys or shapes.
+    """
+    if first.keys() != second.keys() or any(first[key].shape != second[key].shape for key in first):
+        shapes, before = ({key: tuple(value.shape) for key, value in frame.items()} for frame in (first, second))
+        raise GraspPlannerError(
+            f"goal must be {before} like the first one, got {shapes}: call reset() for another kind"
+        )
+    return ~torch.stack([(first[key] == second[key]).flatten(1).all(1).cpu() for key in first]).all(0)
+
+
+def merged(rows: Bool[Tensor, " b"], where_true: Frame, where_false: Frame) -> Frame:
+    """A frame with some environments' values from one frame and the rest from another frame."""
+    return {
+        key: torch.where(rows.to(new.device).reshape(-1, *[1] * (new.ndim - 1)), new, where_false[key])
+        for key, new in where_true.items()
+    }
+
+
+def encoded(model: WorldModel, frames: Sequence[Frame], name: str) -> Float[Tensor, "b h s"]:
+    """Encode h consecutive frames, oldest first. The latents need not be finite.
+
+    Raises:
+        GraspPlannerError: the model returns another shape or dtype, or runs out of memory.
+    """
+    stacked = {key: torch.stack([frame[key] for frame in frames], dim=1) for key in frames[-1]}
+    environments = len(next(iter(stacked.values())))
+    try:
+        with torch.no_grad(), frozen(model):
+            latents = model.encode(stacked)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise GraspPlannerError(
+            f"out of memory while encoding the {name} of {environments} environments: drive fewer at a time"
+        ) from error
+    scale = model.scale
+    expected = (environments, len(frames), len(scale))
+    if not isinstance(latents, Tensor) or latents.shape != expected or latents.dtype != scale.dtype:
+        got = f"{tuple(latents.shape)} {latents.dtype}" if isinstance(latents, Tensor) else type(latents).__name__
+        raise GraspPlannerError(f"model.encode({name}) must return {expected} {scale.dtype}, got {got}")
+    return latents

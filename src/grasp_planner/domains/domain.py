@@ -1,0 +1,94 @@
+"""What the rest of the package must know about a world: its environment, policies, scene, success rule and defaults."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from grasp_planner.domains.scenes import Scene
+
+PICTURE_SIZES = (64, 224)  # px, the sides of the pictures in observations and data sets
+
+
+class Policy(Protocol):
+    """A scripted policy that collects data. All randomness comes from the generator given to `reset`."""
+
+    def reset(self, rng: np.random.Generator, state: np.ndarray) -> None:
+        """Begin an episode in `state`."""
+
+    def act(self, state: np.ndarray) -> np.ndarray:
+        """The action for `state`, in the environment's own units."""
+        ...
+
+
+@dataclass(frozen=True)
+class ReferenceData:
+    """The data set that a world's tasks and collected data imitate.
+
+    Args:
+        episode_steps: environment steps in an episode of collected data, unless the caller gives another number.
+        warm_up: largest number of environment steps that the policy makes before the start of a task's stretch.
+        action_mean: (a,) mean of the actions, in the environment's own units.
+        action_std: (a,) standard deviation of the actions.
+    """
+
+    episode_steps: int
+    warm_up: int
+    action_mean: tuple[float, ...]
+    action_std: tuple[float, ...]
+
+
+def dino_wm_horizons() -> dict[str, int]:
+    """The default horizons in environment steps: for each goal source 25, DINO-WM's goal_H of 5 model steps."""
+    return {"random_state": 25, "dset": 25, "random_action": 25}
+
+
+@dataclass(frozen=True)
+class Domain:
+    """One world. The value is in the world's ``task.py`` and has a row in `grasp_planner.domains.registry.DOMAINS`.
+
+    Args:
+        name: the world's short name, which is also the name of its folder, its collecting policy and its tasks.
+        env: the Gymnasium id without the namespace: the class in the folder's ``environment.py`` and a version, for
+            example ``"PushT-v1"`` for the class ``PushT``.
+        policy: makes the scripted policy that collects data and samples the stretches of the tasks.
+        scene: the outlines that figures draw.
+        success: ``success(states, goals)``: whether states (..., s) are at their goals (..., s); bool (...).
+        distances: ``distances(states, goals)``: arrays (...) by name, with the unit at the end of the name.
+        data: the reference data set.
+        already_solved: ``already_solved(start, goal)``: whether a pair is not a planning problem, so that tasks drop
+            it. None: a pair is dropped if the start is a success.
+        horizons: default horizon of the task for each goal source, in environment steps.
+        other_policies: further scripted policies, by name.
+        version: version of the world's tasks, the last part of their names.
+    """
+
+    name: str
+    env: str
+    policy: Callable[[], Policy]
+    scene: Scene = field(compare=False)
+    success: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    distances: Callable[[np.ndarray, np.ndarray], dict[str, np.ndarray]]
+    data: ReferenceData
+    already_solved: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+    horizons: Mapping[str, int] = field(default_factory=dino_wm_horizons, hash=False)
+    other_policies: Mapping[str, Callable[[], Policy]] = field(default_factory=dict, hash=False)
+    version: str = "v1"
+
+    @property
+    def entry_point(self) -> str:
+        """``"module:class"`` of the environment. Its module is imported when an environment is made."""
+        return f"grasp_planner.domains.{self.name}.environment:{self.env.partition('-')[0]}"
+
+    def make(self, pixels: int | None = None, render_mode: str | None = None) -> Any:
+        """A new environment of this world, without Gymnasium's wrappers."""
+        module, _, name = self.entry_point.partition(":")
+        return getattr(importlib.import_module(module), name)(pixels=pixels, render_mode=render_mode)
+
+    def drops(self, start: np.ndarray, goal: np.ndarray) -> bool:
+        """Whether tasks drop a pair of states (s,), because it is already solved."""
+        return bool((self.already_solved or self.success)(start, goal))

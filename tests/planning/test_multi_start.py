@@ -1,0 +1,114 @@
+"""MultiStart: where the starts lie, that they do not influence each other, and which one is the plan."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+import toys
+from grasp_planner import CEM, GD, GRASP, Budget, LatCo, MultiStart, Sequential, plan
+from grasp_planner.core.noise import Noise
+
+INNER = {
+    "gd": GD(lr=0.05),
+    "gd noise": GD(lr=0.05, action_noise=0.1),
+    "grasp": GRASP(sync_every=3, sync_steps=2, initial_noise=0.1),
+    "cem": CEM(samples=8, elites=3),
+    "latco": LatCo(score_every=2, initial_noise=0.1),
+}
+
+
+def states_of(problem, planner, steps, **rest):
+    seen = []
+    plan(problem, planner, Budget(steps=steps), callback=lambda p: seen.append(p.state), **rest)
+    return seen[1:]
+
+
+def test_the_first_start_is_the_one_given_and_the_others_lie_around_it_within_the_bounds():
+    problem, given = toys.problem(2, 200, bound=0.3), toys.fixed(2, 200, 2, seed=4).clamp(-0.3, 0.3)
+    state = MultiStart(GD(), starts=50, start_std=0.1).init(problem, given, Noise.of(0, 2))
+    starts = state.inner.actions.unflatten(0, (2, 50))
+    assert torch.equal(starts[:, 0], given) and (starts.abs() <= 0.3).all()
+    inside = given.abs() < 0.05  # where bounds cut nothing off
+    away = (starts[:, 1:] - given[:, None]).movedim(1, -1)[inside]
+    assert away.std().item() == pytest.approx(0.1, rel=0.05) and abs(away.mean().item()) < 0.005
+    same = MultiStart(GD(), starts=3, start_std=0.0).init(problem, given, Noise.of(0, 2)).inner.actions
+    assert torch.equal(same, given.repeat_interleave(3, dim=0))
+
+
+@pytest.mark.parametrize("name", INNER)
+def test_each_start_is_the_inner_planner_alone(name):
+    """With the noise that is its own, whatever the number of starts."""
+    problem, inner = toys.problem(2, 4), INNER[name]
+    several = states_of(problem, MultiStart(inner, starts=3, start_std=0.5), 7, seeds=[5, 6])
+    normal, streams = problem.normalised(), Noise.of([5, 6], 2)
+    starts = MultiStart(GD(), starts=3, start_std=0.5).init(
+        normal, torch.zeros(2, 4, 2, dtype=torch.float64), streams.fold(0)
+    )
+    for i in range(2):
+        for j in range(3):
+            one, place = toys.rows(problem, [i]).normalised(), 3 * i + j
+            own = [Noise(streams.fold(0).fold(1).repeat(3).seeds[[place]])]
+            own += [Noise(streams.fold(k).repeat(3).seeds[[place]]) for k in range(1, 8)]
+            state = inner.init(one, starts.inner.actions[[place]], own[0])
+            for k in range(7):
+                state, _ = inner.step(one, state, own[k + 1])
+                together = inner.actions(several[k].inner)[[place]]
+                torch.testing.assert_close(together, inner.actions(state), rtol=1e-7, atol=1e-7)
+
+
+def test_the_best_start_is_the_plan():
+    problem = toys.problem(3, 5)
+    planner = MultiStart(GD(lr=0.05), starts=4)
+    found = plan(problem, planner, Budget(steps=30), seeds=9)
+    starts = planner.init(problem, torch.zeros(3, 5, 2, dtype=torch.float64), Noise.of(9, 3).fold(0)).inner.actions
+    singles = torch.stack(
+        [
+            plan(problem, GD(lr=0.05), Budget(steps=29), warm_start=starts.unflatten(0, (3, 4))[:, j]).cost
+            for j in range(4)
+        ],
+        dim=1,
+    )
+    # The loop scores the last actions of the leader alone; every start was scored at the step before.
+    assert (found.cost <= singles.amin(1) * (1 + 1e-9)).all()
+    last = states_of(problem, planner, 30, seeds=9)[-1]
+    assert torch.equal(planner.actions(last), last.inner.actions.unflatten(0, (3, 4))[range(3), last.leader])
+    costs = [toys.cost_by_hand(problem, actions) for actions in starts.unflatten(0, (3, 4)).unbind(1)]
+    first = states_of(problem, planner, 1, seeds=9)[-1]
+    assert torch.equal(first.leader, torch.stack(costs, dim=1).argmin(1))
+
+
+def test_without_spread_and_noise_all_starts_are_one():
+    quiet = GRASP(state_noise=0.0, sync_every=3, sync_steps=2)
+    chains = states_of(toys.problem(2, 4), MultiStart(quiet, starts=3, start_std=0.0), 5)[-1].inner.actions
+    chains = chains.unflatten(0, (2, 3))
+    torch.testing.assert_close(chains[:, 1], chains[:, 0])
+    torch.testing.assert_close(chains[:, 2], chains[:, 0])
+    noisy = dataclasses.replace(quiet, state_noise=0.5)
+    chains = states_of(toys.problem(2, 4), MultiStart(noisy, starts=3, start_std=0.0), 8)[-1].inner.actions
+    chains = chains.unflatten(0, (2, 3))
+    assert not torch.allclose(chains[:, 1], chains[:, 0], atol=1e-3)
+    assert not torch.allclose(chains[:, 1], chains[:, 2], atol=1e-3)
+
+
+def test_virtual_states_are_those_of_the_leader():
+    problem = toys.problem(2, 4)
+    planner = MultiStart(GRASP(sync_every=3, sync_steps=2), starts=3, start_std=0.5)
+    state = states_of(problem, planner, 7, seeds=1)[-1]
+    expected = state.inner.states.unflatten(0, (2, 3))[range(2), state.leader]
+    assert torch.equal(planner.virtual(state), expected)
+    assert MultiStart(GD()).virtual(states_of(problem, MultiStart(GD(), starts=2), 1)[-1]) is None
+
+
+def test_nested():
+    """Starts of starts, and a sequence in each start."""
+    problem = toys.problem(2, 4)
+    for planner in (
+        MultiStart(MultiStart(GD(lr=0.1), starts=2), starts=3),
+        MultiStart(Sequential(CEM(samples=8, elites=3), GD(lr=0.05), share=0.5), starts=3),
+    ):
+        found = plan(problem, planner, Budget(steps=20), seeds=1)
+        assert (found.cost < found.trace.cost[0]).all()
+        torch.testing.assert_close(found.cost, toys.cost_by_hand(problem, found.actions))
