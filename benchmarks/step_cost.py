@@ -1,4 +1,4 @@
-"""What a planning step costs against the model's own forward and backward pass. Prints tables, writes JSON.
+"""Cost of a planning step compared with the model's own forward and backward pass. Prints tables, writes JSON.
 
 python benchmarks/step_cost.py                 the tables of docs/speed.md
 python benchmarks/step_cost.py --device cuda   the same on a GPU, with the share of time that is spent in kernels

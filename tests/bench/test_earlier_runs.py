@@ -12,7 +12,8 @@ import pytest
 
 from grasp_planner import GraspPlannerError
 from grasp_planner.bench.record_files import read_records
-from grasp_planner.bench.records import EpisodeRecord, Record, SweepRecord, comparable, of_kind, record_to_json
+from grasp_planner.bench.record_json import comparable, record_to_json
+from grasp_planner.bench.records import EpisodeRecord, Record, SweepRecord, of_kind
 from grasp_planner.bench.running.earlier_runs import Earlier
 from grasp_planner.bench.running.engines import Serial
 from grasp_planner.bench.running.jobs import Job

@@ -1,4 +1,4 @@
-"""Recording: what the planner had in hand, unchanged by being looked at."""
+"""Recordings show the planner's state at its moments, and recording does not change the plan."""
 
 from __future__ import annotations
 

@@ -14,17 +14,8 @@ from record_samples import CLOCK, WORK, all_kinds, record
 
 from grasp_planner import GraspPlannerError
 from grasp_planner.bench.record_files import RecordFile, read_records
-from grasp_planner.bench.records import (
-    KINDS,
-    SCHEMA,
-    EpisodeRecord,
-    SweepRecord,
-    comparable,
-    key,
-    key_of,
-    record_from_json,
-    record_to_json,
-)
+from grasp_planner.bench.record_json import SCHEMA, comparable, record_from_json, record_to_json
+from grasp_planner.bench.records import KINDS, EpisodeRecord, SweepRecord, key, key_of
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:

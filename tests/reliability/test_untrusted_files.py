@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from damage import changed
 from grasp_planner import GraspPlannerError, load_world_model
 from grasp_planner.bench.record_files import read_records
-from grasp_planner.bench.records import SCHEMA
+from grasp_planner.bench.record_json import SCHEMA
 from grasp_planner.bench.suites.loading import load_suite, suites
 from grasp_planner.data import collect, read
 from grasp_planner.io.pickles import read_parts

@@ -8,16 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from grasp_planner.bench.records import (
-    Key,
-    R,
-    Record,
-    comparable,
-    key_of,
-    of_kind,
-    record_from_json,
-    record_to_json,
-)
+from grasp_planner.bench.record_json import comparable, record_from_json, record_to_json
+from grasp_planner.bench.records import Key, R, Record, key_of, of_kind
 from grasp_planner.core.errors import GraspPlannerError
 
 

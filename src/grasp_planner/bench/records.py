@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 from grasp_planner.bench.suites.suite import Mode
-from grasp_planner.core.errors import GraspPlannerError, unknown_name
-from grasp_planner.io.typed_json import from_json, to_json
-
-SCHEMA = 2
-CLOCK = "clock"  # the field that depends on the machine and the time of day
 
 CellName = tuple[str, int, str]
 """A column of a table: task, horizon in environment steps, model."""
@@ -320,41 +315,6 @@ def key_of(record: Record) -> Key:
 def of_kind(records: Iterable[Record], kind: type[R]) -> list[R]:
     """The records of one kind."""
     return [record for record in records if isinstance(record, kind)]
-
-
-def record_to_json(record: Record) -> dict[str, Any]:
-    """The record as JSON values: schema, kind, the fields of ``Work``, and the fields of the record."""
-    content = to_json(record)
-    return {"schema": SCHEMA, "kind": record.kind, **content.pop("work"), **content}
-
-
-def record_from_json(content: Any, place: str) -> Record:
-    """The record that JSON values describe.
-
-    Args:
-        content: JSON values.
-        place: what errors name as the place of the record, such as a file and a line.
-
-    Raises:
-        GraspPlannerError: a field is missing, unknown, or of another type; the error names the place and the field.
-    """
-    if not isinstance(content, Mapping) or "schema" not in content:
-        raise GraspPlannerError(f"{place}: needed a record with the field 'schema'")
-    if content["schema"] != SCHEMA:
-        raise GraspPlannerError(f"{place}: needed a record of schema {SCHEMA}, got schema {content['schema']!r}")
-    names = {one.kind: one for one in KINDS}
-    kind = content.get("kind")
-    if not isinstance(kind, str) or kind not in names:
-        raise GraspPlannerError(f"{place}: {unknown_name('kind of record', str(kind), names)}")
-    shared = {one.name for one in fields(Work)}
-    rest = {name: value for name, value in content.items() if name not in shared | {"schema", "kind"}}
-    work = {name: value for name, value in content.items() if name in shared}
-    return from_json(names[kind], rest | {"work": from_json(Work, work, place)}, place)
-
-
-def comparable(record: Record) -> dict[str, Any]:
-    """The record as JSON values, without what depends on the machine and the time of day."""
-    return {name: value for name, value in record_to_json(record).items() if name != CLOCK}
 
 
 def versions() -> dict[str, str]:

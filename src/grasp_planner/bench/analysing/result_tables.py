@@ -132,12 +132,14 @@ def model_table(records: Sequence[Record]) -> Table:
         "model": lambda record: record.success_model,
         "any time": lambda record: record.reached,
     }
-    rows = _rows_of_kinds(tested, rules, _share)
-    note = (
-        "Model: at the goal after the last step of the model's rollout. Any time: at the goal after any step in the "
-        "simulator, which is an easier rule than after the last step."
+    return Table(
+        name="model",
+        title="Success in the model, and at any time",
+        columns=_columns(tested),
+        rows=tuple(_rows_of_kinds(tested, rules, _share)),
+        note="Model: at the goal after the last step of the model's rollout. Any time: at the goal after any step in "
+        "the simulator, which is an easier rule than after the last step.",
     )
-    return Table("model", "Success in the model, and at any time", _columns(tested), tuple(rows), note)
 
 
 def distance_table(records: Sequence[Record]) -> Table:

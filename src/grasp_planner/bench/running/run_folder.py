@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from grasp_planner.bench.records import SCHEMA
+from grasp_planner.bench.record_json import SCHEMA
 from grasp_planner.bench.suites.spaces import spaces
 from grasp_planner.bench.suites.suite import Suite
 from grasp_planner.core.errors import GraspPlannerError
