@@ -53,11 +53,6 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
     # Where the latent collapses to a single slow coordinate, the penalty that keeps its parts apart must be larger.
     "convolutions, 16 wide, decorrelation 1": ({**CONVOLUTIONS, "latent": 16}, {"decorrelation": 1.0}, 5),
     "convolutions, 64 wide, decorrelation 1": ({**CONVOLUTIONS, "latent": 64}, {"decorrelation": 1.0}, 5),
-    "vit, 16 wide, decorrelation 1": (
-        {**PLAIN, "encoder": "vit", "latent": 16, "channels": 64},
-        {"decorrelation": 1.0},
-        5,
-    ),
 }
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from grasp_planner.models.dino_wm.vit import FrameTransformer, SlotCore
 from grasp_planner.models.mlp import MLP
+from grasp_planner.models.patches.frame_transformer import FrameTransformer, SlotCore
 
 
 class StateModel(nn.Module):

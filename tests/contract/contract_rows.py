@@ -1,7 +1,7 @@
 """The planners that must keep the promises: every row of PLANNERS, small and fast, some in several settings.
 
-A new planner joins by one row here; `test_registry.py` fails until it has one. No test asks which planner it has. What a
-planner needs of a problem is found by trying it out, not declared.
+A new planner joins by one row here; `test_registry.py` fails until it has one. No test asks which planner it has. What
+a planner needs of a problem is found by trying it out, not declared.
 """
 
 from __future__ import annotations

@@ -265,7 +265,7 @@ def test_modules_can_be_imported_without_torch_or_optional_packages():
 
 
 def test_a_pickle_that_runs_code_is_refused(tmp_path):
-    from grasp_planner.data.dino_wm import unpickled
+    from grasp_planner.io.pickles import read_plain_pickle
 
     class Bomb:
         def __reduce__(self):
@@ -273,7 +273,7 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path):
 
     (tmp_path / "seq_lengths.pkl").write_bytes(pickle.dumps(Bomb()))
     with pytest.raises(GraspPlannerError, match=r"seq_lengths.pkl: .*builtins.print, which is refused"):
-        unpickled(tmp_path / "seq_lengths.pkl")
+        read_plain_pickle(tmp_path / "seq_lengths.pkl")
     for protocol in (2, 4, 5):
         (tmp_path / "fine.pkl").write_bytes(pickle.dumps([1, np.int64(2), np.arange(3), "T"], protocol))
-        assert unpickled(tmp_path / "fine.pkl")[3] == "T"
+        assert read_plain_pickle(tmp_path / "fine.pkl")[3] == "T"

@@ -23,7 +23,6 @@ from grasp_planner.domains.ball_nav.physics import (
     walls_of,
 )
 from grasp_planner.domains.ball_nav.task import success
-from grasp_planner.models import analytic
 from grasp_planner.models.ball_nav import BallNav
 
 FASTEST = 0.9 * RADIUS / 2**0.5
@@ -248,10 +247,6 @@ def test_it_is_a_world_model(map):
     model = BallNav(map)
     report = check_world_model(model, {"state": free_points(map, 4)[:, None]})
     assert report.ok, str(report)
-
-
-def test_it_stands_among_the_problems_with_known_answers():
-    assert analytic.BallNav is BallNav and "BallNav" in analytic.__all__
 
 
 def test_it_is_opened_by_name():

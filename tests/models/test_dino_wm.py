@@ -22,9 +22,9 @@ from grasp_planner import (
     plan,
 )
 from grasp_planner.models import Statistics, UseSettings, check_world_model, load_dino_wm
-from grasp_planner.models.dino_wm.vit import frame_causal_mask
+from grasp_planner.models.normalisation import PUBLISHED
 from grasp_planner.models.patches.dinov2 import DinoV2
-from grasp_planner.models.units import PUBLISHED
+from grasp_planner.models.patches.frame_transformer import frame_causal_mask
 
 KINDS = [(0, 1, (1, 1)), (0, 3, (1, 1)), (1, 1, (1, 1)), (1, 2, (2, 3)), (1, 3, (1, 1))]
 EVERY_KIND = pytest.mark.parametrize(("concat", "hist", "repeats"), KINDS)

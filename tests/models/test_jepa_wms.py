@@ -7,8 +7,8 @@ from foreign_jepa_wms import GRID, SIDE, VISUAL, Published
 
 from grasp_planner import GD, GRASP, Budget, GoalDistance, GraspPlannerError, Problem, load_world_model, plan
 from grasp_planner.models import Statistics, UseSettings, check_world_model, load_jepa_wms
-from grasp_planner.models.pictures import IMAGENET_MEAN, IMAGENET_STD
-from grasp_planner.models.units import PUBLISHED
+from grasp_planner.models.normalisation import PUBLISHED
+from grasp_planner.models.picture_transform import IMAGENET_MEAN, IMAGENET_STD
 
 KINDS = [("AdaLN", True), ("AdaLN", False), ("dino_wm", True), ("dino_wm", False)]
 EVERY_KIND = pytest.mark.parametrize(("kind", "proprio"), KINDS)

@@ -32,14 +32,12 @@ RIGID = LatentModelConfig(
 CONFIGS = {
     "keypoints": PLAIN,
     "convolutions": dataclasses.replace(PLAIN, encoder="convolutions"),
-    "vit": dataclasses.replace(PLAIN, encoder="vit", channels=32),
     "proprio": dataclasses.replace(PLAIN, proprio_size=3),
     "context": dataclasses.replace(PLAIN, context=3, proprio_size=2),
     "substeps": dataclasses.replace(PLAIN, substeps=5, octaves=2, proprio_size=2),
     "rigid": RIGID,
     "large": dataclasses.replace(PLAIN, pixels=224),
     "large convolutions": dataclasses.replace(PLAIN, pixels=224, encoder="convolutions"),
-    "large vit": dataclasses.replace(PLAIN, pixels=224, encoder="vit", channels=32),
 }
 
 
@@ -228,7 +226,7 @@ def test_observations_that_do_not_fit(observations, message):
         ({"angles": (2,)}, "places in a state of 2"),
         ({"view": (1.0, 0.0)}, "low to high"),
         ({"own_radius": 1.0}, "own_radius"),
-        ({"still": True, "encoder": "vit"}, "still is a property of keypoints"),
+        ({"still": True, "encoder": "convolutions"}, "still is a property of keypoints"),
     ],
 )
 def test_configs_that_make_no_sense(change, message):

@@ -9,7 +9,6 @@ from safetensors.torch import load_file, save_file
 
 from grasp_planner import GraspPlannerError
 from grasp_planner.models import StateModel, StateModelConfig, check_world_model, checkpoints, load_world_model
-from grasp_planner.models.files import write_atomically
 
 CONFIG = StateModelConfig(state_size=3, action_size=2, width=8, goal_weights=(1.0, 0.5, 0.0))
 
@@ -169,19 +168,6 @@ def test_saving_where_nothing_can_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(GraspPlannerError, match="can be written"):
         StateModel(CONFIG).save_pretrained(tmp_path / "file" / "model")
-
-
-def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path):
-    path = tmp_path / "x.bin"
-    path.write_bytes(b"old")
-
-    def fail(temporary):
-        temporary.write_bytes(b"half")
-        raise RuntimeError("the power went out")
-
-    with pytest.raises(RuntimeError, match="power"):
-        write_atomically(path, fail)
-    assert path.read_bytes() == b"old" and [p.name for p in tmp_path.iterdir()] == ["x.bin"]
 
 
 def test_saving_over_a_model_replaces_it(saved):

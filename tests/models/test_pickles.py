@@ -17,7 +17,7 @@ from hypothesis import given
 from torch import nn
 
 from grasp_planner import GraspPlannerError
-from grasp_planner.io.pickles import read_parts
+from grasp_planner.io.torch_files import read_parts
 from grasp_planner.models import load_dino_wm, load_jepa_wms, load_world_model
 
 

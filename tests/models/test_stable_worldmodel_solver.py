@@ -12,13 +12,27 @@ from swm_problems import evaluator, information, lively, solver
 from torch import nn
 
 import grasp_planner
-from grasp_planner import CEM, GD, GRASP, PLANNERS, Budget, GraspPlannerError, Status, load_world_model
+from grasp_planner import (
+    CEM,
+    GD,
+    GRASP,
+    PLANNERS,
+    Budget,
+    GraspPlannerError,
+    MultiStart,
+    Sequential,
+    Status,
+    load_world_model,
+)
 from grasp_planner.models.stable_worldmodel.solver import WorldModelSolver
+
+AROUND = {"multi_start": MultiStart(GD(), starts=4), "sequential": Sequential(GD(), GD())}
+"""Planners around planners, which cannot be made without arguments."""
 
 
 @pytest.mark.parametrize("name", PLANNERS)
 def test_every_planner_solves(name):
-    made = solver(evaluator(), PLANNERS[name](), Budget(transitions=600), low=-0.5, high=0.25)
+    made = solver(evaluator(), AROUND.get(name) or PLANNERS[name](), Budget(transitions=600), low=-0.5, high=0.25)
     info = information(2)
     before = {key: value.clone() for key, value in info.items() if isinstance(value, torch.Tensor)}
     result = made(info, init_action=None)

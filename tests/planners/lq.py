@@ -7,7 +7,7 @@ from torch import Tensor
 
 import toys
 from grasp_planner import GoalDistance, Problem
-from grasp_planner.models.analytic import LinearQuadratic
+from grasp_planner.models.linear_quadratic import LinearQuadratic
 
 MODEL = LinearQuadratic(*toys.matrices())
 

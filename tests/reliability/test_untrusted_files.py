@@ -26,10 +26,10 @@ from grasp_planner.bench.record_files import read_records
 from grasp_planner.bench.record_json import SCHEMA
 from grasp_planner.bench.suites.loading import load_suite, suites
 from grasp_planner.data import collect, read
-from grasp_planner.io.pickles import read_parts
-from grasp_planner.io.untrusted import check_pickle
+from grasp_planner.io.pickle_limits import check_pickle
+from grasp_planner.io.text_files import read_yaml
+from grasp_planner.io.torch_files import read_parts
 from grasp_planner.models.registry import checkpoints
-from grasp_planner.models.settings import read_yaml
 from grasp_planner.models.state.model import StateModel, StateModelConfig
 from grasp_planner.training.checkpoints import load_state, save_state
 

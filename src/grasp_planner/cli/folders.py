@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.io.atomic import staged_files
 
 
 @contextmanager
@@ -24,19 +22,9 @@ def output_folder(folder: Path) -> Iterator[Path]:
     """
     new = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".grasp-", dir=folder))
-    except OSError as error:
-        _remove_empty(new)
-        raise GraspPlannerError(
-            f"needed a folder that can be written, got {folder}: {error.strerror}; give another with --out"
-        ) from error
-    try:
-        yield staging
-        for path in sorted(staging.iterdir()):
-            path.replace(folder / path.name)
+        with staged_files(folder) as staging:
+            yield staging
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
         _remove_empty(new)
 
 

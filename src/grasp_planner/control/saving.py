@@ -15,8 +15,8 @@ from torch import Tensor
 
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.plans import Plan, Statuses, WarmStart
-from grasp_planner.io.untrusted import plain_json
-from grasp_planner.models.files import write_atomically
+from grasp_planner.io.atomic import write_atomically
+from grasp_planner.io.text_files import parse_json
 from grasp_planner.planners import PLANNERS
 
 VERSION = 2
@@ -151,7 +151,7 @@ def _load(path: Path, kind: str, cls: type, device: str | torch.device, known: I
         raise GraspPlannerError(f"needed a file of save_{kind}, but there is none at {path}")
     try:
         with safe_open(path, framework="pt") as file:
-            header = plain_json((file.metadata() or {}).get("grasp_planner", "null"))
+            header = parse_json((file.metadata() or {}).get("grasp_planner", "null"))
             if not isinstance(header, dict) or header.get("kind") != kind:
                 raise GraspPlannerError(f"{path} is not a file of save_{kind}")
             if header.get("version") != VERSION:

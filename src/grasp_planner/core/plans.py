@@ -32,7 +32,7 @@ class Status(IntEnum):
 class Statuses(Tensor):
     """Values of :class:`Status`, ``(b,)`` int64, that print as names. Every operation returns a plain tensor."""
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:
         """Return the names, for example ``[CONVERGED, BUDGET]``."""

@@ -112,12 +112,14 @@ def environment_actions(model: WorldModel, actions: Tensor) -> Tensor:
     return actions.unflatten(-1, (model.frameskip, -1))
 
 
+def model_actions(model: WorldModel, actions: Tensor) -> Tensor:
+    """Convert blocks ``(..., frameskip, e)`` of environment actions to model actions ``(..., a)``."""
+    return model.model_actions(actions) if isinstance(model, ActionUnits) else actions.flatten(-2)
+
+
 def idle_block(model: WorldModel) -> Tensor:
     """Return the model action ``(a,)`` of a block of zero actions in the environment's own units."""
-    zero = torch.zeros_like(model.low)
-    if isinstance(model, ActionUnits):
-        return model.model_actions(torch.zeros_like(model.environment_actions(zero)))
-    return zero
+    return model_actions(model, torch.zeros_like(environment_actions(model, torch.zeros_like(model.low))))
 
 
 def one_moment_repeated(observations: Mapping[str, Any], count: int) -> dict[str, Any]:

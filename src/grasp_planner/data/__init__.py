@@ -1,4 +1,4 @@
-"""Data sets, without torch: collected, read (Minari, DINO-WM's layout), cut into windows, summarised."""
+"""Data sets, without torch: collecting, reading (Minari, DINO-WM's layout), windows, statistics."""
 
 from grasp_planner.data.collecting import collect
 from grasp_planner.data.episodes import Episodes

@@ -1,15 +1,12 @@
-"""Arrays unpacked beside a data set: plain ``.npy`` files, memory-mapped, built once per state of the source.
+"""Unpacked arrays of a data set, kept in its folder ``.arrays`` as memory-mapped ``.npy`` files.
 
-The folder ``.arrays`` is a pure function of the data set and can be deleted at any time. Each entry notes
-size and time of change of the files that it was made from; when they no longer agree, it is built again.
+The folder can be deleted at any time: its content is computed from the data set. Each entry stores the size and
+modification time of the files that it was made from; if they have changed, the entry is built again.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.data.faults import broken, read_json, reading
+from grasp_planner.io.atomic import write_folder_atomically
+from grasp_planner.io.broken_files import broken, reading
+from grasp_planner.io.text_files import read_json, write_json
 
 FOLDER = ".arrays"
 SCHEMA = 1
@@ -29,22 +28,33 @@ Fingerprint = dict[str, list[int]]
 
 @dataclass(frozen=True)
 class Writer:
-    """Writes ``.npy`` files piece by piece, so that no array need fit into memory.
+    """Write ``.npy`` files piece by piece, for arrays that do not fit into memory.
 
     Attributes:
         folder: where the files go.
-        entries: key -> file, shape and dtype of what was written.
+        entries: key -> file, shape and dtype of each array that was written.
     """
 
     folder: Path
     entries: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def write(self, key: str, shape: tuple[int, ...], dtype: Any, parts: Iterable[np.ndarray]) -> None:
-        """Write the array of this shape that `parts`, joined along the first axis, make up."""
+        """Write one array.
+
+        Args:
+            key: name of the array.
+            shape: of the whole array.
+            dtype: of the whole array.
+            parts: the array in pieces along the first axis.
+
+        Raises:
+            GraspPlannerError: the pieces do not have as many rows as ``shape`` says.
+            OSError: the file cannot be written.
+        """
         dtype, name = np.dtype(dtype), f"{len(self.entries)}.npy"
         header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
         rows = 0
-        # Plain writes: a full disk is an error here, and a crash of the process with a memory map.
+        # Not a memory map: on a full disk, a memory map crashes the process, and a write raises an error.
         with (self.folder / name).open("wb") as file:
             np.lib.format.write_array_header_1_0(file, header)
             for part in parts:
@@ -56,7 +66,7 @@ class Writer:
 
 
 def fingerprint(files: Iterable[Path], root: Path) -> Fingerprint:
-    """Name -> [bytes, time of change in ns]: what says that a data set is still the one that was read."""
+    """Compute the fingerprint of a data set: file name -> [bytes, modification time in ns]."""
     found = {}
     for file in sorted(files):
         status = file.stat()
@@ -65,10 +75,10 @@ def fingerprint(files: Iterable[Path], root: Path) -> Fingerprint:
 
 
 def stored(folder: Path, source: Fingerprint) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-    """Arrays (memory-mapped, read-only) and notes of an entry, or None where there is none for this source.
+    """Read an entry: its arrays (memory-mapped, read-only) and its notes; None if there is none for this source.
 
     Raises:
-        GraspPlannerError: an entry for this very source is there and is broken.
+        GraspPlannerError: there is an entry for this source, and it is broken.
     """
     if not (folder / INDEX).exists():
         return None
@@ -91,54 +101,33 @@ def stored(folder: Path, source: Fingerprint) -> tuple[dict[str, np.ndarray], di
 
 
 def store(folder: Path, source: Fingerprint, build: Callable[[Writer], Mapping[str, Any]]) -> None:
-    """Build an entry: complete and under its name, or not there at all.
+    """Build an entry atomically.
 
     Args:
-        folder: where the entry goes.
-        source: fingerprint of what it is made from.
-        build: writes all arrays to the `Writer` that it is given and returns the notes, JSON.
+        folder: the entry's folder.
+        source: fingerprint of the data set.
+        build: writes all arrays to the `Writer` that it is called with, and returns the notes (JSON).
 
     Raises:
         GraspPlannerError: the disk is full or the folder cannot be written to.
     """
-    temporary = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        temporary.mkdir(parents=True)
+
+    def write(temporary: Path) -> None:
         writer = Writer(temporary)
         notes = build(writer)
-        index = {"schema": SCHEMA, "source": source, "arrays": writer.entries, "notes": notes}
-        (temporary / INDEX).write_text(json.dumps(index))
-        _put_in_place(temporary, folder)
+        write_json(temporary / INDEX, {"schema": SCHEMA, "source": source, "arrays": writer.entries, "notes": notes})
+
+    try:
+        write_folder_atomically(folder, write)
     except OSError as error:
         raise GraspPlannerError(
             f"{folder}: the unpacked arrays could not be written ({error.strerror or error}): free some "
-            f"space, "
-            f"give another folder with cache=..., or read without one: cache=False"
+            "space, give another folder with cache=..., or read without one: cache=False"
         ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def writable(folder: Path) -> bool:
-    """Whether a cache can be kept at `folder`, which need not exist yet."""
+    """Whether files can be written to `folder`, which need not exist yet."""
     while not folder.exists():
         folder = folder.parent
     return folder.is_dir() and os.access(folder, os.W_OK)
-
-
-def _put_in_place(temporary: Path, folder: Path) -> None:
-    for _ in range(10):
-        try:
-            temporary.rename(folder)
-            return
-        except OSError:
-            # Something is there: a stale entry, or the same entry just built by another process.
-            if not folder.exists():
-                raise
-            stale = folder.with_name(f"{folder.name}.{uuid.uuid4().hex}.old")
-            try:
-                folder.rename(stale)
-            except FileNotFoundError:
-                continue
-            shutil.rmtree(stale, ignore_errors=True)
-    raise GraspPlannerError(f"{folder}: other processes keep writing here")

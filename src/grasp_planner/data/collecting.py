@@ -1,22 +1,23 @@
-"""Collecting data: scripted policies in several processes, into one Minari data set."""
+"""Collecting a Minari data set with a scripted policy, in several processes."""
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.data.faults import broken, read_json
 from grasp_planner.data.minari_writing import assemble
 from grasp_planner.data.recipe import Recipe, default_steps, environment_id, resolve_policy
 from grasp_planner.data.rollouts import make_environment
 from grasp_planner.data.shards import collect_shard, finished, shards
 from grasp_planner.domains.domain import Policy
+from grasp_planner.io.atomic import make_folder
+from grasp_planner.io.broken_files import broken
 from grasp_planner.io.processes import WorkerPool, WorkersLostError, usable_cores
 from grasp_planner.io.progress import progress_bar
+from grasp_planner.io.text_files import read_json, write_json
 
 UNFINISHED = "collecting"
 RECIPE = "recipe.json"
@@ -35,39 +36,38 @@ def collect(
     policy: str | Callable[[], Policy] | None = None,
     progress: bool = True,
 ) -> Path:
-    """Collect a Minari data set in the folder `out`; a collection that was stopped goes on where it stopped.
+    """Collect a Minari data set in the folder `out`; an interrupted collection is continued.
 
-    Episode ``i`` is a function of the recipe (all arguments but `out`, `workers`, `progress`) and ``i``: the
-    data do not depend on the number of processes or on interruptions, even by ``kill -9``. Finished episodes
-    are kept in ``out/collecting`` until all are there; then ``out/data`` appears, complete. Calling again
-    does nothing.
+    Episode ``i`` is a function of ``i`` and the recipe, which consists of all arguments except `out`, `workers` and
+    `progress`. The data do not depend on the number of processes or on interruptions, even by ``kill -9``. Finished
+    episodes are kept in ``out/collecting``. When all of them are finished, ``out/data`` is written atomically. Another
+    call with the same arguments then does nothing.
 
-    With ``every=k`` a data step is an action block: k environment actions end to end, and the observation at
-    the block's end; only there are pictures drawn.
+    With ``every=k``, a data step is an action block: k environment actions in a row, and the observation at the end of
+    the block. Pictures are drawn only at the end of a block.
 
-    Minari opens the result with ``minari.MinariDataset(out / "data")``, and by its id (the folder's name,
-    with ``-v0`` if it has no version) where the folder lies in Minari's own root. Pictures are stored
-    without loss.
+    Minari opens the result with ``minari.MinariDataset(out / "data")``. If the folder lies in Minari's own root, Minari
+    also opens it by its id: the folder's name, with ``-v0`` if it has no version. Pictures are stored without loss.
 
     Args:
         env_name: an environment of this package in any spelling (``"push_t"``, ``"PushT-v1"``), or the id of
-            another with the same interface, ``"module:id"`` if a module must be imported for it.
-        episodes: how many.
-        out: a new or empty folder, or that of an earlier run.
+            another environment with the same interface; ``"module:id"`` imports a module first.
+        episodes: number of episodes.
+        out: a new or empty folder, or the folder of an interrupted collection.
         steps: environment steps per episode, a multiple of `every`; None: the published number.
-        pixels: side of the pictures under ``"pixels"``, 64 or 224; None: none.
+        pixels: side of the pictures under ``"pixels"``, 64 or 224; None: no pictures.
         every: environment steps per data step.
-        seed: the seed that all episodes follow from.
-        workers: processes; None: one per core. More than one need a main module that can be imported
+        seed: the seed from which the seeds of all episodes are derived.
+        workers: number of processes; None: one per core. For more than one, the main module must be importable
             (``if __name__ == "__main__":`` in scripts).
-        policy: name or class; None: the published one of the environment.
-        progress: show a bar.
+        policy: name or class of the policy; None: the published policy of the environment.
+        progress: whether to show a progress bar.
 
     Returns:
         `out`.
 
     Raises:
-        GraspPlannerError: unknown names, impossible numbers, `out` holds something else, a process died.
+        GraspPlannerError: a name is unknown, a number is out of range, `out` holds other files, or a process died.
         MissingExtraError: a package is not installed.
 
     >>> import tempfile
@@ -113,13 +113,13 @@ def complete(out: Path, recipe: Recipe) -> bool:
     """Whether `out` holds the finished data set of this recipe.
 
     Raises:
-        GraspPlannerError: it holds another one.
+        GraspPlannerError: `out` holds the data set of another recipe.
     """
     file = out / "data" / "metadata.json"
     if not file.exists():
         return False
     found = read_json(file).get("grasp_planner", {}).get("recipe", {})
-    # What an earlier version finished stays as it is; half a set from each of two versions is another matter.
+    # A finished data set of an earlier version is accepted. An unfinished one is not: it would mix two versions.
     differences = recipe.differences(found, ignore=("version",))
     if differences:
         raise broken(out, f"holds another data set already ({differences}): give a new folder")
@@ -127,7 +127,7 @@ def complete(out: Path, recipe: Recipe) -> bool:
 
 
 def _begin(out: Path, recipe: Recipe) -> None:
-    """Make the folder of an unfinished collection, or check that it is this one's."""
+    """Make the folder of an unfinished collection, or check that the existing one has the same recipe."""
     file = out / UNFINISHED / RECIPE
     if file.exists():
         differences = recipe.differences(read_json(file))
@@ -139,10 +139,7 @@ def _begin(out: Path, recipe: Recipe) -> None:
         return
     if out.exists() and (not out.is_dir() or any(path.name != UNFINISHED for path in out.iterdir())):
         raise broken(out, "needed a new or empty folder")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_suffix(".tmp")
-    temporary.write_text(json.dumps(asdict(recipe), indent=1))
-    temporary.replace(file)
+    write_json(make_folder(file.parent) / RECIPE, asdict(recipe))
 
 
 def _run(

@@ -1,4 +1,4 @@
-"""Episodes: trajectories end to end in a few long arrays, with a table of where each one starts."""
+"""``Episodes``: trajectories one after the other in a few long arrays, with a table of their starts."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ ROWS_AT_ONCE = 65_536
 
 @dataclass(frozen=True)
 class Episodes:
-    """Trajectories in memory or memory-mapped: observations ``o_0 .. o_T`` and actions ``a_0 .. a_{T-1}``.
+    """Trajectories of observations ``o_0 .. o_T`` and actions ``a_0 .. a_{T-1}``, in memory or memory-mapped.
 
     Episode ``i`` holds ``lengths[i] = T`` actions and ``T + 1`` observations: rows
     ``observation_starts[i] .. observation_starts[i] + T`` of every array of ``observations`` and rows
-    ``action_starts[i] .. action_starts[i] + T - 1`` of ``actions``. Arrays are shared, never copied, when
-    episodes are selected, so a split of a data set larger than memory costs nothing.
+    ``action_starts[i] .. action_starts[i] + T - 1`` of ``actions``. Selected episodes share the arrays, so
+    that a data set larger than memory can be split.
 
     Attributes:
-        observations: key -> (rows, ...); ``"state"`` is there in every data set that this package reads.
-        actions: (rows, frameskip * environment action), environment units, the earliest action first.
+        observations: key -> (rows, ...); every data set that this package reads has ``"state"``.
+        actions: (rows, frameskip * environment action), in environment units, earliest action first.
         lengths: (n,) number of actions (data steps) of each episode.
         observation_starts: (n,) row of each episode's first observation.
         action_starts: (n,) row of each episode's first action.
         frameskip: environment steps per data step; 1 unless the data were collected in action blocks.
-        source: the folder that the data came from, if any.
-        metadata: what the data set says of itself (environment, policy, seed, ...).
+        source: the folder of the data set, if any.
+        metadata: the data set's metadata (environment, policy, seed, ...).
 
     >>> import numpy as np
     >>> episodes = Episodes.of([{"state": np.zeros((4, 2))}, {"state": np.ones((3, 2))}],
@@ -58,10 +58,16 @@ class Episodes:
         frameskip: int = 1,
         metadata: Mapping[str, Any] | None = None,
     ) -> Episodes:
-        """Episodes from one mapping of (T + 1, ...) arrays and one (T, a) array for each.
+        """Make episodes from one mapping of (T + 1, ...) observations and one (T, a) array of actions each.
+
+        Args:
+            observations: one mapping per episode, all with the same keys.
+            actions: one array per episode.
+            frameskip: environment steps per data step.
+            metadata: the data set's metadata.
 
         Raises:
-            GraspPlannerError: no episode, keys that differ, or lengths that do not fit together.
+            GraspPlannerError: there is no episode, keys differ, or lengths do not fit together.
         """
         if not observations or len(observations) != len(actions):
             raise GraspPlannerError(
@@ -98,10 +104,18 @@ class Episodes:
         source: Path | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> Episodes:
-        """Episodes that already lie end to end, in order and without gaps.
+        """Make episodes from arrays in which they lie one after the other, without gaps.
+
+        Args:
+            observations: key -> (sum of lengths + n, ...).
+            actions: (sum of lengths, frameskip * environment action).
+            lengths: (n,) number of data steps of each episode.
+            frameskip: environment steps per data step.
+            source: the folder of the data set, if any.
+            metadata: the data set's metadata.
 
         Raises:
-            GraspPlannerError: an array has not as many rows as the lengths ask for.
+            GraspPlannerError: the number of rows of an array does not fit the lengths.
         """
         lengths = np.asarray(lengths, dtype=np.int64)
         ends = np.cumsum(lengths)
@@ -135,7 +149,7 @@ class Episodes:
 
     @property
     def steps(self) -> int:
-        """Number of data steps in all episodes; times ``frameskip``, environment steps."""
+        """Number of data steps in all episodes; multiply by ``frameskip`` for environment steps."""
         return int(self.lengths.sum())
 
     @property
@@ -149,7 +163,7 @@ class Episodes:
         return tuple(self.observations)
 
     def array(self, key: str) -> np.ndarray:
-        """The shared array of an observation, or of ``"actions"``.
+        """The array of an observation, or of ``"actions"``, which all selections share.
 
         Raises:
             GraspPlannerError: there is no such key.
@@ -161,14 +175,14 @@ class Episodes:
         return self.observations[key]
 
     def episode(self, index: int) -> dict[str, np.ndarray]:
-        """One episode: key -> (T + 1, ...) and ``"actions"`` -> (T, a), views where possible."""
+        """One episode: key -> (T + 1, ...) and ``"actions"`` -> (T, a), as views of the arrays."""
         length, first = int(self.lengths[index]), int(self.observation_starts[index])
         views = {key: array[first : first + length + 1] for key, array in self.observations.items()}
         first = int(self.action_starts[index])
         return views | {"actions": self.actions[first : first + length]}
 
     def select(self, indices: Sequence[int] | np.ndarray) -> Episodes:
-        """The episodes of these indices, in this order; no array is copied."""
+        """Select episodes by their indices, in this order; no array is copied."""
         chosen = np.asarray(indices, dtype=np.int64)
         return replace(
             self,
@@ -178,12 +192,12 @@ class Episodes:
         )
 
     def chunks(self, key: str, rows: int = ROWS_AT_ONCE) -> Iterator[np.ndarray]:
-        """All rows of a key that belong to these episodes, episode by episode, at most ``rows`` at once."""
+        """Iterate over all rows of a key in these episodes, in pieces of at most ``rows`` rows."""
         array = self.array(key)
         starts, counts = self.observation_starts, self.lengths + 1
         if key == "actions":
             starts, counts = self.action_starts, self.lengths
-        # Neighbours in the array are read as one stretch: thousands of short episodes are slow one by one.
+        # Episodes that are neighbours in the array are read together: one by one, thousands of them would be slow.
         breaks = np.flatnonzero(starts[1:] != starts[:-1] + counts[:-1]) + 1
         for stretch in np.split(np.arange(len(starts)), breaks):
             if not len(stretch):

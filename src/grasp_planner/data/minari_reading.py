@@ -1,4 +1,4 @@
-"""Minari data sets as they lie on disk: episode by episode, ours and those of others."""
+"""Reading Minari data sets episode by episode, those of this package and others."""
 
 from __future__ import annotations
 
@@ -12,24 +12,26 @@ from typing import Any
 import numpy as np
 
 from grasp_planner.core.errors import missing_extra
-from grasp_planner.data.faults import broken, read_json, reading
-from grasp_planner.io.untrusted import MOST_NESTED
+from grasp_planner.io.broken_files import broken, reading
+from grasp_planner.io.pickle_limits import MOST_NESTED
+from grasp_planner.io.text_files import read_json
 
 METADATA = "metadata.json"
 MAIN = "main_data.hdf5"
-MOST_UNPACKED, MOST_RATIO = 2**28, 200  # bytes of an array, and times what it takes in the file, before it is refused
-PICTURE_SIDE = 32  # Minari's own bound: smaller uint8 arrays are grids, not pictures
+# An array is refused if it has more bytes than the first and more bytes per stored byte than the second.
+MOST_UNPACKED, MOST_RATIO = 2**28, 200
+PICTURE_SIDE = 32  # Minari's own limit: smaller uint8 arrays are grids, not pictures
 
 
 @dataclass(frozen=True)
 class MinariFolder:
-    """A Minari data set's ``data`` folder and what its metadata say.
+    """The ``data`` folder of a Minari data set, and its metadata.
 
     Attributes:
-        folder: holds ``metadata.json`` and the data.
+        folder: the folder with ``metadata.json`` and the data.
         metadata: content of ``metadata.json``.
-        pictures: observation keys whose space is that of a picture.
-        files: what the content depends on.
+        pictures: keys of the observations that are pictures.
+        files: the files of the data set.
     """
 
     folder: Path
@@ -39,7 +41,7 @@ class MinariFolder:
 
     @property
     def own(self) -> Mapping[str, Any]:
-        """What `grasp_planner.data.collecting.collect` noted; empty for data sets of others."""
+        """The metadata that `grasp_planner.data.collecting.collect` wrote; empty for other data sets."""
         own = self.metadata.get("grasp_planner", {})
         return own if isinstance(own, Mapping) else {}
 
@@ -50,10 +52,10 @@ class MinariFolder:
 
 
 def open_folder(folder: Path) -> MinariFolder:
-    """The data set in `folder`, its metadata checked.
+    """Open the data set in `folder`, and check its metadata.
 
     Raises:
-        GraspPlannerError: the metadata are missing, broken or not Minari's.
+        GraspPlannerError: the metadata are missing, broken or not those of a Minari data set.
     """
     metadata = read_json(folder / METADATA)
     missing = sorted({"total_episodes", "total_steps"} - set(metadata))
@@ -82,17 +84,17 @@ def open_folder(folder: Path) -> MinariFolder:
 def each_episode(
     source: MinariFolder, wanted: Callable[[str], bool]
 ) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
-    """Observations, key -> (T + 1, ...), and actions (T, ...) of one episode after the other.
+    """Read one episode after the other: observations, key -> (T + 1, ...), and actions (T, ...).
 
-    Dictionaries of observations get keys like ``"a/b"``; observations that are one array get
+    Nested dictionaries of observations get keys like ``"a/b"``. Observations that are a single array get the key
     ``"observation"``.
 
     Args:
         source: the data set.
-        wanted: which keys to read.
+        wanted: whether to read a key.
 
     Raises:
-        GraspPlannerError: the file is truncated, or lacks what a Minari data set has.
+        GraspPlannerError: the file is truncated, or it lacks a part of a Minari data set.
     """
     if source.metadata.get("data_format", "hdf5") != "hdf5":
         yield from _through_minari(source, wanted)
@@ -134,7 +136,7 @@ def _leaves(node: Any, name: str, group: type) -> Iterator[tuple[str, Any]]:
 
 
 def _check_links(group: Any, h5py: Any) -> None:
-    """Refuse links: to other files, or in circles. Data sets have none."""
+    """Refuse links, which can lead to other files or in circles; Minari writes none."""
     for key in group:
         if not isinstance(group.get(key, getlink=True), h5py.HardLink):
             raise ValueError(f"{group.name}/{key} is a link, which is not followed")
@@ -146,7 +148,7 @@ def _check_links(group: Any, h5py: Any) -> None:
 
 
 def _check_array(data: Any) -> None:
-    """Refuse an array that takes its numbers from other files, or claims far more than the file holds."""
+    """Refuse an array whose numbers are in other files, or that claims to be far larger than its stored data."""
     if data.is_virtual or data.external:
         raise ValueError(f"{data.name} takes its numbers from another file, which is not followed")
     stored = data.id.get_storage_size()
@@ -168,7 +170,7 @@ def _decoded(data: Any) -> np.ndarray:
 def _through_minari(
     source: MinariFolder, wanted: Callable[[str], bool]
 ) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
-    """Formats other than HDF5, by Minari's own reader."""
+    """Read formats other than HDF5 by Minari's own reader."""
     try:
         from minari.dataset.minari_storage import MinariStorage
     except ImportError as error:

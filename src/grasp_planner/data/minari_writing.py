@@ -1,4 +1,4 @@
-"""From finished shards to a Minari data set with all its metadata."""
+"""Writing a Minari data set with its metadata from finished shards."""
 
 from __future__ import annotations
 
@@ -18,20 +18,32 @@ from grasp_planner.data.recipe import Recipe, specification
 from grasp_planner.data.rollouts import Named, make_environment
 from grasp_planner.data.shards import joined
 from grasp_planner.data.statistics import compute, dumps
+from grasp_planner.io.atomic import replace_folder
 from grasp_planner.io.progress import progress_bar
 
 SCHEMA = 1
 
 
 def assemble(recipe: Recipe, parts: list[range], folder: Path, out: Path, progress: bool) -> None:
-    """Join the shards in `folder` and put the data set to ``out/data``, in one move at the very end."""
+    """Join the shards in `folder`, and rename the finished data set to ``out/data``.
+
+    Args:
+        recipe: how the data were collected.
+        parts: the episodes of each shard.
+        folder: the folder of the shards.
+        out: the folder of the data set.
+        progress: whether to show a progress bar.
+
+    Raises:
+        MissingExtraError: Minari is not installed.
+    """
     try:
         from minari import __version__ as minari_version
         from minari.dataset.minari_storage import MinariStorage
     except ImportError as error:
         raise missing_extra("minari", "data", "writing a Minari data set") from error
 
-    data = (folder / "data").absolute()  # Minari joins a relative one with itself when it asks for sizes
+    data = (folder / "data").absolute()  # Minari joins a relative path with itself when it computes sizes
     shutil.rmtree(data, ignore_errors=True)
     observations, actions, names = _spaces(recipe)
     spec = copy.deepcopy(specification(recipe.environment))
@@ -64,14 +76,14 @@ def assemble(recipe: Recipe, parts: list[range], folder: Path, out: Path, progre
             "grasp_planner": own,
         }
     )
-    # Reading it back is the last check before the data set appears.
+    # Reading the data set back is a last check before it gets its name.
     found = dumps(compute(read(folder, pictures=False, cache=False)))
     storage.update_metadata({"grasp_planner": own | {"statistics": found}, "dataset_size": float(storage.get_size())})
-    data.rename(out / "data")
+    replace_folder(data, out / "data")
 
 
 def dataset_id(out: Path) -> str:
-    """Minari's id for a data set in this folder: the folder's name, with a version.
+    """Minari's id for a data set in this folder: the folder's name with a version.
 
     >>> dataset_id(Path("runs/push t")), dataset_id(Path("push_t-v3"))
     ('push-t-v0', 'push_t-v3')
@@ -81,7 +93,7 @@ def dataset_id(out: Path) -> str:
 
 
 def _spaces(recipe: Recipe) -> tuple[Any, Any, list[str]]:
-    """Spaces of a data step, observations with pictures and blocks of actions, and names of the state."""
+    """The spaces of a data step (observations with pictures, action blocks), and the names of the state's numbers."""
     from gymnasium import spaces
 
     env = make_environment(recipe)

@@ -1,4 +1,4 @@
-"""A data set at a glance: what it holds, its statistics, and a sheet of pictures."""
+"""A summary of a data set: its content, its statistics, and a contact sheet of pictures."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from grasp_planner.data.reading import locate, read
 from grasp_planner.data.statistics import Statistic, statistics
 
 MARGIN = 4  # px between pictures
-HEADING = 14  # px for a line of text
+HEADING = 14  # height of a line of text, in px
 
 
 @dataclass(frozen=True)
 class Info:
-    """What a data set holds.
+    """The content of a data set.
 
     Attributes:
         path: its folder.
-        environment: id of the environment, if it says.
-        policy: what collected it, if it says.
-        seed: the seed it was collected with, if it says.
-        version: of the package that collected it, if it says.
+        environment: id of the environment, if the data set states it.
+        policy: name of the policy, if stated.
+        seed: the seed of the collection, if stated.
+        version: version of the package that collected it, if stated.
         episodes: number of episodes.
         steps: number of data steps.
         frameskip: environment steps per data step.
         shortest: data steps of the shortest episode.
         longest: data steps of the longest episode.
         shapes: key -> shape of one row and dtype, in words.
-        megabytes: size of the files that hold the data.
-        statistics: key -> `Statistic`, ``"actions"`` per environment action.
-        names: key -> names of its numbers, where they are known.
+        megabytes: size of the data files.
+        statistics: key -> `Statistic`; ``"actions"`` per environment action.
+        names: key -> names of its numbers, if they are known.
     """
 
     path: Path
@@ -56,7 +56,7 @@ class Info:
     names: Mapping[str, Sequence[str]]
 
     def facts(self) -> list[tuple[str, str]]:
-        """Rows of a table: what, and how much."""
+        """Rows of a table: name and value."""
         rows: list[tuple[str, Any]] = [
             ("path", self.path),
             ("environment", self.environment or "not stated"),
@@ -82,7 +82,7 @@ class Info:
 
 
 def info(path: str | Path, *, progress: bool = False) -> Info:
-    """What the data set at `path` holds; its statistics are computed if they are not kept beside it.
+    """Summarise the data set at `path`; statistics are computed if the data set does not store them.
 
     Raises:
         GraspPlannerError: there is no data set, or it is broken; the message names the file.
@@ -122,25 +122,24 @@ def contact_sheet(
     key: str | None = None,
     progress: bool = False,
 ) -> Path:
-    """Write a PNG of evenly spaced moments (columns) of evenly spaced episodes (rows).
+    """Write a PNG of evenly spaced moments (columns) in evenly spaced episodes (rows).
 
-    Pictures come from the data; where they hold none, the environment that they were collected in draws the
-    states.
+    Pictures come from the data set. If it has none, the environment of the data set draws the states.
 
     Args:
         path: the data set.
         out: the PNG to write.
-        episodes: number of rows, at most.
+        episodes: largest number of rows.
         frames: number of columns.
-        size: side of a picture on the sheet; None: as it is.
-        key: which pictures; None: the first there are.
-        progress: show a bar while pictures are unpacked.
+        size: side of a picture on the sheet; None: its own size.
+        key: key of the pictures; None: the first key of pictures.
+        progress: whether to show a progress bar while pictures are unpacked.
 
     Returns:
         `out`.
 
     Raises:
-        GraspPlannerError: there is nothing to show, or the data set is broken.
+        GraspPlannerError: there are no pictures, or the data set is broken.
         MissingExtraError: pillow is not installed.
     """
     try:
@@ -190,7 +189,7 @@ def _picture(data: Episodes, row: int, step: int, key: str | None, draw: Any) ->
 
 
 def _drawer(data: Episodes) -> Any:
-    """What draws the states of a data set without pictures."""
+    """The function that draws a state of a data set without pictures."""
     from grasp_planner.data.recipe import Recipe
     from grasp_planner.data.rollouts import make_environment
 
@@ -208,6 +207,6 @@ def _words(array: np.ndarray) -> str:
 
 
 def _stated_environment(episodes: Episodes) -> str | None:
-    """The environment that Minari's metadata name."""
+    """The environment in Minari's metadata."""
     text = episodes.metadata.get("env_spec")
     return json.loads(text).get("id") if isinstance(text, str) else None

@@ -1,4 +1,4 @@
-"""Reading a data set, whoever wrote it: Minari's format and DINO-WM's published layout."""
+"""Reading a data set in Minari's format or in DINO-WM's published layout."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from grasp_planner.core.errors import GraspPlannerError, unknown_name
-from grasp_planner.data import dino_wm, minari_reading
+from grasp_planner.data import dino_wm_reading, minari_reading
 from grasp_planner.data.cache import FOLDER, writable
 from grasp_planner.data.episodes import Episodes
-from grasp_planner.data.faults import broken
 from grasp_planner.data.unpacking import ACTIONS, LENGTHS, Source, unpacked_pictures, unpacked_vectors
+from grasp_planner.io.broken_files import broken
 
 
 def read(
@@ -25,26 +25,26 @@ def read(
     cache: bool | str | Path = True,
     progress: bool = False,
 ) -> Episodes:
-    """Read a data set: a Minari folder (ours or another's) or a folder in DINO-WM's published layout.
+    """Read a data set: a Minari folder, or a folder in DINO-WM's published layout.
 
-    Observations that Minari calls ``"observation"`` (one array, or that entry of a dictionary, as in the
-    PointMaze sets) are named ``"state"`` unless there is a state already. Millions of steps are read in
-    seconds: on the first read the arrays are unpacked into ``.arrays`` beside the data, afterwards they are
-    memory-mapped.
+    The observation ``"observation"`` of a Minari data set (a single array, or an entry of a dictionary as in the
+    PointMaze data sets) is renamed to ``"state"``, unless there is another ``"state"``. The first read unpacks the
+    arrays into the folder ``.arrays`` of the data set. Later reads map them into memory, which takes seconds for
+    millions of steps.
 
     Args:
-        path: the data set's folder, or the id of a Minari data set that is on this machine
+        path: the folder of the data set, or the id of a Minari data set on this machine
             (``"D4RL/pointmaze/umaze-v2"``).
-        keys: observations to read, by the names they are given; None: all.
-        pictures: whether pictures are among all. Those left out are not unpacked.
-        rename: name in the files -> name to give.
-        cache: where unpacked arrays are kept: True, beside the data (in memory only, where that folder
-            cannot be written to); a folder; False, nowhere.
-        progress: show a bar while unpacking.
+        keys: observations to read, by their new names; None: all.
+        pictures: whether ``keys=None`` includes pictures. Pictures that are not read are not unpacked.
+        rename: name in the files -> new name.
+        cache: where unpacked arrays are kept. True: in the folder of the data set, or in memory if this folder cannot
+            be written. A path: in this folder. False: in memory.
+        progress: whether to show a progress bar while unpacking.
 
     Raises:
-        GraspPlannerError: there is no data set, or a file of it is truncated, mislabelled or empty; the
-            message names the file.
+        GraspPlannerError: there is no data set, or one of its files is truncated, mislabelled or empty; the message
+            names the file.
         MissingExtraError: a package that reads this format is not installed.
 
     >>> import tempfile
@@ -82,10 +82,10 @@ def read(
 
 
 def locate(path: Path) -> Source:
-    """The data set at `path`.
+    """Find the data set at `path`.
 
     Raises:
-        GraspPlannerError: there is none, or its metadata are broken.
+        GraspPlannerError: there is no data set, or its metadata are broken.
     """
     path = path.expanduser()
     if not path.exists():
@@ -95,9 +95,9 @@ def locate(path: Path) -> Source:
     for folder in (path / "data", path):
         if (folder / minari_reading.METADATA).exists() or (folder / minari_reading.MAIN).exists():
             return _minari_source(path, folder)
-    if any((path / name).exists() for name in dino_wm.MARKS):
-        return dino_wm.open_folder(path)
-    parts = sorted(folder.parent.name for mark in dino_wm.MARKS for folder in path.glob(f"*/{mark}"))
+    if any((path / name).exists() for name in dino_wm_reading.MARKS):
+        return dino_wm_reading.open_folder(path)
+    parts = sorted(folder.parent.name for mark in dino_wm_reading.MARKS for folder in path.glob(f"*/{mark}"))
     if parts:
         raise broken(path, f"holds several data sets, read one of them: {', '.join(parts)}")
     if (path / "collecting").is_dir():
@@ -106,14 +106,14 @@ def locate(path: Path) -> Source:
     raise broken(
         path,
         f"{what}: needed Minari's data/{minari_reading.METADATA} and data/{minari_reading.MAIN}, or "
-        f"DINO-WM's {dino_wm.MARKS[0]}",
+        f"DINO-WM's {dino_wm_reading.MARKS[0]}",
     )
 
 
 def _local_minari(path: Path) -> Path:
-    """The folder of a Minari data set that is known by its id."""
+    """The folder of the Minari data set with this id."""
     if not path.is_absolute():
-        # Minari's own function for this creates its root where there is none.
+        # Minari's own function for this creates the root folder if it does not exist.
         root = Path(os.environ.get("MINARI_DATASETS_PATH") or Path.home() / ".minari" / "datasets")
         if (root / path).exists():
             return root / path

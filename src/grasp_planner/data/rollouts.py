@@ -1,4 +1,4 @@
-"""One episode of collected data: a pure function of the recipe and the episode's index."""
+"""Collecting one episode, which depends only on the recipe and the index of the episode."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from grasp_planner.domains.domain import Policy
 
 @runtime_checkable
 class Pictured(Protocol):
-    """An environment that draws any state without stepping."""
+    """An environment that draws a picture of any state."""
 
     def picture(self, state: np.ndarray, size: int) -> np.ndarray:
-        """(size, size, 3) uint8."""
+        """Draw a picture (size, size, 3) uint8 of a state."""
         ...
 
 
 @runtime_checkable
 class Named(Protocol):
-    """An environment that names the numbers of its state."""
+    """An environment that has names for the numbers of its state."""
 
     @property
     def state_names(self) -> tuple[str, ...]:
@@ -38,12 +38,12 @@ class Recording:
     Attributes:
         observations: key -> (T + 1, ...).
         actions: (T, every * action).
-        rewards: (T,), summed over an action block.
+        rewards: (T,), sums over action blocks.
         terminations: (T,) bool.
-        truncations: (T,) bool: the last one, unless the episode terminated.
+        truncations: (T,) bool, True at the last step unless the episode terminated.
         success: (T,) bool, at the end of each data step.
         goal: the goal state of the episode, if the environment has one.
-        seed: what ``env.reset(seed=...)`` was given.
+        seed: the argument of ``env.reset(seed=...)``.
     """
 
     observations: dict[str, np.ndarray]
@@ -57,10 +57,10 @@ class Recording:
 
 
 def make_environment(recipe: Recipe) -> Any:
-    """The environment of a recipe, without wrappers, and without pictures: those are drawn where kept.
+    """Make the environment of a recipe, without wrappers and without pictures, which are drawn only when stored.
 
     Raises:
-        GraspPlannerError: it does not have the interface that collection needs.
+        GraspPlannerError: the environment does not have the interface that collecting needs.
     """
     import gymnasium
     from gymnasium import spaces
@@ -70,8 +70,7 @@ def make_environment(recipe: Recipe) -> Any:
     space = env.observation_space
     if not isinstance(space, spaces.Dict) or "state" not in space.spaces:
         raise GraspPlannerError(
-            f"needed an environment whose observations are a dictionary with a 'state', "
-            f"{recipe.environment!r} "
+            f"needed an environment whose observations are a dictionary with a 'state', {recipe.environment!r} "
             f"has {space}"
         )
     if not isinstance(env.action_space, spaces.Box) or len(env.action_space.shape) != 1:
@@ -84,10 +83,10 @@ def make_environment(recipe: Recipe) -> Any:
 
 
 def roll(env: Any, policy: Policy, recipe: Recipe, index: int) -> Recording:
-    """Episode `index` of a recipe.
+    """Collect episode `index` of a recipe.
 
-    Its seeds follow from ``SeedSequence([seed, index])`` alone, so it does not matter in which process, in
-    what order or at which attempt it is collected.
+    The seeds of the episode are derived from ``SeedSequence([seed, index])``. The episode is therefore the same in
+    every process, in every order and at every attempt.
 
     Raises:
         GraspPlannerError: the episode terminated before the end of its first data step.

@@ -1,8 +1,7 @@
-"""Shards: a few finished episodes in one file, there completely or not at all."""
+"""Shards of an unfinished collection: files of a few finished episodes, written atomically."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,24 +10,25 @@ from grasp_planner.core.errors import missing_extra
 from grasp_planner.data.recipe import Recipe
 from grasp_planner.data.rollouts import Recording, make_environment, roll
 from grasp_planner.domains.domain import Policy
+from grasp_planner.io.atomic import write_atomically
 
-SHARD_STEPS = 2000  # environment steps; a kill costs at most these, per process
-CHUNK_BYTES = 100_000  # of pictures, compressed together
+SHARD_STEPS = 2000  # environment steps in a shard; a killed process loses at most one shard
+CHUNK_BYTES = 100_000  # of pictures that are compressed together
 
 
 def shards(recipe: Recipe) -> list[range]:
-    """The episodes of each shard; they depend on the recipe only, never on the number of processes."""
+    """The episodes of each shard, which depend on the recipe only, not on the number of processes."""
     size = max(1, SHARD_STEPS // recipe.steps)
     return [range(first, min(first + size, recipe.episodes)) for first in range(0, recipe.episodes, size)]
 
 
 def shard_file(folder: Path, episodes: range) -> Path:
-    """Where the shard of these episodes is kept."""
+    """The file of the shard of these episodes."""
     return folder / f"episodes_{episodes.start:08d}.hdf5"
 
 
 def finished(folder: Path, episodes: range) -> bool:
-    """Whether the shard is there and whole; one that a power cut has damaged is removed."""
+    """Whether the shard exists and is complete; a damaged shard is removed."""
     path = shard_file(folder, episodes)
     if not path.exists():
         return False
@@ -43,26 +43,28 @@ def finished(folder: Path, episodes: range) -> bool:
 
 
 def collect_shard(recipe: Recipe, make_policy: Callable[[], Policy], episodes: range, folder: Path) -> range:
-    """Collect these episodes into their shard."""
+    """Collect these episodes and write their shard.
+
+    Returns:
+        ``episodes``.
+    """
     env, policy = make_environment(recipe), make_policy()
-    final = shard_file(folder, episodes)
-    temporary = final.with_suffix(f".{os.getpid()}.tmp")
-    try:
+
+    def write(temporary: Path) -> None:
         # The layout of HDF5 1.10 has compact groups: a set of short episodes is a tenth smaller.
         with _hdf5().File(temporary, "w", libver=("v110", "v110")) as file:
             for index in episodes:
                 write_episode(file, index, roll(env, policy, recipe, index))
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(final)
+
+    try:
+        write_atomically(shard_file(folder, episodes), write)
     finally:
-        temporary.unlink(missing_ok=True)
         env.close()
     return episodes
 
 
 def write_episode(file: Any, index: int, recording: Recording) -> None:
-    """Write an episode as Minari's HDF5 format has it; pictures are compressed without loss."""
+    """Write an episode in Minari's HDF5 format; pictures are compressed without loss."""
     group = file.create_group(name(index))
     group.attrs.update({"id": index, "total_steps": len(recording.actions), "seed": recording.seed})
     if recording.goal is not None:
@@ -81,7 +83,7 @@ def write_episode(file: Any, index: int, recording: Recording) -> None:
 
 
 def joined(folder: Path, parts: list[range], target: Path) -> Iterator[range]:
-    """Join all shards into one file, part by part, without decompressing; yields each part done."""
+    """Join all shards into one file without decompressing them, and yield the episodes of each finished shard."""
     h5py = _hdf5()
     with h5py.File(target, "w", libver=("v110", "v110")) as whole:
         for episodes in parts:

@@ -1,8 +1,7 @@
-"""Mean, standard deviation and range of every number in a data set, computed once and kept beside it."""
+"""Mean, standard deviation and range of every number in a data set, stored in its folder."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,9 @@ import numpy as np
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.data.cache import Fingerprint, fingerprint, writable
 from grasp_planner.data.episodes import Episodes
-from grasp_planner.data.faults import broken, read_json
 from grasp_planner.data.reading import locate, read
+from grasp_planner.io.broken_files import broken
+from grasp_planner.io.text_files import read_json, write_json
 
 FILE = "statistics.json"
 SCHEMA = 1
@@ -23,11 +23,11 @@ FIELDS = ("mean", "std", "low", "high")
 
 @dataclass(frozen=True)
 class Statistic:
-    """Moments and range of one key, each of the key's own shape, float64.
+    """Moments and range of one key, each with the shape of a row, float64.
 
     Attributes:
         mean: mean over all rows.
-        std: standard deviation over all rows (divided by their number).
+        std: standard deviation over all rows (the variance is divided by their number).
         low: smallest value.
         high: largest value.
         count: number of rows.
@@ -45,7 +45,7 @@ class Statistic:
 
     @classmethod
     def of(cls, chunks: Sequence[np.ndarray] | Any) -> Statistic:
-        """Over the rows of all arrays (rows, ...), which are gone through once and never joined.
+        """Compute statistics over the rows of all arrays (rows, ...), in one pass and without joining the arrays.
 
         Raises:
             GraspPlannerError: there are no rows.
@@ -55,7 +55,7 @@ class Statistic:
             rows = np.asarray(chunk, dtype=np.float64)
             if not len(rows):
                 continue
-            # Chan's rule for joining moments: exact where a sum of squares would cancel.
+            # Chan's rule for joining moments, since a sum of squares would lose digits by cancellation.
             here = rows.mean(axis=0)
             difference = here - mean
             total = count + len(rows)
@@ -70,15 +70,15 @@ class Statistic:
 
     @property
     def scale(self) -> np.ndarray:
-        """`std`, with 1 in place of 0: what constants are divided by."""
+        """`std`, with 1 in place of 0, so that constants can be divided by it."""
         return np.where(self.std > 0, self.std, 1.0)
 
     def normalise(self, values: np.ndarray) -> np.ndarray:
-        """``(values - mean) / scale`` for any leading axes; actions may come in blocks, end to end."""
+        """Compute ``(values - mean) / scale`` for any leading axes; the last axis may hold several actions in a row."""
         return ((self._blocks(values) - self.mean) / self.scale).reshape(values.shape)
 
     def restore(self, values: np.ndarray) -> np.ndarray:
-        """``values * scale + mean``, the inverse of `normalise`."""
+        """Compute ``values * scale + mean``: the inverse of `normalise`."""
         return (self._blocks(values) * self.scale + self.mean).reshape(values.shape)
 
     def _blocks(self, values: np.ndarray) -> np.ndarray:
@@ -91,17 +91,17 @@ class Statistic:
 
 
 def compute(episodes: Episodes, keys: Sequence[str] | None = None) -> dict[str, Statistic]:
-    """Statistics of these episodes: of each key, and of ``"actions"`` per environment action.
+    """Compute statistics of each key, and of ``"actions"`` per environment action.
 
-    Blocks of actions are taken apart, so that data collected with and without a frameskip compare. Pictures
-    (uint8) are left out unless asked for.
+    Action blocks are split into environment actions, so that data collected with and without a frameskip have
+    comparable statistics.
 
     Args:
-        episodes: what to summarise; the training part of a split, say.
-        keys: which observations; None: all but pictures.
+        episodes: the episodes, for example the training part of a split.
+        keys: the observations; None: all except pictures (uint8).
 
     Raises:
-        GraspPlannerError: an unknown key, or no episode.
+        GraspPlannerError: a key is unknown, or there are no episodes.
 
     >>> import numpy as np
     >>> episodes = Episodes.of([{"state": np.array([[0.0], [2.0]])}], [np.array([[1.0, 3.0]])], frameskip=2)
@@ -117,9 +117,9 @@ def compute(episodes: Episodes, keys: Sequence[str] | None = None) -> dict[str, 
 
 
 def statistics(path: str | Path) -> dict[str, Statistic]:
-    """Statistics of a whole data set, kept in ``statistics.json`` in its folder.
+    """Read the statistics of a whole data set from ``statistics.json`` in its folder.
 
-    They are computed when that file is not there, and again when the data have changed since.
+    They are computed if the file does not exist, or if the data have changed since it was written.
 
     Raises:
         GraspPlannerError: the data set or ``statistics.json`` is broken; the message names the file.
@@ -137,29 +137,26 @@ def statistics(path: str | Path) -> dict[str, Statistic]:
 
 
 def save(found: Mapping[str, Statistic], file: Path, source: Fingerprint) -> None:
-    """Write statistics and the fingerprint of what they were computed from."""
-    content = {"schema": SCHEMA, "source": source, "statistics": dumps(found)}
-    temporary = file.with_name(f"{file.name}.tmp")
-    temporary.write_text(json.dumps(content, indent=1))
-    temporary.replace(file)
+    """Write statistics with the fingerprint of their data set, atomically."""
+    write_json(file, {"schema": SCHEMA, "source": source, "statistics": dumps(found)})
 
 
 def dumps(found: Mapping[str, Statistic]) -> dict[str, Any]:
-    """Statistics as JSON can hold them."""
+    """Turn statistics into JSON values."""
     return {
         key: {name: getattr(one, name).tolist() for name in FIELDS} | {"count": one.count} for key, one in found.items()
     }
 
 
 def loads(content: Any, file: Path) -> dict[str, Statistic]:
-    """Statistics from JSON.
+    """Turn JSON values into statistics: the inverse of `dumps`.
 
     Args:
-        content: what `dumps` gave.
-        file: where it comes from, for errors.
+        content: the JSON values.
+        file: the file that they come from, for errors.
 
     Raises:
-        GraspPlannerError: a field is missing, or shapes and values are none that statistics can have.
+        GraspPlannerError: a field is missing, shapes differ, or a value is impossible.
     """
     if not isinstance(content, dict) or "actions" not in content:
         raise broken(file, "needed statistics of every key and of the actions; delete it to compute it again")

@@ -1,4 +1,4 @@
-"""From episodes in files to long arrays: joined, checked, and kept beside the data set."""
+"""Unpacking a data set: its episodes are checked, joined to long arrays, and kept in its folder."""
 
 from __future__ import annotations
 
@@ -10,29 +10,28 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from grasp_planner.data import cache
-from grasp_planner.data.faults import broken
+from grasp_planner.io.broken_files import broken
 from grasp_planner.io.progress import progress_bar
 
-# No observation can have these names, since "#" is ours alone.
+# Keys of arrays that are not observations; observations have no "#" in their keys.
 LENGTHS, ACTIONS = "#lengths", "#actions"
 
 
 @dataclass(frozen=True)
 class Source:
-    """A data set on disk, as the reader of its format presents it.
+    """A data set on disk, independent of its format.
 
     Attributes:
         root: the data set's folder; unpacked arrays are kept in it.
-        files: what the content depends on.
+        files: the files of the data set.
         main: the file that errors name.
-        episodes: number of episodes, where that is known beforehand.
+        episodes: number of episodes, if it is known beforehand.
         frameskip: environment steps per data step.
-        pictures: keys too large for memory, unpacked only where asked for.
-        vectors: gives the other observations, key -> (T + 1, ...), and the actions (T, a), episode by
-            episode.
-        frames: given a picture key and the lengths, its (T + 1, height, width[, 3]) uint8 arrays in that
-            order.
-        metadata: what the data set says of itself.
+        pictures: keys of pictures, which can be larger than memory and are unpacked only on demand.
+        vectors: yields the other observations, key -> (T + 1, ...), and the actions (T, a), episode by episode.
+        frames: called with a key of pictures and the lengths of the episodes; yields the arrays
+            (T + 1, height, width[, 3]) uint8, episode by episode.
+        metadata: the data set's metadata.
     """
 
     root: Path
@@ -47,14 +46,14 @@ class Source:
 
 
 class Unpacked(NamedTuple):
-    """Arrays end to end, and notes about them."""
+    """Arrays in which episodes lie one after the other, and notes about them."""
 
     arrays: Mapping[str, np.ndarray]
     notes: Mapping[str, Any]
 
 
 def unpacked_vectors(source: Source, folder: Path | None, progress: bool) -> Unpacked:
-    """Lengths, actions and all observations but pictures, from `folder` if they are kept there.
+    """Read lengths, actions and all observations except pictures, from `folder` if they are kept there.
 
     Raises:
         GraspPlannerError: the data are broken; the message names the file.
@@ -72,7 +71,7 @@ def unpacked_vectors(source: Source, folder: Path | None, progress: bool) -> Unp
 
 
 def unpacked_pictures(source: Source, key: str, lengths: np.ndarray, folder: Path | None, progress: bool) -> np.ndarray:
-    """All pictures of a key (rows, height, width[, 3]) uint8, from `folder` if they are kept there.
+    """Read all pictures of a key, (rows, height, width[, 3]) uint8, from `folder` if they are kept there.
 
     Raises:
         GraspPlannerError: the data are broken; the message names the file.
@@ -144,9 +143,8 @@ def _flat_actions(source: Source, index: int, actions: np.ndarray) -> np.ndarray
     if actions.ndim < 2 or actions.dtype.kind != "f":
         raise broken(
             source.main,
-            f"episode {index} has actions {actions.dtype} {actions.shape}, needed numbers of shape (steps, "
-            f"action): "
-            f"discrete actions are not supported",
+            f"episode {index} has actions {actions.dtype} {actions.shape}, needed numbers of shape (steps, action): "
+            "discrete actions are not supported",
         )
     if len(actions) == 0:
         raise broken(source.main, f"episode {index} is empty")
@@ -154,8 +152,7 @@ def _flat_actions(source: Source, index: int, actions: np.ndarray) -> np.ndarray
     if flat.shape[1] % source.frameskip:
         raise broken(
             source.main,
-            f"the actions of episode {index} hold {flat.shape[1]} numbers, which is no multiple of the "
-            f"frameskip "
+            f"the actions of episode {index} hold {flat.shape[1]} numbers, which is no multiple of the frameskip "
             f"{source.frameskip} in the metadata",
         )
     return _checked(source, f"the actions of episode {index}", flat, len(flat))

@@ -1,4 +1,4 @@
-"""Windows: stretches of (history, future) observations and the action blocks between them."""
+"""``Windows``: training samples of consecutive observations and the action blocks between them."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from grasp_planner.data.episodes import Episodes
 
 @dataclass(frozen=True)
 class Windows:
-    """Every stretch of ``history + future`` observations, ``frameskip`` steps apart, inside one episode.
+    """All windows of ``history + future`` observations, ``frameskip`` environment steps apart, inside one episode.
 
     A window that starts at step ``t`` holds the observations ``o_t, o_{t+k}, .., o_{t+(h+f-1)k}`` and the
-    ``h + f - 1`` action blocks between them, block ``i`` being ``(a_{t+ik}, .., a_{t+ik+k-1})`` end to end.
-    Windows start at every data step and lie wholly inside one episode; episodes too short give none. They are
-    numbered by episode, then by start.
+    ``h + f - 1`` action blocks between them. Block ``i`` is ``(a_{t+ik}, .., a_{t+ik+k-1})`` as one row. A window
+    starts at every data step from which it fits into the episode. Windows are numbered by episode, then by start.
 
     Args:
-        episodes: what to cut.
-        history: ``h``, observations up to and including the present one, at least 1.
-        future: ``f``, observations after it, at least 1.
+        episodes: the episodes.
+        history: ``h``, number of observations up to and including the current one, at least 1.
+        future: ``f``, number of observations after the current one, at least 1.
         frameskip: ``k``, environment steps from one observation to the next, a multiple of
             ``episodes.frameskip``; None: ``episodes.frameskip``.
-        keys: observations to give.
+        keys: the observations in a window.
 
     Raises:
-        GraspPlannerError: lengths below 1, a frameskip that the data cannot give, an unknown key, no window.
+        GraspPlannerError: a length is below 1, the data do not have this frameskip, a key is unknown, or there are no
+            windows.
 
     >>> import numpy as np
     >>> episodes = Episodes.of([{"state": np.arange(8.0)[:, None]}], [np.arange(7.0)[:, None]])
@@ -73,7 +73,7 @@ class Windows:
 
     @property
     def block(self) -> int:
-        """Environment steps from one observation of a window to the next: the frameskip that holds."""
+        """Environment steps from one observation of a window to the next."""
         return self.episodes.frameskip if self.frameskip is None else self.frameskip
 
     @property
@@ -91,10 +91,10 @@ class Windows:
         return int(self.ends[-1]) if len(self.ends) else 0
 
     def locate(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Episode and first data step of each window: (n,) and (n,).
+        """Find the episode (n,) and the first data step (n,) of each window.
 
         Raises:
-            IndexError: an index is out of range (which also ends a plain loop over the windows).
+            IndexError: an index is out of range. This also ends a loop over the windows.
         """
         indices = np.asarray(indices, dtype=np.int64)
         outside = (indices < -len(self)) | (indices >= len(self))
@@ -106,7 +106,7 @@ class Windows:
         return episode, indices - before
 
     def __getitem__(self, indices: np.ndarray | slice | int) -> dict[str, np.ndarray]:
-        """The windows of an array of indices (n,), of a slice, or of one index, then without the leading axis.
+        """Read the windows of an array of indices (n,), of a slice, or one window (without the leading axis).
 
         Returns:
             Each key -> (n, h + f, ...), and ``"actions"`` -> (n, h + f - 1, k * environment action).
@@ -126,7 +126,13 @@ class Windows:
 
 
 def batches(windows: Windows, size: int, *, seed: int, drop_last: bool = False) -> Iterator[dict[str, np.ndarray]]:
-    """Every window once, in an order drawn from ``seed``, ``size`` at a time.
+    """Iterate once over all windows in a random order, ``size`` at a time.
+
+    Args:
+        windows: the windows.
+        size: windows per batch.
+        seed: seed of the order.
+        drop_last: whether a last, smaller batch is left out.
 
     >>> import numpy as np
     >>> episodes = Episodes.of([{"state": np.zeros((11, 2))}], [np.zeros((10, 1))])
@@ -142,13 +148,18 @@ def batches(windows: Windows, size: int, *, seed: int, drop_last: bool = False) 
 
 
 def split(episodes: Episodes, validation: float = 0.1, seed: int = 42) -> tuple[Episodes, Episodes]:
-    """Training and validation episodes: whole episodes, drawn once from ``seed``, never sharing a window.
+    """Split episodes at random into training and validation episodes.
 
-    Validation gets ``round(validation * n)`` episodes, at least one; DINO-WM's fractions and seed are the
-    defaults, but not its generator (``torch.randperm``), so the episodes drawn are others.
+    Validation gets ``round(validation * n)`` episodes, at least one. The default fraction and seed are those of
+    DINO-WM. The random generator is not DINO-WM's (``torch.randperm``), so the split differs from DINO-WM's.
+
+    Args:
+        episodes: the episodes.
+        validation: fraction of validation episodes.
+        seed: seed of the split.
 
     Raises:
-        GraspPlannerError: the fraction is not inside (0, 1), or fewer than two episodes.
+        GraspPlannerError: the fraction is not inside (0, 1), or there are fewer than two episodes.
 
     >>> import numpy as np
     >>> episodes = Episodes.of([{"state": np.zeros((2, 1))}] * 10, [np.zeros((1, 1))] * 10)
@@ -161,5 +172,5 @@ def split(episodes: Episodes, validation: float = 0.1, seed: int = 42) -> tuple[
         raise GraspPlannerError(f"needed at least two episodes to split, got {len(episodes)}")
     order = np.random.default_rng(seed).permutation(len(episodes))
     held_out = min(max(round(validation * len(episodes)), 1), len(episodes) - 1)
-    # Sorted, so that reading stays in file order; the draw alone decides who belongs where.
+    # Sorted, so that episodes are read in the order of the file.
     return episodes.select(np.sort(order[held_out:])), episodes.select(np.sort(order[:held_out]))

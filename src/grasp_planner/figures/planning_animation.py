@@ -10,7 +10,8 @@ import numpy as np
 
 from grasp_planner.core.errors import GraspPlannerError, missing_extra
 from grasp_planner.figures.panels import CostPanel, ExecutionPanel, PlanPanel, add_legend, outcome, stage_of
-from grasp_planner.figures.style import FONT, GOAL, INK, Stage, in_one_step, new_figure
+from grasp_planner.figures.style import FONT, GOAL, INK, Stage, new_figure
+from grasp_planner.io.atomic import write_atomically
 
 if TYPE_CHECKING:
     from grasp_planner.bench.running.planning_frames import Recording
@@ -39,10 +40,10 @@ def planning_animation(
     if path.suffix not in SUFFIXES:
         raise GraspPlannerError(f"an animation is a file {' or '.join(SUFFIXES)}, got {path.name!r}")
     if path.suffix == ".mp4":
-        return in_one_step(
+        return write_atomically(
             path, lambda part: _write_mp4(part, _counted(animation_frames(recording, moments), progress))
         )
-    return in_one_step(path, lambda part: _write_gif(part, recording, moments, progress))
+    return write_atomically(path, lambda part: _write_gif(part, recording, moments, progress))
 
 
 def animation_frames(recording: Recording, moments: int = 64) -> Iterator[np.ndarray]:

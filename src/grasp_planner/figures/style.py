@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from grasp_planner.core.errors import missing_extra
+from grasp_planner.io.atomic import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -69,16 +70,5 @@ class Stage:
 
 
 def save_picture(figure: Figure, path: str | Path) -> Path:
-    """Write a PNG in one step: there is the whole file afterwards, or none."""
-    return in_one_step(Path(path), lambda part: figure.savefig(part, format="png"))
-
-
-def in_one_step(path: Path, write: Callable[[Path], Any]) -> Path:
-    """Let ``write`` make a file of another name beside ``path``, then put it in place."""
-    part = path.with_name(f".{path.stem}.part{path.suffix}")
-    try:
-        write(part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
+    """Write a PNG atomically."""
+    return write_atomically(Path(path), lambda part: figure.savefig(part, format="png"))

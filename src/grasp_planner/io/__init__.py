@@ -1,1 +1,1 @@
-"""Files and processes: atomic writing, untrusted files, progress."""
+"""Files and processes: atomic writing, files from untrusted sources, worker processes, progress."""

@@ -1,15 +1,15 @@
-"""World models: what they offer, how they are opened and checked, trainable ones, and those of other projects."""
+"""World models: loading and checking them, our trainable ones, and those of other projects."""
 
 from grasp_planner.core.world_model import ActionUnits, StateDecoder, WorldModel
 from grasp_planner.models.check import Check, Report, check_world_model
-from grasp_planner.models.dino_wm.model import load_dino_wm
-from grasp_planner.models.jepa_wms.model import load_jepa_wms
-from grasp_planner.models.patches.model import UseSettings
-from grasp_planner.models.pictures import Pictures
+from grasp_planner.models.dino_wm.loading import load_dino_wm
+from grasp_planner.models.jepa_wms.loading import load_jepa_wms
+from grasp_planner.models.normalisation import Statistics
+from grasp_planner.models.picture_transform import Pictures
 from grasp_planner.models.registry import checkpoints, load_world_model
 from grasp_planner.models.stable_worldmodel.model import from_stable_worldmodel
 from grasp_planner.models.state.model import StateModel, StateModelConfig
-from grasp_planner.models.units import Statistics
+from grasp_planner.models.use_settings import UseSettings
 from grasp_planner.wrappers.ensemble import Cautious, Ensemble
 from grasp_planner.wrappers.stochastic import Sampled, Stochastic
 

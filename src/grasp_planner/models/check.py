@@ -1,4 +1,4 @@
-"""``check_world_model``: does a model keep the promises that planners rely on?"""
+"""``check_world_model``: tests whether a model has the properties that planners rely on."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.problem import Problem
 from grasp_planner.core.world_model import ActionUnits
 
-STEPS = 10  # of the rollout
+STEPS = 10  # model steps in the rollout
 
 
 @dataclass(frozen=True)
 class Check:
-    """One promise: its name, whether the model keeps it, and what was seen."""
+    """The result of one check: its name, whether the model passed it, and what was found."""
 
     name: str
     passed: bool
@@ -28,11 +28,11 @@ class Check:
 
 @dataclass(frozen=True)
 class Report:
-    """The outcome of ``check_world_model``; ``print`` it.
+    """The result of ``check_world_model``; ``print`` it for a table.
 
     Attributes:
-        model: what was checked.
-        checks: one after the other.
+        model: name of the model's class.
+        checks: the results, in the order of the checks.
     """
 
     model: str
@@ -44,7 +44,7 @@ class Report:
         return all(check.passed for check in self.checks)
 
     def __str__(self) -> str:
-        """A table for people."""
+        """A table of the results."""
         width = max((len(check.name) for check in self.checks), default=0)
         lines = [f"{'ok  ' if c.passed else 'FAIL'}  {c.name:<{width}}  {c.detail}" for c in self.checks]
         failed = sum(not check.passed for check in self.checks)
@@ -53,7 +53,7 @@ class Report:
 
 
 class _Broken(Exception):
-    """A promise that is not kept; the message says how."""
+    """A failed check; the message says what was found."""
 
 
 def check_world_model(
@@ -65,34 +65,35 @@ def check_world_model(
     tolerance: float = 1e-4,
     strict: bool = False,
 ) -> Report:
-    """Check a model against what planners need of it.
+    """Check whether a model has the properties that planners rely on.
 
     - **interface**: ``context``, ``frameskip``, ``low``, ``high``, ``scale``, ``encode``, callable;
     - **bounds**, **scale**: shapes, finite scale > 0, low <= high and somewhere low < high;
     - **encode**: (b, h, s), finite, the same latent for an observation alone and in a batch;
-    - **shapes**: (n, h, s) and (n, h, a) to (n, s) of the same dtype, for one row, too; finite;
-    - **determinism**: the same call twice gives the same result, and the global random state is not moved;
+    - **shapes**: (n, h, s) and (n, h, a) to (n, s) of the same dtype, also for one row; finite;
+    - **determinism**: the same call twice gives the same result, and the global random state is unchanged;
     - **batch independence**: rows predicted alone equal rows predicted together;
-    - **inputs untouched**: states and actions are not written to;
-    - **rollout**: ten steps within the bounds stay finite; one-step predictions along the rollout give it back
-      (a model that treats a window as a single frame fails here);
-    - **gradients**: of the end of the rollout with respect to every action: finite, and not zero for all;
-    - **action units**: ``model_actions`` undoes ``environment_actions``, where the model has them;
-    - **weights untouched**: parameters, buffers, ``.grad`` and train/eval mode are as before.
+    - **inputs untouched**: states and actions are not changed;
+    - **rollout**: ten model steps within the bounds stay finite, and one-step predictions along the rollout equal the
+      rollout (a model that reads only one frame of a window fails);
+    - **gradients**: the gradient of the end of the rollout is finite for every action, and not zero for all of them;
+    - **action units**: ``model_actions`` is the inverse of ``environment_actions``, if the model has them;
+    - **weights untouched**: parameters, buffers, ``.grad`` and train/eval mode are unchanged.
 
     Args:
-        model: anything that claims to be a ``WorldModel``.
+        model: the model to check, which should be a ``WorldModel``.
         observations: a mapping of (b, h, ...) arrays that ``encode`` takes; the rollout starts from it.
-        states: (b, h, s) latents to start from instead. Neither: random latents of size ``scale``.
-        seed: of the random latents and actions.
-        tolerance: largest difference between what should be equal, relative to ``scale`` plus size.
-        strict: raise where a check fails.
+        states: (b, h, s) latents from which the rollout starts instead. ``None``, and no observations: random latents
+            of size ``scale``.
+        seed: seed of the random latents and actions.
+        tolerance: largest difference between numbers that should be equal, relative to ``scale`` plus their size.
+        strict: whether to raise an error if a check fails.
 
     Returns:
         A report, whose ``ok`` is true if every check passed.
 
     Raises:
-        GraspPlannerError: with ``strict``, a check failed; the message is the report.
+        GraspPlannerError: a check failed and ``strict`` is True; the message is the report.
 
     Example:
         >>> from grasp_planner.models import check_world_model, load_world_model
@@ -112,7 +113,7 @@ def check_world_model(
 
 
 class _Session:
-    """The model under test with the inputs it is tested on."""
+    """A model and the inputs of its checks."""
 
     def __init__(self, model: Any, observations: Any, states: Tensor | None, seed: int, tolerance: float) -> None:
         self.model, self.observations, self.states = model, observations, states
@@ -125,7 +126,7 @@ class _Session:
                 return Check(name, True, body())
         except _Broken as broken:
             return Check(name, False, str(broken))
-        except Exception as error:  # whatever a model raises is a finding, not a crash of the checker
+        except Exception as error:  # any error that a model raises is a result of the check
             return Check(name, False, f"raised {type(error).__name__}: {error}")
 
     def bodies(self) -> Iterator[tuple[str, Callable[[], str]]]:
@@ -250,7 +251,7 @@ class _Session:
         return f"(..., {shape[-2]}, {shape[-1]}) environment actions, there and back differs by {gap:.1e}"
 
     def _start(self) -> Tensor:
-        """(b, h, s) latents to start from."""
+        """The latents (b, h, s) from which the rollout starts."""
         model = self.model
         if self.states is not None:
             return self.states.to(model.scale)
@@ -284,7 +285,7 @@ class _Session:
 
 @contextmanager
 def _unchanged(model: Any) -> Iterator[list[str]]:
-    """Collects what of a module's state is different afterwards."""
+    """Collect how the state of a module differs after the block."""
     differences: list[str] = []
     if not isinstance(model, nn.Module):
         yield differences

@@ -1,4 +1,4 @@
-"""The network inside the state-space models."""
+"""Networks inside our models: a residual multilayer perceptron, and sines and cosines of its inputs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 
 class MLP(nn.Module):
-    """A residual multilayer perceptron with smooth activations, since planners differentiate it.
+    """A residual multilayer perceptron with smooth activations, since planners take its gradients.
 
         h_1 = silu(W_1 x + b_1),    h_{i+1} = h_i + silu(W_i h_i + b_i),    y = V h + c
 
-    V starts small, so that an untrained model predicts hardly any change.
+    V is small at the start, so that an untrained model predicts almost no change.
 
     Args:
         inputs: size of x.
@@ -32,7 +32,7 @@ class MLP(nn.Module):
         nn.init.zeros_(self.last.bias)
 
     def forward(self, x: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch outputs"]:
-        """Y for x."""
+        """Evaluate the network."""
         x = nn.functional.silu(self.first(x))
         for layer in self.hidden:
             x = x + nn.functional.silu(layer(x))
@@ -40,7 +40,11 @@ class MLP(nn.Module):
 
 
 class Waves(nn.Module):
-    """Sines and cosines of coordinates at wavelengths 8, 4, 2, ..: contacts are sharp.
+    """Sines and cosines of coordinates at wavelengths 8, 4, 2, .., which help a network with sharp contacts.
+
+    Args:
+        inputs: number of coordinates.
+        octaves: number of wavelengths; 0: the result is empty.
 
     >>> import torch
     >>> Waves(inputs=3, octaves=4)(torch.zeros(1, 3)).shape
@@ -54,11 +58,11 @@ class Waves(nn.Module):
         super().__init__()
         self.outputs = 2 * inputs * octaves
         rates = math.pi / 4 * 2.0 ** torch.arange(octaves)
-        matrix = torch.kron(torch.eye(inputs), rates[None])  # one product and one sine give them all
+        matrix = torch.kron(torch.eye(inputs), rates[None])  # one product and one sine for all of them
         self.register_buffer("frequencies", torch.cat([matrix, matrix], dim=1), persistent=False)
         phases = torch.cat([torch.zeros(inputs * octaves), torch.full((inputs * octaves,), math.pi / 2)])
         self.register_buffer("phases", phases, persistent=False)
 
     def forward(self, x: Float[Tensor, "n inputs"]) -> Float[Tensor, "n outputs"]:
-        """The waves of each row."""
+        """Evaluate the sines and cosines of each row."""
         return torch.addmm(self.phases, x, self.frequencies).sin()

@@ -1,23 +1,78 @@
-"""Which world models there are, and how a saved one is opened."""
+"""The table of world models that can be loaded: packaged, saved, known in closed form, and of other projects."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 
 from grasp_planner.core.errors import GraspPlannerError, unknown_name
 from grasp_planner.core.world_model import WorldModel
-from grasp_planner.models.files import CONFIG_FILE, read_config
+from grasp_planner.models.checkpoint import CONFIG_FILE, read_config
 
 if TYPE_CHECKING:
-    from grasp_planner.models.units import Statistics
+    from grasp_planner.models.normalisation import Statistics
+
+
+Device = str | torch.device
+
+
+def _load_state(folder: Path, device: Device) -> WorldModel:
+    from grasp_planner.models.state.model import StateModel
+
+    return StateModel.from_pretrained(folder, device=device)
+
+
+def _load_latent(folder: Path, device: Device) -> WorldModel:
+    from grasp_planner.models.latent.model import LatentModel
+
+    return LatentModel.from_pretrained(folder, device=device)
+
+
+def _ball_nav(device: Device) -> WorldModel:
+    from grasp_planner.models.ball_nav import BallNav
+
+    return BallNav(device=device)
+
+
+def _is_dino_wm(folder: Path) -> bool:
+    return (folder / "hydra.yaml").is_file()
+
+
+def _load_dino_wm(folder: Path, device: Device, statistics: Statistics | str | None, allow_pickle: bool) -> WorldModel:
+    from grasp_planner.models.dino_wm.loading import load_dino_wm
+
+    return load_dino_wm(folder, statistics, allow_pickle=allow_pickle, device=device)
+
+
+def _is_jepa_wms(folder: Path) -> bool:
+    return len(list(folder.glob("*.pth.tar"))) == 1 and len(list(folder.glob("*.yaml"))) == 1
+
+
+def _load_jepa_wms(folder: Path, device: Device, statistics: Statistics | str | None, allow_pickle: bool) -> WorldModel:
+    from grasp_planner.models.jepa_wms.loading import load_jepa_wms
+
+    (weights,), (settings,) = folder.glob("*.pth.tar"), folder.glob("*.yaml")
+    return load_jepa_wms(weights, settings, statistics, device=device)
+
+
+KINDS: dict[str, Callable[[Path, Device], WorldModel]] = {"state": _load_state, "latent": _load_latent}
+"""Our own kinds of models: the kind in ``config.json``, and its loader."""
+
+ANALYTIC: dict[str, Callable[[Device], WorldModel]] = {"ball-nav": _ball_nav}
+"""Models whose dynamics are known: a name, and the function that makes the model on a device."""
+
+FOREIGN: dict[str, tuple[Callable[[Path], bool], Callable[..., WorldModel]]] = {
+    "DINO-WM": (_is_dino_wm, _load_dino_wm),
+    "JEPA-WMs": (_is_jepa_wms, _load_jepa_wms),
+}
+"""Other projects: name, whether a folder holds one of their checkpoints, and the loader of such a folder."""
 
 
 def checkpoints() -> dict[str, Path]:
-    """The checkpoints that come with the package: name -> folder.
+    """List the checkpoints in the package: name -> folder.
 
     >>> "pusht-state" in checkpoints()
     True
@@ -29,25 +84,25 @@ def checkpoints() -> dict[str, Path]:
 def load_world_model(
     name_or_path: str | Path,
     *,
-    device: str | torch.device = "cpu",
+    device: Device = "cpu",
     statistics: Statistics | str | None = None,
     allow_pickle: bool = False,
 ) -> WorldModel:
-    """A trained world model, frozen and in evaluation mode; no network access, and no code of a file is run.
+    """Load a world model, frozen and in evaluation mode; nothing is downloaded, and no code of a file is run.
 
     Args:
-        name_or_path: a packaged name (see ``checkpoints()``); ``"ball-nav"``, whose dynamics are known; or a folder:
-            one that holds ``config.json`` and ``model.safetensors``, one of DINO-WM's training script (``hydra.yaml``,
-            ``checkpoints/``), or one with a ``.pth.tar`` and a ``.yaml`` of JEPA-WMs. ``load_dino_wm`` and
-            ``load_jepa_wms`` have further settings.
-        device: where its tensors go.
-        statistics: for DINO-WM and JEPA-WMs, whose files do not hold them: of the data that the model was trained on,
-            or ``"published"``.
-        allow_pickle: agree to reading a pickle, which DINO-WM's files are.
+        name_or_path: the name of a packaged checkpoint (see ``checkpoints()``); ``"ball-nav"``, whose dynamics are
+            known; or a folder. A folder holds ``config.json`` and ``model.safetensors``, or it was written by DINO-WM's
+            training script (``hydra.yaml``, ``checkpoints/``), or it holds a ``.pth.tar`` and a ``.yaml`` file of
+            JEPA-WMs. ``load_dino_wm`` and ``load_jepa_wms`` have further settings.
+        device: where the tensors go.
+        statistics: for DINO-WM and JEPA-WMs, whose files do not contain them: the statistics of the training data, or
+            ``"published"``.
+        allow_pickle: must be True for the files of DINO-WM, as a consent to reading a pickle.
 
     Raises:
-        GraspPlannerError: no such name or folder, a kind of model that is not known, files that are missing, truncated
-            or do not fit together, or consent or statistics that are needed.
+        GraspPlannerError: the name, the folder or the kind of model is unknown; files are missing or truncated, or do
+            not fit together; consent or statistics are missing.
 
     Example:
         >>> model = load_world_model("pusht-state")
@@ -57,45 +112,14 @@ def load_world_model(
     if name_or_path in ANALYTIC:
         return ANALYTIC[str(name_or_path)](device)
     folder = _folder(name_or_path)
-    if not (folder / CONFIG_FILE).exists() and (folder / "hydra.yaml").is_file():
-        from grasp_planner.models.dino_wm.model import load_dino_wm
-
-        return load_dino_wm(folder, statistics, allow_pickle=allow_pickle, device=device)
-    weights, settings = list(folder.glob("*.pth.tar")), list(folder.glob("*.yaml"))
-    if len(weights) == 1 and len(settings) == 1:
-        from grasp_planner.models.jepa_wms.model import load_jepa_wms
-
-        return load_jepa_wms(weights[0], settings[0], statistics, device=device)
+    if not (folder / CONFIG_FILE).exists():
+        for is_checkpoint, load in FOREIGN.values():
+            if is_checkpoint(folder):
+                return load(folder, device, statistics, allow_pickle)
     kind = str(read_config(folder).get("kind"))
     if kind not in KINDS:
         raise unknown_name("kind of model in " + str(folder / CONFIG_FILE), kind, KINDS)
     return KINDS[kind](folder, device)
-
-
-def _load_state(folder: Path, device: str | torch.device) -> WorldModel:
-    from grasp_planner.models.state.model import StateModel
-
-    return StateModel.from_pretrained(folder, device=device)
-
-
-def _load_latent(folder: Path, device: str | torch.device) -> WorldModel:
-    from grasp_planner.models.latent.model import LatentModel
-
-    return LatentModel.from_pretrained(folder, device=device)
-
-
-def _ball_nav(device: str | torch.device) -> WorldModel:
-    from grasp_planner.models.ball_nav import BallNav
-
-    # Its fields are read-only, which the protocol does not ask to be written but cannot say.
-    return cast("WorldModel", BallNav(device=device))
-
-
-ANALYTIC: dict[str, Callable[[str | torch.device], WorldModel]] = {"ball-nav": _ball_nav}
-"""Models that are known rather than learned: a name, and what makes one on a device."""
-
-KINDS: dict[str, Callable[[Path, str | torch.device], WorldModel]] = {"state": _load_state, "latent": _load_latent}
-"""What ``config.json`` calls a kind of model, and what opens it."""
 
 
 def _folder(name_or_path: str | Path) -> Path:

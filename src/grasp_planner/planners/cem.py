@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from grasp_planner.core.checks import at_least, whole
 from grasp_planner.core.noise import Noise
 from grasp_planner.core.plans import Scored
 from grasp_planner.core.problem import Problem
@@ -52,9 +51,6 @@ class CEM:
     tolerance: float = 0.0
 
     def __post_init__(self) -> None:
-        whole(self, 2, "samples")
-        whole(self, 1, "elites")
-        at_least(self, 0, "std", "min_std", "momentum", "tolerance")
         check_fit(self)
 
     def init(self, problem: Problem, actions: Tensor, noise: Noise) -> Gaussian:

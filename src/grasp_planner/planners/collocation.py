@@ -9,12 +9,11 @@ from torch import Tensor
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.objectives import GoalDistance
 from grasp_planner.core.problem import Problem
+from grasp_planner.planners.bounded_solve import solve_within_bounds
 from grasp_planner.wrappers.compiled import differentiable_again
 
 # Normal equations are dense: this many variables take 32 MB per problem in float64, and about a second to solve.
 MOST_VARIABLES = 2048
-# Within one step: how often actions that leave their bounds are held there and the rest is solved again.
-_BOUND_ROUNDS = 4
 
 
 def check_fits(problem: Problem) -> None:
@@ -76,40 +75,13 @@ def gauss_newton_step(
     unbounded = torch.full_like(states, torch.inf).flatten(1)
     lowest = torch.cat([-unbounded, (problem.low - actions).flatten(1)], dim=1)
     highest = torch.cat([unbounded, (problem.high - actions).flatten(1)], dim=1)
-    move = _bounded(normal, -gradient, lowest, highest)
+    move = solve_within_bounds(normal, -gradient, lowest, highest)
     state_move, action_move = move.split([horizon * latent, actions[0].numel()], dim=1)
     return (
         states + state_move.reshape(states.shape),
         problem.clamp(actions + action_move.reshape(actions.shape)),
         defect.square().sum(-1),
     )
-
-
-def _bounded(
-    normal: Float[Tensor, "b x x"],
-    target: Float[Tensor, "b x"],
-    lowest: Float[Tensor, "b x"],
-    highest: Float[Tensor, "b x"],
-) -> Float[Tensor, "b x"]:
-    """Solve normal x = target; coordinates that leave their bounds are held on them, and the rest is solved again.
-
-    If the actions were only clamped, the states would stay where only the unclamped actions could have led.
-    """
-    held = torch.zeros_like(target, dtype=torch.bool)
-    at = torch.zeros_like(target)
-    for _ in range(_BOUND_ROUNDS):
-        # Rows and columns of what is held become those of the identity.
-        free = ~held
-        matrix = torch.where(free[:, :, None] & free[:, None], normal, torch.diag_embed(held.to(normal.dtype)))
-        rest = target - (normal @ at[:, :, None])[:, :, 0]
-        move, _ = torch.linalg.solve_ex(matrix, torch.where(held, at, rest))  # a singular one stays in its own problem
-        move = torch.where(torch.isfinite(move), move, torch.nan)  # an infinite move would look like one onto a bound
-        beyond = (move < lowest) | (move > highest)
-        if not bool(beyond.any()):
-            break
-        held = held | beyond
-        at = torch.where(beyond, move.clamp(lowest, highest), at)
-    return move
 
 
 def _linearised(problem: Problem, states: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:

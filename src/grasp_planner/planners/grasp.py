@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -17,18 +17,9 @@ from grasp_planner.core.problem import Problem
 from grasp_planner.planners.descent import Moments, Optimiser, descend, with_gradients
 from grasp_planner.planners.gd import GD
 from grasp_planner.planners.lifted import gap_deviation, lifted_loss, straight_line
-from grasp_planner.planning.protocol import Planner, is_planner
+from grasp_planner.planning.protocol import Planner, SamplingPlanner, is_planner
 
 Schedule = Literal["constant", "linear"]
-
-
-@runtime_checkable
-class SamplingPlanner(Planner, Protocol):
-    """A planner that samples actions with a standard deviation per time step, such as CEM, ICEM and MPPI."""
-
-    def with_std(self, state: Any, std: Float[Tensor, "b t a"]) -> Any:
-        """Return the state with another standard deviation."""
-        ...
 
 
 class GRASPState(NamedTuple):
@@ -107,8 +98,8 @@ class GRASP:
     tolerance: float = 0.0
 
     def __post_init__(self) -> None:
-        at_least(self, 0, "state_lr", "action_lr", "state_noise", "goal_weight", "initial_noise", "gap_std")
-        at_least(self, 0, "tolerance")
+        at_least(self, 0, "state_lr", "action_lr", "state_noise", "goal_weight", "initial_noise")
+        at_least(self, 0, "gap_std", "tolerance")
         whole(self, 1, "sync_every", "sync_steps")
         flag(self, "stop_gradient", "reset_states", "reset_moments")
         one_of(self, ("adam", "sgd"), "optimiser")
@@ -133,9 +124,8 @@ class GRASP:
 
     def lifted_step(self, problem: Problem, state: GRASPState, noise: Noise) -> GRASPState:
         """Move states and actions by their gradients of the lifted loss, and add noise to the states."""
-        left = 1.0 - state.phase / self.sync_every
-        gamma = self.goal_weight * (left if self.goal_schedule == "linear" else 1.0)
-        sigma = self.state_noise * (left if self.noise_schedule == "linear" else 1.0)
+        left = {"constant": 1.0, "linear": 1.0 - state.phase / self.sync_every}
+        gamma, sigma = self.goal_weight * left[self.goal_schedule], self.state_noise * left[self.noise_schedule]
 
         def loss(actions: Tensor, states: Tensor) -> tuple[Tensor, None]:
             return lifted_loss(problem, states, actions, gamma, self.stop_gradient), None
@@ -144,16 +134,13 @@ class GRASP:
         # The gradient of a state is twice its defect. On a fresh rollout the defect is rounding error alone, which Adam
         # would scale up to full steps if its epsilon did not mark gradients of that size as zero.
         zero = torch.finfo(to_states.dtype).eps ** 0.5
-        states, state_moments = descend(
-            self.optimiser, self.state_lr, state.states, to_states, state.state_moments, zero
-        )
+        adam_or_sgd, moments = self.optimiser, state.state_moments
+        states, state_moments = descend(adam_or_sgd, self.state_lr, state.states, to_states, moments, zero)  # (11)
         if sigma > 0:
-            states = torch.add(states, noise.normal(tuple(states.shape[1:]), states.dtype), alpha=sigma)
-        actions, action_moments = descend(
-            self.optimiser, self.action_lr, state.actions, to_actions, state.action_moments
-        )
-        phase = state.phase + 1
-        return GRASPState(states, problem.clamp(actions), state_moments, action_moments, phase, None, None)
+            states = torch.add(states, noise.normal(tuple(states.shape[1:]), states.dtype), alpha=sigma)  # (13)
+        moments = state.action_moments
+        actions, action_moments = descend(adam_or_sgd, self.action_lr, state.actions, to_actions, moments)  # (12)
+        return GRASPState(states, problem.clamp(actions), state_moments, action_moments, state.phase + 1, None, None)
 
     def sync_step(self, problem: Problem, state: GRASPState, noise: Noise) -> tuple[GRASPState, Scored | None]:
         """Make one of the J steps of the serial planner; after them, roll its result out and end the sync."""
@@ -176,10 +163,9 @@ class GRASP:
         last = score(problem, self.actions(state))
         synced = best_of(state.synced, last) or last
         states = synced.states[:, :-1] if self.reset_states else state.states
-        state_moments, action_moments = state.state_moments, state.action_moments
-        if self.reset_moments:
-            state_moments, action_moments = Moments.zeros(states), Moments.zeros(synced.actions)
-        return GRASPState(states, synced.actions, state_moments, action_moments, 0, None, None), last
+        moments = state.state_moments, state.action_moments
+        moments = (Moments.zeros(states), Moments.zeros(synced.actions)) if self.reset_moments else moments
+        return GRASPState(states, synced.actions, *moments, phase=0, serial=None, synced=None), last
 
     def actions(self, state: GRASPState) -> Float[Tensor, "b t a"]:
         """Return the current actions; during a sync, those of the serial planner."""

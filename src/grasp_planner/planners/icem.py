@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from grasp_planner.core.checks import at_least, between_zero_and_one, whole
+from grasp_planner.core.checks import at_least, between_zero_and_one
 from grasp_planner.core.noise import Noise
 from grasp_planner.core.plans import Scored
 from grasp_planner.core.problem import Problem
@@ -67,12 +67,10 @@ class ICEM:
     tolerance: float = 0.0
 
     def __post_init__(self) -> None:
-        whole(self, 2, "samples")
-        whole(self, 1, "elites")
-        at_least(self, 0, "std", "min_std", "noise_beta", "momentum", "tolerance")
+        check_fit(self)
+        at_least(self, 0, "noise_beta")
         at_least(self, 1, "decay")
         between_zero_and_one(self, "kept_share")
-        check_fit(self)
 
     def init(self, problem: Problem, actions: Tensor, noise: Noise) -> ICEMState:
         """Begin with a wide distribution around the given actions, and no elites."""

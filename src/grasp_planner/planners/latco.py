@@ -107,8 +107,7 @@ class LatCo:
         moves, multipliers = state.moves + 1, state.multipliers
         if moves % self.dual_every == 0:
             excess = torch.log10((state.defects + 0.1 * self.threshold) / self.threshold)
-            multipliers = multipliers * (1 + self.dual_rate * excess).clamp(min=0.1)
-            multipliers = multipliers.clamp(max=self.max_multiplier)
+            multipliers = (multipliers * (1 + self.dual_rate * excess).clamp(min=0.1)).clamp(max=self.max_multiplier)
         return state._replace(multipliers=multipliers, moves=moves, unscored=state.unscored + 1), None
 
     def _first_order(self, problem: Problem, state: LatCoState) -> LatCoState:
@@ -119,19 +118,12 @@ class LatCo:
         (to_actions, to_states), squared = with_gradients(lagrangian, state.actions, state.states)
         states, state_moments = descend("adam", self.state_lr, state.states, to_states, state.state_moments)
         actions, action_moments = descend("adam", self.action_lr, state.actions, to_actions, state.action_moments)
-        return state._replace(
-            states=states,
-            actions=problem.clamp(actions),
-            state_moments=state_moments,
-            action_moments=action_moments,
-            defects=squared,
-        )
+        state = state._replace(state_moments=state_moments, action_moments=action_moments)
+        return state._replace(states=states, actions=problem.clamp(actions), defects=squared)
 
     def _gauss_newton(self, problem: Problem, state: LatCoState) -> LatCoState:
-        states, actions, squared = gauss_newton_step(
-            problem, state.states, state.actions, state.multipliers, self.damping
-        )
-        return state._replace(states=states, actions=actions, defects=squared)
+        moved = gauss_newton_step(problem, state.states, state.actions, state.multipliers, self.damping)
+        return state._replace(states=moved[0], actions=moved[1], defects=moved[2])
 
     def virtual(self, state: LatCoState) -> Float[Tensor, "b t_less_1 s"]:
         """Return the states s_1 .. s_{T-1}."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from grasp_planner.core.checks import at_least, whole
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.problem import Problem
 
@@ -19,15 +20,29 @@ class Gaussian(NamedTuple):
     std: Float[Tensor, "b t a"]
 
 
-def check_fit(planner: object) -> None:
-    """Raise unless ``elites`` <= ``samples`` and ``momentum`` < 1.
+class FitSettings(Protocol):
+    """The settings of a planner that fits a normal distribution to elites."""
+
+    @property
+    def samples(self) -> int: ...  # noqa: D102
+    @property
+    def elites(self) -> int: ...  # noqa: D102
+    @property
+    def momentum(self) -> float: ...  # noqa: D102
+
+
+def check_fit(planner: FitSettings) -> None:
+    """Raise unless the settings of a fit are in range.
 
     Raises:
-        GraspPlannerError: a setting is out of range.
+        GraspPlannerError: a setting is out of range, or there are more elites than samples.
     """
-    name, samples, elites = type(planner).__name__, planner.samples, planner.elites
-    if elites > samples:
-        raise GraspPlannerError(f"{name}.elites must be <= samples ({samples}), got {elites}")
+    whole(planner, 2, "samples")
+    whole(planner, 1, "elites")
+    at_least(planner, 0, "std", "min_std", "momentum", "tolerance")
+    name = type(planner).__name__
+    if planner.elites > planner.samples:
+        raise GraspPlannerError(f"{name}.elites must be <= samples ({planner.samples}), got {planner.elites}")
     if planner.momentum >= 1:
         raise GraspPlannerError(f"{name}.momentum must be < 1, got {planner.momentum}")
 

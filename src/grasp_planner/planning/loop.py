@@ -17,10 +17,8 @@ from grasp_planner.core.plans import (
     Budget,
     Plan,
     Scored,
-    Snapshot,
     Status,
     Statuses,
-    Trace,
     WarmStart,
     better,
     chosen,
@@ -31,6 +29,7 @@ from grasp_planner.core.problem import Problem
 from grasp_planner.planning.memory import within_memory
 from grasp_planner.planning.meter import BudgetSpent, Meter
 from grasp_planner.planning.protocol import Callback, Planner, Progress, is_planner, tolerance_of
+from grasp_planner.planning.recorder import Recorder
 
 _RUNNING = -1
 
@@ -46,7 +45,7 @@ def run(
 ) -> Plan:
     """Run ``planner`` on ``problem`` until ``budget`` is spent, and return the best plan seen by true rollout.
 
-    ``grasp_planner.plan`` is this function with a default planner and budget; its docstring describes the arguments.
+    ``grasp_planner.plan`` is this function with a default planner and budget, and describes the arguments.
     """
     started = time.perf_counter()
     _check_arguments(problem, planner, budget)
@@ -74,9 +73,8 @@ def run(
             search.ended = Status.INTERRUPTED
         if state is not None and search.ended is not Status.INTERRUPTED:
             search.score_last(planner.actions(state))
-        bounds = (problem.low, problem.high)
-        best = search.best.actions
-        return search.result(WarmStart(best, state, age + search.steps, planner, bounds, search.problem.unit))
+        found, bounds, unit = search.best.actions, (problem.low, problem.high), search.problem.unit
+        return search.result(WarmStart(found, state, age + search.steps, planner, bounds, unit))
 
 
 class _StopAsked(Exception):
@@ -117,10 +115,7 @@ class _Search:
         self.asked = problem.batch
         self.best: Scored = None  # type: ignore[assignment]  (set by the first take)
         self.known_actions: Tensor | None = None  # the actions that were rolled out last
-        self.costs: list[Tensor] = []
-        self.times: list[float] = []
-        self.spent: list[int] = []
-        self.snapshots: list[Snapshot] = []
+        self.recorder = Recorder()
 
     def call(self, method: Any, *arguments: Any) -> Any:
         """Call a method with the problem as first argument, in smaller pieces where memory does not suffice."""
@@ -197,40 +192,29 @@ class _Search:
         Raises:
             _StopAsked: the callback asked to stop.
         """
-        if self.spent:
-            rows = self.meter.rows - self.spent[-1] * self.problem.batch
+        if self.steps:
+            rows = self.meter.rows - self.recorder.transitions[-1] * self.problem.batch
             self.cheapest_step = rows if self.steps == 1 else min(self.cheapest_step, rows)
-        self.costs.append(self.best.cost)
-        self.times.append(time.perf_counter() - self.started)
-        self.spent.append(self.transitions())
-        last = self.snapshots[-1] if self.snapshots else None
-        if last is None or (self.steps >= last.step * 1.05 and self.best.actions is not last.actions):
-            self.snapshot()
+        seconds = time.perf_counter() - self.started
+        self.recorder.add(self.steps, seconds, self.transitions(), self.best)
         if self.callback is not None:
             best = self.best._replace(states=self.best.states * self.problem.unit[:, None])
-            seconds, share, rolled_out = self.times[-1], self.share(), self.known_actions is not None
-            progress = Progress(self.theirs, self.steps, seconds, share, state, best, rolled_out, self.status)
-            if self.callback(progress) is True:
+            now = self.theirs, self.steps, seconds, self.share(), state, best, self.known_actions is not None
+            if self.callback(Progress(*now, self.status)) is True:
                 raise _StopAsked
-
-    def snapshot(self) -> None:
-        """Remember the best plans as they are now."""
-        seconds = time.perf_counter() - self.started
-        self.snapshots.append(Snapshot(self.steps, seconds, self.transitions(), self.best.actions, self.best.cost))
 
     def result(self, warm_start: WarmStart) -> Plan:
         """Return the plan; problems that were still running get the reason why planning ended."""
-        if self.best.actions is not self.snapshots[-1].actions:
-            self.snapshot()
+        seconds, transitions = time.perf_counter() - self.started, self.transitions()
         return Plan(
             actions=self.best.actions,
             states=self.best.states * self.problem.unit[:, None],
             cost=self.best.cost,
             status=torch.where(self.status == _RUNNING, int(self.ended), self.status).as_subclass(Statuses),
             steps=self.steps,
-            seconds=time.perf_counter() - self.started,
-            transitions=self.transitions(),
+            seconds=seconds,
+            transitions=transitions,
             calls=self.meter.calls,
-            trace=Trace(torch.stack(self.costs), tuple(self.times), tuple(self.spent), tuple(self.snapshots)),
+            trace=self.recorder.trace(self.steps, seconds, transitions, self.best),
             warm_start=warm_start,
         )

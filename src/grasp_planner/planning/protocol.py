@@ -43,6 +43,15 @@ class Planner(Protocol):
 
 
 @runtime_checkable
+class SamplingPlanner(Planner, Protocol):
+    """A planner that samples actions with a standard deviation per time step, such as CEM, ICEM and MPPI."""
+
+    def with_std(self, state: Any, std: Float[Tensor, "b t a"]) -> Any:
+        """Return the state with another standard deviation."""
+        ...
+
+
+@runtime_checkable
 class Lifted(Protocol):
     """A planner whose states are variables, such as ``GRASP`` and ``LatCo``, or a planner around another planner."""
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.io.untrusted import check_archive
-from grasp_planner.models.files import write_atomically
+from grasp_planner.io.atomic import write_atomically
+from grasp_planner.io.torch_files import load_tensors
 
 STATE_FILE = "training_state.pt"
 
@@ -30,10 +29,8 @@ def load_state(folder: Path, recipe: dict[str, Any]) -> dict[str, Any]:
     if not path.is_file():
         raise GraspPlannerError(f"nothing to resume: there is no {STATE_FILE} in {folder}; train without resume")
     try:
-        with zipfile.ZipFile(path) as archive:
-            check_archive(archive)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a broken file can make torch raise almost anything
+        state = load_tensors(path)
+    except GraspPlannerError as error:
         raise GraspPlannerError(f"{path} cannot be read ({error}): delete it and train again") from error
     if not isinstance(state, dict) or not isinstance(state.get("recipe"), dict):
         raise GraspPlannerError(f"{path} is no state of a training: delete it and train again")

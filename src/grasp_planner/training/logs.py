@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from grasp_planner.core.errors import missing_extra
-from grasp_planner.models.files import write_atomically
+from grasp_planner.io.atomic import write_atomically
 
 
 class CSVLog:

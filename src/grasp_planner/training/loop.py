@@ -18,8 +18,9 @@ from torch import nn
 
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.data import Episodes, Windows, split
+from grasp_planner.io.atomic import make_folder
 from grasp_planner.io.progress import progress_bar
-from grasp_planner.models.files import make_folder, write_json
+from grasp_planner.io.text_files import write_json
 from grasp_planner.training.checkpoints import STATE_FILE, load_state, save_state
 from grasp_planner.training.engine import Engine, SingleDevice
 from grasp_planner.training.learner import Learner

@@ -1,1 +1,1 @@
-"""Ways to run a model: in pieces, compiled, at lower precision. Each takes a ``Dynamics`` and is one."""
+"""Models around models: in pieces, compiled or at lower precision; ensembles; samples of stochastic models."""

@@ -1,4 +1,4 @@
-"""Chunked: a model in pieces of bounded memory, with the same predictions and gradients."""
+"""``Chunked``: a model evaluated in pieces of bounded memory, with the same predictions and gradients."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from grasp_planner.wrappers.live_bytes import LiveBytes
 
 
 class Chunked:
-    """The same model, evaluated on a bounded number of rows at a time.
+    """A model that is evaluated on a bounded number of rows at a time.
 
-    Without gradients a call is cut into pieces. With gradients, what fits is evaluated as ever, and what does not fit
-    is cut into pieces that are evaluated again when their gradient is needed, one piece at a time: the memory of one
-    piece instead of all, for one more forward pass. A rollout of many small calls counts as what it is: what earlier
-    calls keep for their gradients counts against the limit until it is let go.
+    Without gradients, a call is cut into pieces. With gradients, rows that fit in memory are evaluated in one call.
+    Other rows are cut into pieces, and each piece is evaluated again when its gradient is needed. The memory is then
+    that of one piece, for the price of one more forward pass. In a rollout of many small calls, what earlier calls keep
+    for their gradients counts towards the limit until it is freed.
 
-    Predictions and gradients are those of the model, to rounding. Limits concern what the model's evaluation needs;
-    weights, and the planner's own few copies of states and actions, come on top.
+    Predictions and gradients equal those of the model, to rounding. The limit applies to the model's evaluation. The
+    weights, and the planner's own copies of states and actions, need memory besides.
 
     Args:
         dynamics: the model.
-        rows: the most rows that are worked on at once; up to as many more are kept for gradients.
-        memory: instead of ``rows``: bytes that evaluation may take. Rows are then chosen by measuring the model's
-            evaluation of one row and of two, once.
+        rows: largest number of rows that are evaluated at once; up to as many more are kept for gradients.
+        memory: limit in bytes, instead of ``rows``. The number of rows follows from the memory of evaluating one row
+            and two rows, which is measured once.
 
     Raises:
-        GraspPlannerError: neither or both limits were given, or one is not positive; in a call, when ``memory`` does
-            not hold one row.
+        GraspPlannerError: neither or both limits were given, or a limit is not positive. In a call: ``memory`` is too
+            small for one row.
 
     Example:
         >>> import torch
@@ -45,7 +45,7 @@ class Chunked:
         >>> torch.equal(in_pieces(torch.ones(7, 1, 2), torch.ones(7, 1, 2)), torch.full((7, 2), 2.0))
         True
 
-    Source: recomputing is gradient checkpointing (Chen et al., arXiv 1604.06174).
+    Source: gradient checkpointing (Chen et al., arXiv 1604.06174).
     """
 
     def __init__(self, dynamics: Dynamics, rows: int | None = None, *, memory: int | None = None) -> None:
@@ -58,11 +58,11 @@ class Chunked:
         self.context = dynamics.context
         self.rows, self.memory = rows, memory
         self._fitting: dict[Any, int] = {}
-        self._kept = 0  # rows that graphs still hold
+        self._kept = 0  # rows in graphs that are still alive
         self._lock = threading.RLock()
 
     def __call__(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n s"]:
-        """The model's own answer."""
+        """Evaluate the model, in pieces if needed."""
         count, graph = states.shape[0], torch.is_grad_enabled() and (states.requires_grad or actions.requires_grad)
         limit = self.rows_at_once(states, actions)
         if count + self._kept <= limit or (not graph and count <= limit):
@@ -73,10 +73,10 @@ class Chunked:
         return torch.cat([evaluate(*part) for part in parts])
 
     def rows_at_once(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> int:
-        """The most rows like these that are worked on at once.
+        """Largest number of rows of this shape that are evaluated at once.
 
         Raises:
-            GraspPlannerError: not even one fits.
+            GraspPlannerError: the limit is too small for one row.
         """
         if self.rows is not None:
             return self.rows
@@ -87,7 +87,7 @@ class Chunked:
         return self._fitting[key]
 
     def _measure(self, state: Tensor, action: Tensor, graph: bool) -> int:
-        """Rows that fit: half of the memory is worked in, half may be kept, where there are gradients."""
+        """Number of rows that fit. With gradients, half of the memory is for evaluation and half for what is kept."""
         assert self.memory is not None
         one, two = (peak_bytes(self.dynamics, state, action, rows, graph) for rows in (1, 2))
         each = max(1, two - one)
@@ -100,16 +100,16 @@ class Chunked:
         return 1 + (share - one) // each
 
     def _again(self, states: Tensor, actions: Tensor) -> Tensor:
-        """One piece, whose graph is not kept: it is made again when its gradient is needed."""
+        """Evaluate one piece without keeping its graph, which is made again when its gradient is needed."""
 
-        # A model may write to its input, and sees it twice.
+        # A model may write to its input, and it is evaluated on it twice.
         def once(states: Tensor, actions: Tensor) -> Tensor:
             return self.dynamics(states.clone(), actions.clone())
 
         return checkpoint(once, states, actions, use_reentrant=False, preserve_rng_state=False)  # type: ignore[return-value]
 
     def _keep(self, result: Tensor, count: int) -> Tensor:
-        """Count these rows as kept until the graph that ends in ``result`` is let go."""
+        """Count these rows as kept until the graph that ends in ``result`` is freed."""
         if not result.requires_grad:
             return result
         graph = _Graph()
@@ -123,7 +123,7 @@ class Chunked:
 
 
 def peak_bytes(dynamics: Dynamics, state: Tensor, action: Tensor, rows: int, graph: bool) -> int:
-    """Bytes that the model's evaluation of ``rows`` copies of one row holds at its peak, inputs and weights apart."""
+    """Peak memory, in bytes, of evaluating ``rows`` copies of one row, without inputs and weights."""
     states, actions = (part.expand(rows, -1, -1).clone() for part in (state, action))
     with LiveBytes() as memory, torch.set_grad_enabled(graph):
         if not graph:
@@ -137,11 +137,11 @@ def peak_bytes(dynamics: Dynamics, state: Tensor, action: Tensor, rows: int, gra
 
 
 class _Graph:
-    """Lives as long as the graph that it is tied to."""
+    """An object that lives as long as the graph that it is tied to."""
 
 
 class _Tied(torch.autograd.Function):
-    """The identity, holding on to something for as long as its place in the graph exists."""
+    """The identity, which keeps an object alive as long as its node in the graph exists."""
 
     @staticmethod
     def forward(ctx: Any, result: Tensor, graph: _Graph) -> Tensor:

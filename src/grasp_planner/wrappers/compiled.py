@@ -1,4 +1,4 @@
-"""Compiled: a model through ``torch.compile``, made ready once for all numbers of rows."""
+"""``Compiled``: a model through ``torch.compile``, compiled once for all numbers of rows."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ from grasp_planner.core.frozen import frozen
 
 
 class Compiled:
-    """The same model, compiled: fewer and larger kernels, CUDA graphs where the tensors are on a GPU.
+    """A compiled model: fewer and larger kernels, and CUDA graphs if the tensors are on a GPU.
 
-    A run calls a model with few and with many rows, with gradients and without. All numbers of rows share one
-    compilation, so that nothing is compiled again within a run; there is one for each kind of call (without
-    gradients; with respect to actions; with respect to states and actions), made when it is first needed or, so that
-    it takes nothing from a deadline, by :meth:`warm_up`. Answers agree with the model's to rounding.
+    Planning calls a model with few and with many rows, with and without gradients. All numbers of rows share one
+    compilation, so that nothing is compiled twice in a run. There is one compilation for each kind of call: without
+    gradients, with gradients of actions, and with gradients of states and actions. A call compiles what it needs;
+    :meth:`warm_up` compiles everything beforehand, so that compiling does not use up a deadline. Predictions equal
+    those of the model, to rounding.
 
-    Where compiling fails, as without a C++ compiler, one warning says so and the model runs as it is.
+    If compiling fails, for example because there is no C++ compiler, a warning is issued once and the model runs
+    without compilation.
 
     Args:
-        dynamics: the model. Keep the compiled one and use it again: compiling takes from seconds to a minute.
+        dynamics: the model. Reuse the compiled model: compiling takes between seconds and a minute.
 
     Example:
         >>> import torch
@@ -40,25 +42,25 @@ class Compiled:
         self.dynamics = dynamics
         self.context = dynamics.context
         self.failure: Exception | None = None
-        """Why the model runs without compilation, if it does."""
+        """The error of ``torch.compile``, if it failed."""
         self._ready: dict[Any, Any] = {}
 
     def __call__(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n s"]:
-        """The model's own answer."""
+        """Evaluate the compiled model."""
         compiled = None if self.failure else self._compiled(states, actions)
         if compiled is None:
             return self.dynamics(states, actions)
         rows = states.shape[0]
         result = compiled(_canonical(states), _canonical(actions))[:rows]
-        # The memory of a CUDA graph's result is the next call's too.
+        # The next call of a CUDA graph overwrites the memory of its result.
         return result.clone() if states.is_cuda else result
 
     def warm_up(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> None:
-        """Compile now, for all kinds of calls with rows like these.
+        """Compile for all kinds of calls.
 
         Args:
-            states: some states, such as ``problem.states``.
-            actions: some actions.
+            states: states of the shape of the later calls, such as ``problem.states``; any number of rows.
+            actions: actions of the shape of the later calls.
         """
         for wanted in ((False, False), (False, True), (True, True)):
             with torch.set_grad_enabled(any(wanted)), frozen(self.dynamics):
@@ -67,7 +69,7 @@ class Compiled:
                     self._compiled(*part)
 
     def _compiled(self, states: Tensor, actions: Tensor) -> Any:
-        """What to call for rows like these; ``None`` where compiling failed."""
+        """The compiled function for rows of this shape; ``None`` if compiling failed."""
         graph = torch.is_grad_enabled()
         wanted = (graph and states.requires_grad, graph and actions.requires_grad)
         key = (wanted, graph, states.shape[1:], actions.shape[1:], states.dtype, states.device)
@@ -76,15 +78,15 @@ class Compiled:
         return self._ready[key]
 
     def _tried(self, states: Tensor, actions: Tensor, wanted: tuple[bool, bool]) -> Any:
-        """Compile, and evaluate and differentiate two rows, so that whatever can fail does so here."""
+        """Compile, and evaluate and differentiate two rows, so that every possible error occurs here."""
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # the compiler's own, about itself
+                warnings.simplefilter("ignore")  # warnings of the compiler about itself
                 function = torch.compile(_own_code(self.dynamics), mode="reduce-overhead" if states.is_cuda else None)
                 with differentiable_again():
                     _evaluate(function, states, actions, wanted)
         except Exception as failure:
-            _evaluate(self.dynamics, states, actions, wanted)  # a fault of the model's own is raised as it is
+            _evaluate(self.dynamics, states, actions, wanted)  # an error of the model itself is raised unchanged
             self.failure = failure
             said = str(failure).strip().splitlines()[0] if str(failure).strip() else ""
             warnings.warn(
@@ -98,15 +100,15 @@ class Compiled:
 
 
 def differentiable_again() -> Any:
-    """Within this context, what was evaluated once may be differentiated several times, compiled or not.
+    """Allow a compiled graph to be differentiated several times inside the block.
 
-    A compiled backward pass otherwise writes over what the forward pass kept for it.
+    Otherwise, a compiled backward pass overwrites what the forward pass kept for it.
     """
     return torch._functorch.config.patch(donated_buffer=False)
 
 
 def _own_code(dynamics: Dynamics) -> Any:
-    """The model as a function with a code object of its own: compilations are kept, counted and limited by that."""
+    """The model as a function with its own code object, by which torch stores, counts and limits compilations."""
 
     def evaluate(states: Tensor, actions: Tensor) -> Tensor:
         return dynamics(states, actions)
@@ -115,7 +117,7 @@ def _own_code(dynamics: Dynamics) -> Any:
 
 
 def _canonical(rows: Tensor) -> Tensor:
-    """The same rows in one layout, no view, two of them at least: all else would be compiled anew."""
+    """Copy rows to one memory layout, with at least two rows: other layouts would be compiled again."""
     rows = rows.expand(2, -1, -1) if rows.shape[0] == 1 else rows
     rows = rows.clone(memory_format=torch.contiguous_format)
     torch._dynamo.mark_dynamic(rows, 0)

@@ -1,4 +1,4 @@
-"""``Ensemble``: several models of the same latent as one, which knows where they disagree."""
+"""``Ensemble``: several models as one, with their disagreement as a coordinate of the latent."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ from torch import Tensor
 
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.objectives import Objective
-from grasp_planner.core.world_model import ActionUnits, WorldModel, goal_objective
+from grasp_planner.core.world_model import WorldModel, environment_actions, goal_objective, model_actions
 
 
 class Ensemble:
-    """Predicts the mean of its members; the last coordinate of its latent is their disagreement.
+    """A world model that predicts the mean of its members, and their disagreement in the last latent coordinate.
 
         s = [ z , u ]      z' = mean_i f_i(z, a)      u' = root mean square over coordinates of std_i f_i(z, a) / scale
 
-    u belongs to the prediction that led to the state: 0 for what was observed. It is carried along so that a plan can
-    be judged by it (:class:`Cautious`) at no further model call and for models of any context. By itself it counts
-    nothing: ``goal_weights`` gives it 0.
+    u is the disagreement of the prediction that led to the state; it is 0 for observed states. Since u is a part of the
+    state, an objective can penalise it (:class:`Cautious`) without further model calls, for models of any context. Its
+    weight in ``goal_weights`` is 0.
 
-    Agreement is no proof: members trained on the same data are wrong together outside of it.
+    Agreement does not prove that a prediction is right: members trained on the same data can make the same errors
+    outside of these data.
 
     Args:
-        members: two or more world models of the same latent space, context, frameskip and action units. Only the
-            first one encodes, so the others must have been trained on its latents.
+        members: two or more world models with the same latent space, context, frameskip and action units. The first
+            member encodes observations, so the others must have been trained on its latents.
 
     Raises:
-        GraspPlannerError: fewer than two, or they do not fit together.
+        GraspPlannerError: there are fewer than two members, or they do not fit together.
 
     Example:
         >>> from grasp_planner.models import Cautious, Ensemble, load_world_model
@@ -41,7 +42,7 @@ class Ensemble:
         tensor([0., 0., 0., 0.])
         >>> objective = Cautious(ensemble.goal_objective(), weight=10.0)
 
-    Source: disagreement as a cost: Plan2Explore (arXiv 2005.05960) with the opposite sign; differences are ours.
+    Source: Plan2Explore (arXiv 2005.05960), with the opposite sign: disagreement is a cost.
     """
 
     def __init__(self, members: Sequence[WorldModel]) -> None:
@@ -73,32 +74,32 @@ class Ensemble:
 
     @property
     def scale(self) -> Float[Tensor, " s"]:
-        """(s,) the members' scale, and 1 for the disagreement, which is in units of it."""
+        """(s,) the members' scale, and 1 for the disagreement, which is in units of that scale."""
         scale = self.members[0].scale
         return torch.cat([scale, scale.new_ones(1)])
 
     @property
     def goal_weights(self) -> Float[Tensor, " s"]:
-        """(s,) what the first member asks of a goal, and 0 for the disagreement."""
+        """(s,) the goal weights of the first member, and 0 for the disagreement."""
         scale = self.members[0].scale
         return torch.cat([goal_objective(self.members[0]).weights_like(scale), scale.new_zeros(1)])
 
     def goal_objective(self) -> Objective:
-        """The distance to a goal as the first member weighs it; disagreement does not count."""
+        """The distance to a goal with the weights of the first member; disagreement has the weight 0."""
         return goal_objective(self)
 
     def __call__(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n s"]:
-        """The mean prediction, and how far the members are from it."""
+        """Predict the mean and the disagreement."""
         return self.distribution(states, actions)[0]
 
     def disagreement(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, " n"]:
-        """How far members are apart after one step from each window (u'), in units of ``scale``."""
+        """The disagreement u' after one step from each window, in units of ``scale``."""
         return self(states, actions)[:, -1]
 
     def distribution(
         self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]
     ) -> tuple[Float[Tensor, "n s"], Float[Tensor, "n s"]]:
-        """Mean and standard deviation over the members, for ``Sampled``; the disagreement itself has none."""
+        """Mean and standard deviation over the members, for ``Sampled``; the disagreement has the deviation 0."""
         after = torch.stack([model(states[..., :-1], actions) for model in self.members])
         mean = after.mean(0)
         variance = (after - mean).square().mean(0)
@@ -106,38 +107,34 @@ class Ensemble:
         return torch.cat([mean, apart], dim=-1), torch.cat([_root(variance), torch.zeros_like(apart)], dim=-1)
 
     def encode(self, observations: Mapping[str, Any]) -> Float[Tensor, "b h s"]:
-        """Latents of the first member; what was observed is not in dispute."""
+        """Encode observations by the first member, with disagreement 0."""
         latents = self.members[0].encode(observations)
         return torch.cat([latents, latents.new_zeros(*latents.shape[:2], 1)], dim=-1)
 
     def environment_actions(self, actions: Float[Tensor, "*batch a"]) -> Float[Tensor, "*batch frameskip e"]:
-        """The environment actions in each block, as the first member has them."""
-        first = self.members[0]
-        if isinstance(first, ActionUnits):
-            return first.environment_actions(actions)
-        return actions.unflatten(-1, (self.frameskip, -1))
+        """Turn action blocks into environment actions, by the first member."""
+        return environment_actions(self.members[0], actions)
 
     def model_actions(self, actions: Float[Tensor, "*batch frameskip e"]) -> Float[Tensor, "*batch a"]:
-        """The inverse."""
-        first = self.members[0]
-        return first.model_actions(actions) if isinstance(first, ActionUnits) else actions.flatten(-2)
+        """Turn environment actions into action blocks: the inverse of ``environment_actions``."""
+        return model_actions(self.members[0], actions)
 
 
 def _root(squares: Tensor) -> Tensor:
-    """The square root, flat at 0, where it has no derivative: members that agree to the last bit."""
+    """The square root, with the derivative 0 at 0, where members agree exactly."""
     zero = squares <= torch.finfo(squares.dtype).tiny
     return torch.where(zero, torch.zeros_like(squares), torch.where(zero, torch.ones_like(squares), squares).sqrt())
 
 
 @dataclass(frozen=True, eq=False)
 class Cautious:
-    """An objective for an :class:`Ensemble`: another one, plus the disagreement of every prediction of the plan.
+    """An objective for an :class:`Ensemble`: another objective plus the disagreement of every prediction.
 
         l = l_0(s_t, a_t, g) + weight * u_t,      phi = phi_0(s_T, g) + weight * u_T
 
     Args:
-        objective: judges latents of the ensemble, u included (``ensemble.goal_objective()`` gives it no weight).
-        weight: price of one unit of disagreement.
+        objective: an objective on latents of the ensemble; ``ensemble.goal_objective()`` gives u the weight 0.
+        weight: cost of one unit of disagreement.
 
     Raises:
         GraspPlannerError: the weight is negative.
@@ -151,11 +148,11 @@ class Cautious:
             raise GraspPlannerError(f"Cautious.weight must be a number >= 0, got {self.weight!r}")
 
     def terminal(self, states: Float[Tensor, "*batch s"], goal: Float[Tensor, "*batch s"]) -> Float[Tensor, "*batch"]:
-        """The other's terminal cost, and the disagreement of the last prediction."""
+        """The objective's terminal cost plus the disagreement of the last prediction."""
         return self.objective.terminal(states, goal) + self.weight * states[..., -1]
 
     def stage(
         self, states: Float[Tensor, "*batch s"], actions: Float[Tensor, "*batch a"], goal: Float[Tensor, "*batch s"]
     ) -> Float[Tensor, "*batch"]:
-        """The other's stage cost, and the disagreement of the prediction that led here."""
+        """The objective's stage cost plus the disagreement of the prediction that led to the state."""
         return self.objective.stage(states, actions, goal) + self.weight * states[..., -1]

@@ -1,4 +1,4 @@
-"""How much memory a computation holds at its peak, counted tensor by tensor."""
+"""``LiveBytes``: the peak memory of a computation, counted by its tensors."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch.utils._pytree import tree_leaves
 
 
 class LiveBytes(TorchDispatchMode):
-    """Counts bytes of the tensors that operations make within this context, until the last reference goes.
+    """Count the bytes of the tensors that operations create inside the block, until they are freed.
 
-    The same on every device, exact, and blind to what an operation uses for itself before it returns.
+    The count is exact and the same on every device. It does not contain memory that an operation uses internally.
 
     Attributes:
-        now: bytes of tensors that were made in the context and are still held.
-        peak: the most that were held at once.
+        now: bytes of tensors that were created in the block and are still alive.
+        peak: largest value of ``now``.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""LowPrecision: a model's inside in bfloat16, with states, actions and costs as they were."""
+"""``LowPrecision``: a model evaluated in bfloat16, while states, actions and costs keep their precision."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from grasp_planner.core.errors import GraspPlannerError
 
 
 class LowPrecision:
-    """The same model under ``torch.autocast``: half the memory for what gradients need.
+    """A model under ``torch.autocast``, which needs half the memory for gradients.
 
-    It is also faster where the processor multiplies such numbers, as GPUs and recent servers do.
+    It is also faster if the processor multiplies bfloat16 numbers, as GPUs and recent servers do.
 
-    Plans are those of a slightly different model (bfloat16 keeps three digits): costs, and the choice of the best
-    plan, come from its rollouts. Roll a plan out in the model itself before comparing it with others.
+    Costs, and the choice of the best plan, come from rollouts of a slightly different model, since bfloat16 has three
+    significant digits. Roll a plan out in the original model before you compare it with other plans.
 
     Args:
         dynamics: the model, with weights in float32.
         dtype: ``torch.bfloat16``, or ``torch.float16`` on a GPU.
 
     Raises:
-        GraspPlannerError: another dtype.
+        GraspPlannerError: ``dtype`` is another type.
 
     Example:
         >>> import torch
@@ -39,6 +39,6 @@ class LowPrecision:
         self.dynamics, self.context, self.dtype = dynamics, dynamics.context, dtype
 
     def __call__(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n s"]:
-        """The model's answer to fewer digits, in the dtype of ``states``."""
+        """Evaluate the model in ``dtype``, and return the result in the dtype of ``states``."""
         with torch.autocast(states.device.type, self.dtype):
             return self.dynamics(states, actions).to(states.dtype)

@@ -1,4 +1,4 @@
-"""Models whose prediction is a distribution: planning by its mean, or by a fixed set of samples."""
+"""Models that predict a distribution: planning with its mean, or with a fixed set of samples."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor
 
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.noise import Noise
-from grasp_planner.core.world_model import ActionUnits, WorldModel, goal_objective
+from grasp_planner.core.world_model import WorldModel, environment_actions, goal_objective, model_actions
 
 
 @runtime_checkable
 class Stochastic(WorldModel, Protocol):
-    """A world model that knows how sure it is. Calling it gives the mean, so it plans by its mean as it stands."""
+    """A world model that predicts a distribution. A call returns its mean, so planners use the mean by default."""
 
     def distribution(
         self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]
@@ -26,23 +26,22 @@ class Stochastic(WorldModel, Protocol):
 
 
 class Sampled:
-    """k futures at once, each with noise that is drawn once and then the same in every iteration and for every plan.
+    """A world model of k samples of the future, whose noise is the same in every iteration and for every plan.
 
         s = [ z_1 , .. , z_k , t ]      z_i' = mean(z_i, a) + std(z_i, a) * xi[t, i],     t' = t + 1
 
-    Plans are compared on the same futures, so costs are deterministic and differentiable, and no plan wins by luck of
-    the draw; a plan can still overfit to k futures, so k should grow with the noise. A goal is the same for every
-    future, and ``goal_weights`` averages over them. Model transitions count rows of this model; each evaluates k of
-    the other.
+    All plans are compared on the same samples, so costs are deterministic and differentiable. A plan can overfit to the
+    k samples, so k should grow with the noise. All samples have the same goal, and ``goal_weights`` averages over them.
+    One transition of this model evaluates k transitions of ``model``.
 
     Args:
-        model: gives mean and standard deviation.
-        samples: k.
+        model: predicts mean and standard deviation.
+        samples: k, number of samples.
         steps: model steps until the noise repeats; at least the horizon.
-        seed: of the noise.
+        seed: seed of the noise.
 
     Raises:
-        GraspPlannerError: the model gives no distribution, or a number is out of range.
+        GraspPlannerError: the model does not predict a distribution, or a number is out of range.
 
     Example:
         >>> from grasp_planner.models import Ensemble, Sampled, load_world_model
@@ -80,37 +79,35 @@ class Sampled:
 
     @property
     def scale(self) -> Float[Tensor, " s"]:
-        """(s,) the model's scale for every future, and 1 for the time."""
+        """(s,) the model's scale for every sample, and 1 for the time."""
         scale = self.model.scale
         return torch.cat([scale.repeat(self.samples), scale.new_ones(1)])
 
     @property
     def goal_weights(self) -> Float[Tensor, " s"]:
-        """(s,) the model's weights divided by k, so that distances are means over futures; 0 for the time."""
+        """(s,) the model's weights divided by k, so that a distance is the mean over samples; 0 for the time."""
         weights = goal_objective(self.model).weights_like(self.model.scale)
         return torch.cat([weights.repeat(self.samples) / self.samples, weights.new_zeros(1)])
 
     def __call__(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n s"]:
-        """Every future one step on."""
+        """Predict one step of every sample."""
         count = len(states)
         futures = states[..., :-1].unflatten(-1, (self.samples, -1)).movedim(2, 1).flatten(0, 1)
         mean, std = self.model.distribution(futures, actions.repeat_interleave(self.samples, dim=0))
-        # A planner that moves states moves the time with them; the nearest whole step says which noise is meant.
+        # A planner can change virtual states, and the time with them. The nearest integer selects the noise.
         step = states[:, -1, -1].detach().round().long().remainder(len(self.noise))
         after = mean + std * self.noise.to(mean)[step].flatten(0, 1)
         return torch.cat([after.unflatten(0, (count, self.samples)).flatten(1), states[:, -1, -1:] + 1.0], dim=-1)
 
     def encode(self, observations: Mapping[str, Any]) -> Float[Tensor, "b h s"]:
-        """All futures begin with what was observed, at time 0."""
+        """Encode observations: all samples begin with the observed state, at time 0."""
         latents = self.model.encode(observations)
         return torch.cat([latents.repeat(1, 1, self.samples), latents.new_zeros(*latents.shape[:2], 1)], dim=-1)
 
     def environment_actions(self, actions: Float[Tensor, "*batch a"]) -> Float[Tensor, "*batch frameskip e"]:
-        """The environment actions in each block, as the model has them."""
-        if isinstance(self.model, ActionUnits):
-            return self.model.environment_actions(actions)
-        return actions.unflatten(-1, (self.frameskip, -1))
+        """Turn action blocks into environment actions, by the model."""
+        return environment_actions(self.model, actions)
 
     def model_actions(self, actions: Float[Tensor, "*batch frameskip e"]) -> Float[Tensor, "*batch a"]:
-        """The inverse."""
-        return self.model.model_actions(actions) if isinstance(self.model, ActionUnits) else actions.flatten(-2)
+        """Turn environment actions into action blocks: the inverse of ``environment_actions``."""
+        return model_actions(self.model, actions)

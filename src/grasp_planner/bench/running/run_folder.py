@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from grasp_planner.bench.record_json import SCHEMA
 from grasp_planner.bench.suites.spaces import spaces
 from grasp_planner.bench.suites.suite import Suite
 from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.io.text_files import read_json, write_json
 from grasp_planner.io.typed_json import from_json, to_json
 
 RUN_FILE = "suite.json"
@@ -49,11 +49,10 @@ def read_run_file(folder: Path) -> RunFile:
         GraspPlannerError: the folder is not that of a run of this version.
     """
     path = folder / RUN_FILE
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise GraspPlannerError(f"needed the folder of a run of `grasp bench`, got {folder}: {error}") from error
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+    if not path.is_file():
+        raise GraspPlannerError(f"needed the folder of a run of `grasp bench`, got {folder}, which has no {RUN_FILE}")
+    content = read_json(path)
+    if content.get("schema") != SCHEMA:
         raise GraspPlannerError(f'{path} must say "schema": {SCHEMA}; runs of other versions cannot be continued')
     return from_json(RunFile, content, str(path))
 
@@ -67,9 +66,7 @@ def claim_folder(folder: Path, wanted: RunFile) -> None:
     path = folder / RUN_FILE
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(to_json(wanted), indent=1) + "\n", encoding="utf-8")
-        part.replace(path)
+        write_json(path, to_json(wanted))
         return
     found = read_run_file(folder)
     same = {

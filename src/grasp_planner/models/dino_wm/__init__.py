@@ -1,1 +1,1 @@
-"""Models of DINO-WM."""
+"""World models trained by DINO-WM (arXiv 2411.04983)."""

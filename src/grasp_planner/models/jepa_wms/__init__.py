@@ -1,1 +1,1 @@
-"""Models of JEPA-WMs."""
+"""World models trained by JEPA-WMs (arXiv 2512.24497)."""

@@ -1,68 +1,71 @@
-"""What a pixel model is built from."""
+"""The configuration of a ``LatentModel``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from grasp_planner.core.errors import GraspPlannerError, unknown_name
+from grasp_planner.models.integer_fields import check_integers
 
-ENCODERS = ("keypoints", "convolutions", "vit")
+ENCODERS = ("keypoints", "convolutions")
 PREDICTORS = ("mlp", "rigid")
 SIZES = (64, 224)
-KEYPOINT_UNIT = 0.25  # of half the picture's side: the scale of a keypoint's coordinate
+KEYPOINT_UNIT = 0.25  # scale of a keypoint's coordinate, in halves of the picture's side
 
 
 @dataclass(frozen=True)
 class LatentModelConfig:
-    """What a ``LatentModel`` is built from.
+    """The configuration of a ``LatentModel``.
 
     Args:
-        state_size: numbers in the environment's state, which the probe reads off the latent.
+        state_size: numbers in the environment's state, which the probe predicts from the latent.
         action_size: numbers in one environment action.
-        proprio_size: numbers of proprioception packed behind the visual latent; 0: none.
-        pixels: side of the pictures, 64 or 224.
-        encoder: ``"keypoints"`` (expected image positions), ``"convolutions"`` or ``"vit"``.
-        latent: numbers in the visual latent; for keypoints, two for each.
-        channels: of the encoder's feature maps; of a ``"vit"``, its width.
-        isotropic: whether the filters of a keypoint encoder look the same from four sides and in the mirror, so that
-            keypoints turn with what they sit on.
-        still: whether the camera is: the ground, the median of the training pictures, is then taken out of a picture,
-            and keypoints look only at what is left.
-        predictor: ``"mlp"``, or ``"rigid"``: all keypoints move as one rigid body, pushed by the proprioception's
-            first two numbers, its place in the picture.
-        context: model steps that a prediction reads.
+        proprio_size: numbers of proprioception, appended to the visual latent; 0: none.
+        context: h, number of model steps that a prediction reads.
         frameskip: environment steps in one model step.
-        substeps: network evaluations in one model step; ``frameskip`` (one for each environment action; context 1) or
-            1, which sees an embedding of the whole block.
+        substeps: network evaluations in one model step: ``frameskip`` (one for each environment action; context 1), or
+            1 (the network reads an embedding of the whole action block).
+        predictor: ``"mlp"``, or ``"rigid"``: all keypoints move as one rigid body, which is pushed by a pusher. The
+            first two numbers of the proprioception are the pusher's place in the picture.
         width: units in a hidden layer of the predictor.
-        depth: its hidden layers.
-        octaves: sines and cosines of positions that it sees besides; see ``mlp.Waves``.
-        view: what the picture's edges are in units of the state, low and high, alike for both axes; proprioception
-            then is in units of the picture like a keypoint. ``None``: it is standardised.
-        own_radius: of the agent's own body, in units of the state: proprioception says where it is, so it is painted
-            over before the encoder looks, and the visual latent has to be about the rest; 0: it is not.
-        proprio_weights: how much each number of the proprioception counts towards a goal; a visual coordinate
-            counts 1.
-        angles: which numbers of the state are angles.
+        depth: number of hidden layers of the predictor.
+        octaves: number of wavelengths at which the predictor also reads sines and cosines of positions; see
+            ``mlp.Waves``.
+        encoder: ``"keypoints"`` (expected image positions) or ``"convolutions"``.
+        latent: numbers in the visual latent; a keypoint has two.
+        channels: channels of the encoder's feature maps.
+        isotropic: whether the filters of a keypoint encoder are symmetric under quarter turns and mirroring, so that
+            keypoints move with an object that turns.
+        pixels: side of the pictures, 64 or 224.
+        view: the lower and upper edge of the picture in units of the state, the same for both axes; the unit of
+            proprioception is then that of a keypoint. ``None``: proprioception is standardised.
+        still: whether the camera does not move. The ground, the median of the training pictures, is then removed from
+            a picture, and keypoints look only at the difference.
+        own_radius: radius of the agent's body, in units of the state. The body, whose place is known from
+            proprioception, is replaced by the ground before the picture is encoded, so that the visual latent
+            describes the rest. 0: the picture is not changed.
+        proprio_weights: weight of each number of the proprioception in a distance to a goal; a visual coordinate has
+            the weight 1.
+        angles: indices of the state's numbers that are angles.
     """
 
     state_size: int
     action_size: int
     proprio_size: int = 0
-    pixels: int = 64
+    context: int = 1
+    frameskip: int = 5
+    substeps: int = 1
+    predictor: str = "mlp"
+    width: int = 256
+    depth: int = 3
+    octaves: int = 0
     encoder: str = "keypoints"
     latent: int = 16
     channels: int = 32
     isotropic: bool = False
-    still: bool = False
-    predictor: str = "mlp"
-    context: int = 1
-    frameskip: int = 5
-    substeps: int = 1
-    width: int = 256
-    depth: int = 3
-    octaves: int = 0
+    pixels: int = 64
     view: tuple[float, float] | None = None
+    still: bool = False
     own_radius: float = 0.0
     proprio_weights: tuple[float, ...] = ()
     angles: tuple[int, ...] = ()
@@ -73,14 +76,8 @@ class LatentModelConfig:
                 raise unknown_name(name, getattr(self, name), known)
         if self.pixels not in SIZES:
             raise GraspPlannerError(f"LatentModelConfig.pixels must be one of {SIZES}, got {self.pixels!r}")
-        least = {"proprio_size": 0, "octaves": 0, "latent": 2}
-        whole = ("state_size", "action_size", "channels", "context", "frameskip", "substeps", "width", "depth")
-        for name in (*whole, *least):
-            value = getattr(self, name)
-            if type(value) is not int or value < least.get(name, 1):
-                raise GraspPlannerError(
-                    f"LatentModelConfig.{name} must be an integer >= {least.get(name, 1)}, got {value!r}"
-                )
+        positive = ("state_size", "action_size", "channels", "context", "frameskip", "substeps", "width", "depth")
+        check_integers(self, dict.fromkeys(positive, 1) | {"proprio_size": 0, "octaves": 0, "latent": 2})
         if self.substeps not in (1, self.frameskip) or (self.substeps > 1 and self.context > 1):
             raise GraspPlannerError(
                 f"LatentModelConfig.substeps must be 1, or frameskip ({self.frameskip}) with context 1, "
@@ -117,5 +114,5 @@ class LatentModelConfig:
 
     @property
     def size(self) -> int:
-        """Numbers in the latent: visual ones, then proprioception."""
+        """Numbers in the latent: the visual latent, then the proprioception."""
         return self.latent + self.proprio_size

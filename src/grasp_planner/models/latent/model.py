@@ -1,4 +1,4 @@
-"""``LatentModel``: a trainable world model that sees pictures."""
+"""``LatentModel``: a trainable world model of pictures."""
 
 from __future__ import annotations
 
@@ -11,35 +11,36 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.models.files import load_model, save_model
+from grasp_planner.models.checkpoint import load_model, save_model
 from grasp_planner.models.latent.config import KEYPOINT_UNIT, LatentModelConfig
 from grasp_planner.models.latent.encoders import build_encoder
 from grasp_planner.models.latent.predictors import build_predictor
 from grasp_planner.models.latent.probe import PictureDecoder, StateProbe
+from grasp_planner.models.normalisation import from_environment, to_environment
 
-# Of a colour between 0 and 1: up to here a pixel counts as the ground, and from there on in full as something else.
-NO_CHANGE, PLAIN_CHANGE = 0.05, 0.2
+# Differences of a colour between 0 and 1: a pixel up to the first is ground, and a pixel from the second on is not.
+GROUND, NO_GROUND = 0.05, 0.2
 
 
 class LatentModel(nn.Module):
-    """A world model whose latent is learned from pictures, with proprioception packed behind it.
+    """A world model whose latent is learned from pictures, with proprioception appended.
 
         z = [encoder(picture), (proprio - mean) / std],    z' = predictor(z_{t-h+1..t}, a_{t-h+1..t})
 
-    Encoder and predictor are trained together, without labels and without pretrained weights; a probe that reads the
-    environment's state off the latent, and a decoder that draws it, are trained apart and shape nothing.
+    Encoder and predictor are trained together, without labels and without pretrained weights. A probe that predicts the
+    environment's state from the latent, and a decoder that draws it, are trained without a gradient to the encoder.
 
     Args:
-        config: sizes and kinds.
+        config: sizes, encoder and predictor.
 
     Attributes:
         context: h.
         frameskip: environment steps in a model step.
-        pixels: side of the pictures that it reads.
-        low, high: (a,) the range of actions that the training data cover, in units of their standard deviation.
-        scale: (s,) typical size of each latent coordinate; one number for all keypoints, so that a distance between
-            latents is one in the picture.
-        goal_weights: (s,) for ``GoalDistance(weights=...)``: 1 for what is seen, and ``config.proprio_weights``.
+        pixels: side of the pictures that ``encode`` reads.
+        low, high: (a,) the range of actions in the training data, in units of their standard deviation.
+        scale: (s,) typical size of each latent coordinate; the same for all keypoints, so that a distance between
+            latents is proportional to a distance in the picture.
+        goal_weights: (s,) weights for ``GoalDistance``: 1 for visual coordinates, then ``config.proprio_weights``.
 
     Example:
         >>> import torch
@@ -48,8 +49,8 @@ class LatentModel(nn.Module):
         >>> model(latent, torch.zeros(3, 1, 10)).shape
         torch.Size([3, 8])
 
-    Source: joint-embedding world models, LeWorldModel (stable-worldmodel), and DINO-WM (arXiv 2411.04983) for the
-    packing of proprioception. Keypoints in place of a global embedding, and the rigid predictor, are ours.
+    Source: joint-embedding world models, LeWorldModel (stable-worldmodel), and DINO-WM (arXiv 2411.04983) for appending
+    proprioception. Differences: keypoints instead of a global embedding, and the rigid predictor.
     """
 
     low: Tensor
@@ -87,19 +88,19 @@ class LatentModel(nn.Module):
 
     @property
     def goal_weights(self) -> Float[Tensor, " s"]:
-        """(s,) how much each latent coordinate counts towards a goal."""
+        """(s,) weight of each latent coordinate in a distance to a goal."""
         proprio = self.config.proprio_weights or (1.0,) * self.config.proprio_size
         return self.low.new_tensor((1.0,) * self.config.latent + proprio)
 
     def forward(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n s"]:
-        """The latents after one model step."""
+        """Predict the latents after one model step."""
         return self.predictor(states, actions)
 
     def encode(self, observations: Mapping[str, Any]) -> Float[Tensor, "b h s"]:
-        """Latents of ``observations["pixels"]`` (b, h, side, side, 3) uint8 and, where used, ``["proprio"]`` (b, h, q).
+        """Encode ``"pixels"`` (b, h, side, side, 3) uint8 and ``"proprio"`` (b, h, q), if the model reads it.
 
         Raises:
-            GraspPlannerError: a key is missing, or an array has another shape or dtype.
+            GraspPlannerError: an observation is missing, or it has another shape or dtype.
         """
         wanted = ("pixels", "proprio") if self.config.proprio_size else ("pixels",)
         if missing := [key for key in wanted if key not in observations]:
@@ -129,15 +130,15 @@ class LatentModel(nn.Module):
         return torch.cat([visual, proprio], dim=-1)
 
     def _visual(self, pictures: Tensor) -> Tensor:
-        """Visual latents (n, latent) of pictures (n, 3, side, side)."""
+        """Encode pictures (n, 3, side, side) as visual latents (n, latent)."""
         if not self.config.still:
             return self.encoder(pictures)
         changes = (pictures - self.ground).abs().amax(1, keepdim=True)
-        changes = ((changes - NO_CHANGE) / (PLAIN_CHANGE - NO_CHANGE)).clamp(0, 1)
-        return self.encoder(pictures * changes, changes)  # things alone, whatever they lie on
+        changes = ((changes - GROUND) / (NO_GROUND - GROUND)).clamp(0, 1)
+        return self.encoder(pictures * changes, changes)
 
     def _without_itself(self, pictures: Tensor, places: Tensor) -> Tensor:
-        """Pictures (n, 3, side, side) with the ground where the agent is, at (n, 2) in half pictures."""
+        """Replace the agent by the ground in pictures (n, 3, side, side); places (n, 2) are in halves of the side."""
         assert self.config.view is not None
         low, high = self.config.view
         radius = self.config.own_radius / (high - low) * self.pixels
@@ -148,21 +149,21 @@ class LatentModel(nn.Module):
         return pictures + covered * (self.ground - pictures)
 
     def decode_state(self, latents: Float[Tensor, "*batch s"]) -> Float[Tensor, "*batch state"]:
-        """The environment's state vector, in its own units, as the probe reads it."""
+        """Predict the environment's state vector, in the environment's units, by the probe."""
         return self.probe(latents)
 
     def picture(self, latents: Float[Tensor, "n s"]) -> Float[Tensor, "n side side 3"]:
-        """What latents look like to the decoder, uint8."""
+        """Draw latents by the decoder, as uint8 pictures."""
         colours = (self.decoder(latents).movedim(1, -1) * 255).round()
         return colours.clamp(0, 255).to(torch.uint8)
 
     def environment_actions(self, actions: Float[Tensor, "*batch a"]) -> Float[Tensor, "*batch frameskip e"]:
-        """The environment actions in each block, earliest first, in the environment's units."""
-        return actions.unflatten(-1, (self.frameskip, -1)) * self.action_std + self.action_mean
+        """Turn action blocks into environment actions, earliest first, in the environment's units."""
+        return to_environment(actions, self.action_mean, self.action_std)
 
     def model_actions(self, actions: Float[Tensor, "*batch frameskip e"]) -> Float[Tensor, "*batch a"]:
-        """The inverse: blocks of environment actions in the model's units."""
-        return ((actions.to(self.low) - self.action_mean) / self.action_std).flatten(-2)
+        """Turn environment actions into action blocks: the inverse of ``environment_actions``."""
+        return from_environment(actions, self.action_mean, self.action_std)
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write ``config.json`` and ``model.safetensors``, each atomically, and return the folder."""
@@ -170,11 +171,9 @@ class LatentModel(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, *, device: str | torch.device = "cpu") -> LatentModel:
-        """The model saved in ``folder``, frozen and in evaluation mode.
+        """Load the model saved in ``folder``, frozen and in evaluation mode.
 
         Raises:
-            GraspPlannerError: files are missing, truncated or do not fit together.
+            GraspPlannerError: files are missing or truncated, or they do not fit together.
         """
-        folder = Path(folder)
-        model = load_model(cls, LatentModelConfig, folder)
-        return model.to(device).eval().requires_grad_(False)
+        return load_model(cls, LatentModelConfig, folder, device)

@@ -1,4 +1,4 @@
-"""From a latent and an action block to the next latent: a residual network, or keypoints moved as a rigid body."""
+"""Predictors of the next latent: a residual network, and keypoints that move as a rigid body."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from grasp_planner.models.latent.config import KEYPOINT_UNIT, LatentModelConfig
 from grasp_planner.models.mlp import MLP, Waves
 from grasp_planner.models.state.plain import least_squares
 
-EMBEDDING = 32  # numbers that an action block is embedded in
+EMBEDDING = 32  # numbers in the embedding of an action block
 FEELERS = 8
-NEAR = 0.25  # how near the picture's edge a feeler begins to feel it
-UNITS = 4.0  # of a predictor's inputs in half a picture: lengths are then in eighths of the side
+NEAR = 0.25  # distance from the picture's edge at which a feeler senses it
+UNITS = 4.0  # units of a predictor's inputs in half a picture: a unit is an eighth of the side
 
 
 def build_predictor(config: LatentModelConfig) -> Mlp | Rigid:
-    """The predictor that a config asks for: (n, h, s) latents and (n, h, a) actions -> (n, s)."""
+    """Build the predictor of a configuration: latents (n, h, s) and actions (n, h, a) -> latents (n, s)."""
     return Rigid(config) if config.predictor == "rigid" else Mlp(config)
 
 
 class Drift(nn.Module):
-    """The linear part of what proprioception does in one substep, fitted to data: q' = A q + B u + c.
+    """Linear dynamics of the proprioception in one substep, fitted to data: q' = A q + B u + c.
 
     Args:
-        size: numbers of proprioception, may be 0.
+        size: numbers of proprioception; may be 0.
         inputs: numbers in the action of a substep.
     """
 
@@ -40,18 +40,18 @@ class Drift(nn.Module):
         self.register_buffer("rest", torch.zeros(size))
 
     def forward(self, proprio: Float[Tensor, "n q"], action: Float[Tensor, "n u"]) -> Float[Tensor, "n q"]:
-        """The proprioception after a substep."""
+        """Predict the proprioception after a substep."""
         return proprio @ self.state + action @ self.action + self.rest
 
     @torch.no_grad()
     def fit(self, before: Float[Tensor, "n q"], actions: Float[Tensor, "n a"], after: Float[Tensor, "n q"]) -> None:
-        """Set A, B and c from model steps.
+        """Fit A, B and c to model steps.
 
-        Data may hold observations only at the end of each block of k actions, which the linear model maps by
+        Data can hold observations only at the end of each block of k actions. The linear model maps such a block by
 
             q_k = q_0 A^k + sum_i u_i B A^(k-1-i) + c (1 + A + .. + A^(k-1))        (rows act from the left)
 
-        so B stands beside the last action, A takes each action's matrix to that of the one before, and c follows.
+        The matrix of the last action is B, and A maps the matrix of each action to that of the action before it.
         """
         size, inputs = self.state.shape[0], self.action.shape[0]
         if size == 0:
@@ -72,12 +72,12 @@ class Drift(nn.Module):
 
 
 class Mlp(nn.Module):
-    """A residual network on the last h latents and actions.
+    """A residual network that reads the last h latents and actions.
 
-        z' = z + f(z_{t-h+1..t}, e(a_{t-h+1}), .., e(a_t)),    q' = A q + B u + c + its part of f
+        z' = z + f(z_{t-h+1..t}, e(a_{t-h+1}), .., e(a_t)),    q' = A q + B u + c + (part of f for q)
 
-    e is an embedding of an action block. With ``substeps = frameskip`` the same network advances one environment action
-    at a time instead, and sees that action as it is.
+    e is an embedding of an action block. With ``substeps = frameskip`` the network is evaluated once per environment
+    action instead, and reads the action itself.
     """
 
     def __init__(self, config: LatentModelConfig) -> None:
@@ -95,7 +95,7 @@ class Mlp(nn.Module):
         self.network = MLP(seen, config.size, config.width, config.depth)
 
     def forward(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n s"]:
-        """The latents after one model step."""
+        """Predict the latents after one model step."""
         if self.substeps == 1:
             now = states[:, -1]
             known = torch.cat([(states / self.unit).flatten(1), self.embedding(actions).flatten(1)], dim=-1)
@@ -113,14 +113,14 @@ class Mlp(nn.Module):
 
 
 class Rigid(nn.Module):
-    """All keypoints move as one rigid body that something linear pushes: Push-T, as a picture shows it.
+    """Keypoints that move as one rigid body, pushed by a pusher with linear dynamics: Push-T as a picture shows it.
 
-    Proprioception (x, y, vx, vy) of the pusher moves by ``Drift`` alone. What it does to the body is predicted in the
-    body's own frame, so that a push learned anywhere holds wherever the body lies and points. With points of the
-    plane as complex numbers, keypoints p_k, learned complex w_k, pusher q, learned feelers f_j:
+    The pusher's proprioception (x, y, vx, vy) follows ``Drift``. The motion of the body is predicted in the body's own
+    frame, so that what was learned about a push holds for every position and orientation. With points of the plane as
+    complex numbers, keypoints p_k, learned complex weights w_k, pusher q and learned points ("feelers") f_j:
 
         c = mean p_k,   h = sum w_k (p_k - c) / |..|
-        r_j = c + h f_j - clamp(c + h f_j)                          how far feelers have come near the picture's edge
+        r_j = c + h f_j - clamp(c + h f_j)                          how close feelers are to the picture's edge
         d, turn = sigmoid(g) * m,    (m, g) = MLP((q - c) / h, (q' - c) / h, v' / h, r_j / h)
         p_k' = c + h d + (p_k - c) exp(i turn)
     """
@@ -138,7 +138,7 @@ class Rigid(nn.Module):
         self.network = MLP(2 * (3 + FEELERS) + self.waves.outputs, 4, config.width, config.depth)
 
     def forward(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n s"]:
-        """The latents after one model step."""
+        """Predict the latents after one model step."""
         points, proprio = states[:, -1].split((self.latent, states.shape[-1] - self.latent), dim=-1)
         points = _complex(points.unflatten(-1, (-1, 2)))
         feelers, weights = _complex(self.feelers), _complex(self.heading)

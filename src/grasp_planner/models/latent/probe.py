@@ -1,4 +1,4 @@
-"""What a latent stands for, for people: the environment's state and a picture. Neither shapes the latent."""
+"""Probes that show what a latent contains: the environment's state and a picture. They do not train the encoder."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ SMALL = 1e-6
 
 
 class StateProbe(nn.Module):
-    """The environment's state read off a latent by a small network, trained apart; angles by their cosine and sine.
+    """Predict the environment's state from a latent by a small network; angles by their cosine and sine.
 
     Args:
         latent: numbers in the latent.
         state_size: numbers in the state.
-        angles: which of them are angles, in radians.
+        angles: indices of those that are angles, in radians.
         width: units in a hidden layer.
     """
 
@@ -37,17 +37,17 @@ class StateProbe(nn.Module):
         self.register_buffer("std", torch.ones(len(self.plain)))
 
     def features(self, states: Float[Tensor, "*batch state"]) -> Float[Tensor, "*batch f"]:
-        """What the network is trained to say: standardised numbers, then cosines and sines."""
+        """The targets of the network: standardised numbers, then cosines and sines."""
         plain = (states[..., self.plain] - self.mean) / self.std
         turns = states[..., self.angles]
         return torch.cat([plain, turns.cos(), turns.sin()], dim=-1)
 
     def read(self, latents: Float[Tensor, "*batch s"]) -> Float[Tensor, "*batch f"]:
-        """What the network says."""
+        """The outputs of the network."""
         return self.direct(latents) + self.network(latents)
 
     def forward(self, latents: Float[Tensor, "*batch s"]) -> Float[Tensor, "*batch state"]:
-        """The state; angles in [0, 2 pi)."""
+        """Predict the state; angles are in [0, 2 pi)."""
         count = len(self.angles)
         plain, cos, sin = self.read(latents).split((len(self.plain), count, count), dim=-1)
         plain = plain * self.std + self.mean
@@ -57,21 +57,21 @@ class StateProbe(nn.Module):
 
     @torch.no_grad()
     def fit(self, states: Float[Tensor, "n state"]) -> None:
-        """Set mean and standard deviation of the numbers that are no angles."""
+        """Set mean and standard deviation of the numbers that are not angles."""
         plain = states[..., self.plain].double()
         self.mean.copy_(plain.mean(0))
         self.std.copy_(plain.std(0).clamp(min=SMALL))
 
 
 class PictureDecoder(nn.Module):
-    """A picture of 64 x 64 px drawn from a latent, trained apart; at 224 px it is enlarged.
+    """Draw a picture of 64 x 64 px from a latent; a picture of 224 px is enlarged from it.
 
-    The ground, what is the same in all pictures, is a parameter; transposed convolutions draw the rest.
+    The ground, which is the same in all pictures, is a parameter; transposed convolutions draw the rest.
 
     Args:
         latent: numbers in the latent.
-        pixels: side of the pictures that come out.
-        channels: of the widest maps.
+        pixels: side of the pictures.
+        channels: channels of the widest maps.
     """
 
     def __init__(self, latent: int, pixels: int, channels: int = 64) -> None:
@@ -86,7 +86,7 @@ class PictureDecoder(nn.Module):
         self.ground = nn.Parameter(torch.zeros(3, 64, 64))
 
     def forward(self, latents: Float[Tensor, "n s"]) -> Float[Tensor, "n 3 side side"]:
-        """Colours, about 0 to 1."""
+        """Draw pictures with colours of about 0 to 1."""
         drawn = self.ground + self.drawing(self.first(latents).unflatten(-1, (self.channels, 4, 4)))
         if self.pixels == 64:
             return drawn

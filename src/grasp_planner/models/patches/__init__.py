@@ -1,1 +1,1 @@
-"""World models of patch features."""
+"""World models on patch tokens: what the models of DINO-WM and JEPA-WMs have in common."""

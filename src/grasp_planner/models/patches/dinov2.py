@@ -1,4 +1,4 @@
-"""DINOv2's vision transformer, filled from the weights that ``torch.hub`` keeps on this machine; never the network."""
+"""The encoder DINOv2, with the weights that ``torch.hub`` has stored on this machine; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.models.files import mismatch
+from grasp_planner.io.torch_files import load_tensors
+from grasp_planner.models.checkpoint import fill
 
-HEAD_WIDTH = 64  # of every published size
+HEAD_WIDTH = 64  # in every published size of the model
 
 
 class DinoV2(nn.Module):
-    """Normalised patch tokens of pictures whose sides are multiples of the patch size.
+    """DINOv2's vision transformer: normalised patch tokens of pictures whose sides are multiples of the patch size.
 
-    Parameter names are those of the published weights, so that a ``state_dict`` fits as it is.
+    Parameter names are those of the published weights, so that their ``state_dict`` fits unchanged.
 
     Args:
-        width: numbers a token, a multiple of 64.
-        depth: blocks.
-        patch: pixels along the side of a patch.
-        grid: patches along the side of the pictures that it was trained on, for the position table.
-        token: ``"patches"``, or ``"class"`` for the one summary token.
+        width: numbers per token, a multiple of 64.
+        depth: number of blocks.
+        patch: side of a patch, in pixels.
+        grid: side of the training pictures, in patches; the size of the position table.
+        token: ``"patches"`` for the patch tokens, ``"class"`` for the class token.
 
     Example:
         >>> encoder = DinoV2(width=64, depth=1, patch=14, grid=4)
@@ -34,7 +35,8 @@ class DinoV2(nn.Module):
         torch.Size([2, 4, 64])
 
     Source: DINOv2 (arXiv 2304.07193), ViT without register tokens; written anew from its description. Positions are
-    interpolated as there: bicubic, by a scale factor with 0.1 patches added, which moves samples by a fraction of one.
+    interpolated as in its code: bicubic, with a scale factor that has 0.1 patches added, which moves the sampling
+    points by a fraction of a patch.
     """
 
     def __init__(self, width: int, depth: int, patch: int, grid: int, token: str = "patches") -> None:
@@ -44,7 +46,7 @@ class DinoV2(nn.Module):
         self.patch, self.grid, self.token = patch, grid, token
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(torch.zeros(1, grid * grid + 1, width))
-        self.mask_token = nn.Parameter(torch.zeros(1, width))  # only training uses it
+        self.mask_token = nn.Parameter(torch.zeros(1, width))  # used only in training
         self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(3, width, patch, patch)})
         self.blocks = nn.ModuleList(_Block(width) for _ in range(depth))
         self.norm = nn.LayerNorm(width, eps=1e-6)
@@ -63,7 +65,7 @@ class DinoV2(nn.Module):
         return tokens[:, 1:] if self.token == "patches" else tokens[:, :1]
 
     def positions(self, rows: int, columns: int) -> Float[Tensor, "1 p_plus_1 d"]:
-        """The position table for a grid of another size."""
+        """The position table, interpolated to a grid of rows x columns patches."""
         if rows == columns == self.grid:
             return self.pos_embed
         summary, patches = self.pos_embed[:, :1], self.pos_embed[:, 1:]
@@ -74,7 +76,7 @@ class DinoV2(nn.Module):
 
 
 class _Block(nn.Module):
-    """x + gamma_1 attention(norm x), then + gamma_2 mlp(norm x)."""
+    """A transformer block with layer scale: x + gamma_1 attention(norm x), then x + gamma_2 mlp(norm x)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -93,10 +95,16 @@ class _Block(nn.Module):
 
 
 def dinov2_from(tensors: Mapping[str, Tensor], origin: str, token: str = "patches") -> DinoV2:
-    """The encoder that these weights belong to.
+    """Build DINOv2 from its weights.
+
+    Args:
+        tensors: the published ``state_dict``.
+        origin: where the weights come from, for errors.
+        token: ``"patches"`` or ``"class"``.
 
     Raises:
-        GraspPlannerError: they are of another network (giant, or with register tokens), or do not fit together.
+        GraspPlannerError: the weights belong to another network (the giant size, or with register tokens), or they do
+            not fit together.
     """
     if "register_tokens" in tensors or "blocks.0.mlp.w12.weight" in tensors:
         raise GraspPlannerError(f"{origin}: DINOv2 with register tokens or of the giant size is not supported")
@@ -108,21 +116,19 @@ def dinov2_from(tensors: Mapping[str, Tensor], origin: str, token: str = "patche
     if width % HEAD_WIDTH or grid * grid != table.shape[1] - 1:
         raise GraspPlannerError(f"{origin} does not hold the weights of DINOv2: pos_embed is {tuple(table.shape)}")
     encoder = DinoV2(width, depth, patch, grid, token)
-    if problem := mismatch(encoder.state_dict(), tensors):
-        raise GraspPlannerError(f"{origin} does not hold the weights of DINOv2: {problem}")
-    encoder.load_state_dict(dict(tensors))
+    fill(encoder, tensors, f"{origin} does not hold the weights of DINOv2")
     return encoder
 
 
 def load_dinov2(name: str = "dinov2_vits14", token: str = "patches") -> DinoV2:
-    """The encoder from torch.hub's folder on this machine; nothing is downloaded.
+    """Load DINOv2 from torch.hub's folder on this machine; nothing is downloaded.
 
     Args:
         name: ``"dinov2_vits14"``, ``"dinov2_vitb14"`` or ``"dinov2_vitl14"``.
         token: ``"patches"`` or ``"class"``.
 
     Raises:
-        GraspPlannerError: the weights are not there (the message says where to put them), or broken.
+        GraspPlannerError: the weights are missing (the message says where to put them) or broken.
     """
     path = Path(torch.hub.get_dir()) / "checkpoints" / f"{name}_pretrain.pth"
     if not path.is_file():
@@ -132,11 +138,9 @@ def load_dinov2(name: str = "dinov2_vits14", token: str = "patches") -> DinoV2:
             "TORCH_HOME to the folder whose hub/checkpoints holds it, or pass encoder="
         )
     try:
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a broken file can make torch raise almost anything
-        raise GraspPlannerError(
-            f"{path} is not a whole file of weights ({type(error).__name__}): get it again"
-        ) from error
+        tensors = load_tensors(path)
+    except GraspPlannerError as error:
+        raise GraspPlannerError(f"{path} is not a whole file of weights ({error}): get it again") from error
     if not isinstance(tensors, dict):
         raise GraspPlannerError(f"{path} must hold a dictionary of weights, got {type(tensors).__name__}")
     return dinov2_from(tensors, str(path), token)

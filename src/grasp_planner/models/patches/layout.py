@@ -1,4 +1,4 @@
-"""How one frame of a patch model is laid out as a latent: patch tokens, and proprioception beside or among them."""
+"""The latent of one frame: patch tokens, and the embedded proprioception in every token or as a token of its own."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from grasp_planner.core.errors import GraspPlannerError
 
 @dataclass(frozen=True)
 class Layout:
-    """Patch tokens of a picture with proprioception on every one of them, or as one token more.
+    """How the latent of a frame is composed.
 
-        beside:    [ patch_i , proprio, .., proprio ]   i = 1..p     (p, visual + repeats * proprio)
-        as token:  patch_1, .., patch_p, proprio                     (p + 1, visual)
+        in every token:  [ patch_i , proprio, .., proprio ]   i = 1..p     (p, visual + repeats * proprio)
+        own token:       patch_1, .., patch_p, proprio                     (p + 1, visual)
 
-    Action slots are no part of it: what is done at a frame is not a property of the frame.
+    The latent does not contain the action, which is not a property of the frame.
 
     Args:
-        patches: p, tokens of a picture.
+        patches: p, number of patch tokens of a picture.
         visual: numbers in a patch token.
-        proprio: numbers in an embedding of the proprioception; 0: there is none.
-        repeats: copies of that embedding on each patch.
-        as_token: proprioception is one token more.
-        goal_everywhere: a goal compares the proprioception of every patch; otherwise, as DINO-WM does, of the first.
+        proprio: numbers in an embedding of the proprioception; 0: the model has none.
+        repeats: copies of that embedding in each patch token.
+        as_token: whether the proprioception is a token of its own.
+        goal_everywhere: whether the distance to a goal compares the proprioception in every patch token. DINO-WM
+            compares it in the first token only.
     """
 
     patches: int
@@ -45,21 +46,21 @@ class Layout:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Tokens, and numbers in a token."""
+        """Number of tokens, and numbers in a token."""
         if self.as_token:
             return self.patches + 1, self.visual
         return self.patches, self.visual + self.repeats * self.proprio
 
     @property
     def size(self) -> int:
-        """Numbers in a frame."""
+        """Numbers in the latent of a frame."""
         return math.prod(self.shape)
 
     def pack(self, visual: Float[Tensor, "m p v"], proprio: Float[Tensor, "m q"] | None) -> Float[Tensor, "m s"]:
-        """Embeddings of frames as flat latents.
+        """Pack embeddings of frames into flat latents.
 
         Raises:
-            GraspPlannerError: the encoder gave tokens of another number or width.
+            GraspPlannerError: the number or the width of the tokens is wrong.
         """
         if tuple(visual.shape[1:]) != (self.patches, self.visual):
             raise GraspPlannerError(
@@ -74,9 +75,11 @@ class Layout:
         return torch.cat([visual, tiled], dim=2).flatten(1)
 
     def goal_weights(self, alpha: float) -> Float[Tensor, " s"]:
-        """Weights of mean squared visual distance + alpha * mean squared proprioceptive distance, times p * visual.
+        """Compute weights for a squared distance to a goal.
 
-        The factor makes the visual weights 1, so that a distance to the goal and a defect of the dynamics compare.
+        The weighted sum of squares is p * visual times (mean squared visual distance + alpha * mean squared
+        proprioceptive distance). The factor makes the visual weights 1, so that the distance to the goal and a defect
+        of the dynamics have the same unit.
         """
         weights = torch.zeros(self.shape)
         weights[: self.patches, : self.visual] = 1.0

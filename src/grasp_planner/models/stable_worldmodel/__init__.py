@@ -1,1 +1,1 @@
-"""stable-worldmodel: its models as ours, our planners as its solvers."""
+"""Models of stable-worldmodel as world models, and any planner as a solver of stable-worldmodel."""

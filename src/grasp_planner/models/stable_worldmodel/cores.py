@@ -1,6 +1,6 @@
-"""What stable-worldmodel's models have in common for a planner, one class for each kind of interface.
+"""Adapters for the kinds of models in stable-worldmodel, one class for each kind of interface.
 
-The package itself is not imported: its models are used through the attributes and methods that are named here.
+stable-worldmodel itself is not imported: its models are used through the attributes and methods that each class names.
 """
 
 from __future__ import annotations
@@ -13,31 +13,37 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.core.errors import GraspPlannerError, unknown_name
 
 
 class Core(Protocol):
-    """The part that differs from one kind of model to another."""
+    """What differs between the kinds of models.
+
+    Attributes:
+        context: h, number of frames that one prediction reads.
+        size: s, numbers in the latent of a frame.
+        keys: the observations that ``encode`` reads.
+    """
 
     context: int
     size: int
     keys: tuple[str, ...]
 
     def encode(self, observations: Mapping[str, Tensor]) -> Float[Tensor, "b h s"]:
-        """Latents of observations as the model takes them."""
+        """Encode observations in the form that the model takes."""
         ...
 
     def after(self, frames: Float[Tensor, "n k s"], actions: Float[Tensor, "n k a"]) -> Float[Tensor, "n s"]:
-        """The latent that follows a window of k <= context frames."""
+        """Predict the latent that follows a window of k <= context frames."""
         ...
 
     def parts(self) -> dict[str, Float[Tensor, " s"]]:
-        """Which coordinates are compared under the names that ``GoalMSE`` uses for them, as masks."""
+        """Masks of the parts of a latent, by the names that stable-worldmodel's ``GoalMSE`` has for them."""
         ...
 
 
 class EmbeddingCore(nn.Module):
-    """LeWM and PLDM: one vector a frame, a predictor over a window of frames and embedded action blocks.
+    """LeWM and PLDM: one vector per frame, and a predictor over a window of frames and embedded action blocks.
 
     Args:
         model: has ``encode(info)["emb"]``, ``action_encoder``, ``predict``, and ``predictor.num_frames, .input_dim``.
@@ -52,11 +58,11 @@ class EmbeddingCore(nn.Module):
         self.size = int(_needed(model, "predictor.input_dim"))
 
     def encode(self, observations: Mapping[str, Tensor]) -> Float[Tensor, "b h s"]:
-        """The embeddings; actions are never handed over, since they are NaN right after a reset."""
+        """Encode the pixels. Actions are not passed to the model, since they are NaN right after a reset."""
         return self.model.encode({"pixels": observations["pixels"]})["emb"]
 
     def after(self, frames: Float[Tensor, "n k s"], actions: Float[Tensor, "n k a"]) -> Float[Tensor, "n s"]:
-        """The last of the predicted embeddings."""
+        """Predict the embeddings, and return the last one."""
         return self.model.predict(frames, self.model.action_encoder(actions))[:, -1]
 
     def parts(self) -> dict[str, Float[Tensor, " s"]]:
@@ -65,10 +71,10 @@ class EmbeddingCore(nn.Module):
 
 
 class PreJEPACore(nn.Module):
-    """PreJEPA (DINO-WM in stable-worldmodel): patch tokens with extra embeddings, among them the action's.
+    """PreJEPA (DINO-WM in stable-worldmodel): patch tokens with extra embeddings, one of which is the action's.
 
-    The latent is a frame without the action's place; that is filled in for each prediction. ``rollout`` of the model
-    is not used: it keeps the first context it saw on the model.
+    The latent is a frame without the action's embedding, which is inserted for each prediction. The model's own
+    ``rollout`` is not used, since it stores the first context that it sees on the model.
 
     Args:
         model: has ``encode``, ``predict``, ``extra_encoders`` with an ``"action"``, ``history_size``, and
@@ -91,12 +97,12 @@ class PreJEPACore(nn.Module):
         self.keys: tuple[str, ...] = ("pixels", *self.others)
 
     def encode(self, observations: Mapping[str, Tensor]) -> Float[Tensor, "b h s"]:
-        """Patch tokens with the embeddings of everything but the action."""
+        """Encode patch tokens with all extra embeddings except the action's."""
         given = {key: observations[key] for key in self.keys}
         return self.model.encode(given, emb_keys=list(self.others))["emb"].flatten(2)
 
     def after(self, frames: Float[Tensor, "n k s"], actions: Float[Tensor, "n k a"]) -> Float[Tensor, "n s"]:
-        """The last predicted frame, the action's place taken out again."""
+        """Predict the last frame, and remove the action's embedding from it."""
         tokens = frames.unflatten(-1, (self.patches, self.width))
         done = self.model.extra_encoders["action"](actions)[:, :, None].expand(-1, -1, self.patches, -1)
         place = self._place()
@@ -105,12 +111,12 @@ class PreJEPACore(nn.Module):
         return torch.cat([after[..., :place], after[..., place + self.widths["action"] :]], dim=-1).flatten(1)
 
     def _place(self) -> int:
-        """Where the action's embedding begins: extras follow the pixels in the order of their encoders."""
+        """The index at which the action's embedding begins: extras follow the pixels in the order of their encoders."""
         names = list(self.widths)
         return self.pixels + sum(self.widths[name] for name in names[: names.index("action")])
 
     def parts(self) -> dict[str, Float[Tensor, " s"]]:
-        """The pixels, and each extra embedding on the first patch (all patches carry the same of a goal)."""
+        """The pixels, and each extra embedding in the first patch token (in a goal it is the same in all of them)."""
         found: dict[str, Tensor] = {}
         start = self.pixels
         for name in self.others:
@@ -124,7 +130,7 @@ class PreJEPACore(nn.Module):
 
 
 class TDMPC2Core(nn.Module):
-    """TD-MPC2: a Markov latent. Its reward and value heads are not used; plans are judged by the distance to a goal.
+    """TD-MPC2: a Markov latent. Its reward and value heads are not used; a plan's cost is its distance to a goal.
 
     Args:
         model: has ``encode``, ``dynamics``, ``latent_dim``, ``use_pixels`` and ``extra_encoders``.
@@ -140,11 +146,11 @@ class TDMPC2Core(nn.Module):
         self.keys: tuple[str, ...] = (("pixels",) if _needed(model, "use_pixels") else ()) + extras
 
     def encode(self, observations: Mapping[str, Tensor]) -> Float[Tensor, "b h s"]:
-        """The latents."""
+        """Encode the observations in ``keys``."""
         return self.model.encode({key: observations[key] for key in self.keys})
 
     def after(self, frames: Float[Tensor, "n k s"], actions: Float[Tensor, "n k a"]) -> Float[Tensor, "n s"]:
-        """One step of the dynamics."""
+        """Predict one step from the last frame."""
         return self.model.dynamics(torch.cat([frames[:, -1], actions[:, -1]], dim=-1))
 
     def parts(self) -> dict[str, Float[Tensor, " s"]]:
@@ -160,18 +166,38 @@ CORES: dict[str, type[EmbeddingCore] | type[PreJEPACore] | type[TDMPC2Core]] = {
 }
 
 
+def core_of(model: nn.Module, kind: str | None = None) -> EmbeddingCore | PreJEPACore | TDMPC2Core:
+    """Make the adapter for a model of stable-worldmodel.
+
+    Args:
+        model: the model; it becomes a part of the adapter and is not copied.
+        kind: a name in ``CORES``; ``None``: the name of the model's class.
+
+    Raises:
+        GraspPlannerError: the kind is unknown, or the model lacks an attribute of its kind.
+    """
+    name = type(model).__name__ if kind is None else kind
+    if name not in CORES:
+        raise unknown_name("kind of stable-worldmodel model", name, CORES)
+    return CORES[name](model)
+
+
 def goal_weights(core: Core, alpha: float) -> Float[Tensor, " s"]:
-    """Weights of a mean squared distance of the pixels + alpha * that of each other part; the pixels' weigh 1."""
+    """Compute weights for a squared distance to a goal.
+
+    The weighted sum of squares is proportional to the mean squared distance of the pixels + alpha times that of each
+    other part; the weights of the pixels are 1.
+    """
     parts = core.parts()
     first, *others = parts.values()
     return first + sum((alpha * math.fsum(first.tolist()) / float(mask.sum()) * mask for mask in others), 0.0)
 
 
 def _needed(model: nn.Module, name: str) -> Any:
-    """An attribute by dotted name.
+    """Read an attribute by dotted name.
 
     Raises:
-        GraspPlannerError: there is none.
+        GraspPlannerError: there is no such attribute.
     """
     value: Any = model
     for part in name.split("."):

@@ -9,71 +9,68 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from grasp_planner.core.errors import GraspPlannerError, unknown_name
-from grasp_planner.models.history import by_length, check_history, marked, repeated
-from grasp_planner.models.patches.model import UseSettings
-from grasp_planner.models.pictures import Pictures
-from grasp_planner.models.stable_worldmodel.cores import CORES, goal_weights
-from grasp_planner.models.units import Statistics, block_bounds, from_environment, to_environment
+from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.models.normalisation import Statistics, block_bounds, from_environment, to_environment
+from grasp_planner.models.picture_transform import Pictures
+from grasp_planner.models.short_windows import by_length, marked, repeated
+from grasp_planner.models.stable_worldmodel.cores import EmbeddingCore, PreJEPACore, TDMPC2Core, core_of, goal_weights
+from grasp_planner.models.use_settings import UseSettings
 
 
 class StableWorldModel(nn.Module):
-    """A model of stable-worldmodel behind the interface that planners use.
+    """A model of stable-worldmodel as a world model of this package.
 
-        s = [ latent of one frame , mark ]      mark: 0 for a frame, large where none was seen yet
+        s = [ latent of one frame , mark ]      mark: 0 for a frame, 1000 for a missing frame
 
-    Latents of windows, not Markov steps: LeWM, PLDM and PreJEPA read several frames, and a window of which fewer were
-    seen is predicted from those, as in their own ``rollout``.
+    LeWM, PLDM and PreJEPA read windows of several frames. A window in which fewer frames were observed is predicted
+    from these, as in their own ``rollout``. See ``grasp_planner.models.short_windows``.
 
     Args:
-        model: the model; it becomes a part of this module and is not copied.
-        statistics: of environment actions (and of ``"proprio"``, where the model reads it raw).
-        frameskip: environment steps in a model step (their ``action_block``).
-        kind: ``"LeWM"``, ``"PLDM"``, ``"PreJEPA"`` or ``"TDMPC2"``; ``None``: the name of the model's class.
-        pictures: how camera pictures are prepared; ``None``: pixels come as the model takes them, (b, h, 3, rows,
-            columns) and normalised.
+        core: the model in its adapter, from ``core_of``.
+        statistics: of environment actions (and of ``"proprio"``, if the model is to receive it normalised).
+        frameskip: environment steps in a model step (``action_block`` in stable-worldmodel).
+        pictures: prepares camera pictures; ``None``: observations hold pixels as the model takes them, normalised
+            (b, h, 3, rows, columns).
         use: weight of parts other than pixels in goals, history, bounds, scale.
 
     Attributes:
-        context: h, frames that one prediction reads.
-        keys: observations that ``encode`` reads.
+        context: h, number of frames that one prediction reads.
+        frameskip: environment steps in a model step.
+        keys: the observations that ``encode`` reads.
         low, high: (a,) bounds of a model action.
         scale: (s,) typical size of each latent coordinate.
-        goal_weights: (s,) for ``GoalDistance``.
+        goal_weights: (s,) weights for ``GoalDistance``.
 
     Raises:
-        GraspPlannerError: the model is of another kind, or lacks what its kind has.
+        GraspPlannerError: ``use`` or ``statistics`` do not fit the model.
 
-    Source: stable-worldmodel 0.1.1 and its main branch of August 2026. TD-MPC2 plans for a goal here, not for reward.
+    Source: stable-worldmodel 0.1.1 and its main branch of August 2026. Difference: TD-MPC2 plans for a goal here, not
+    for reward.
     """
 
+    action_mean: Tensor
+    action_std: Tensor
     low: Tensor
     high: Tensor
     scale: Tensor
     goal_weights: Tensor
-    action_mean: Tensor
-    action_std: Tensor
 
     def __init__(
         self,
-        model: nn.Module,
+        core: EmbeddingCore | PreJEPACore | TDMPC2Core,
         statistics: Statistics,
         frameskip: int,
         *,
-        kind: str | None = None,
         pictures: Pictures | None = None,
         use: UseSettings | None = None,
     ) -> None:
         super().__init__()
         use = UseSettings() if use is None else use
-        name = type(model).__name__ if kind is None else kind
-        if name not in CORES:
-            raise unknown_name("kind of stable-worldmodel model", name, CORES)
-        self.core = CORES[name](model)
-        self.context, self.frameskip, self.keys = self.core.context, frameskip, self.core.keys
+        self.core = core
+        self.context, self.frameskip, self.keys = core.context, frameskip, core.keys
         self.pictures, self.statistics = pictures, statistics
-        self.history = check_history(use.history, self.context)
-        like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
+        self.history = use.frames(self.context)
+        like = next((p for p in core.parameters() if p.is_floating_point()), torch.zeros(()))
         low, high = block_bounds(statistics, frameskip, use.bounds)
         marks = torch.zeros(self.marks)
         scale = torch.full((self.core.size + self.marks,), float(use.scale))
@@ -86,7 +83,7 @@ class StableWorldModel(nn.Module):
 
     @property
     def marks(self) -> int:
-        """Coordinates of a latent after the frame: one where a window can be short."""
+        """Number of marks in a latent: 1, or 0 for a model of context 1."""
         return 0 if self.context == 1 else 1
 
     def part_weights(self) -> dict[str, Float[Tensor, " s"]]:
@@ -95,16 +92,16 @@ class StableWorldModel(nn.Module):
         return {name: torch.cat([mask, blank]).to(self.low) for name, mask in self.core.parts().items()}
 
     def forward(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n s"]:
-        """The latent that follows each window."""
+        """Predict the latent that follows each window."""
         if not self.marks:
             return self.core.after(states, actions)
         return by_length(self.core.after, states, actions)
 
     def encode(self, observations: Mapping[str, Any]) -> Float[Tensor, "b h s"]:
-        """Latents of the observations named in ``keys``, each (b, h, ...); all others are ignored.
+        """Encode the observations named in ``keys``, each (b, h, ...); other observations are ignored.
 
         Raises:
-            GraspPlannerError: one is missing, or has another number of frames.
+            GraspPlannerError: an observation is missing, or has another number of frames than the first one.
         """
         if missing := [key for key in self.keys if key not in observations]:
             raise GraspPlannerError(f"encode needs observations {missing}, got the keys {sorted(observations)}")
@@ -120,11 +117,10 @@ class StableWorldModel(nn.Module):
             )
         if not self.marks:
             return latents
-        absent[:, : max(0, absent.shape[1] - self.history)] = True
-        return marked(latents, absent)
+        return marked(latents, absent, self.history)
 
     def _prepared(self, key: str, value: Tensor) -> Tensor:
-        """An observation as the model takes it."""
+        """Prepare an observation for the model."""
         if key == "pixels" and self.pictures is not None:
             return self.pictures(value, self.low).unflatten(0, value.shape[:2])
         if key == "proprio" and self.statistics.proprio_mean:
@@ -133,11 +129,11 @@ class StableWorldModel(nn.Module):
         return value
 
     def environment_actions(self, actions: Float[Tensor, "*batch a"]) -> Float[Tensor, "*batch frameskip e"]:
-        """The environment actions in each block, earliest first, in the environment's units."""
+        """Turn action blocks into environment actions, earliest first, in the environment's units."""
         return to_environment(actions, self.action_mean, self.action_std)
 
     def model_actions(self, actions: Float[Tensor, "*batch frameskip e"]) -> Float[Tensor, "*batch a"]:
-        """The inverse: blocks of environment actions in the model's units."""
+        """Turn environment actions into action blocks: the inverse of ``environment_actions``."""
         return from_environment(actions, self.action_mean, self.action_std)
 
 
@@ -150,13 +146,22 @@ def from_stable_worldmodel(
     pictures: Pictures | None = None,
     use: UseSettings | None = None,
 ) -> StableWorldModel:
-    """A loaded model of stable-worldmodel for use with ``Agent``, frozen and in evaluation mode.
+    """Wrap a loaded model of stable-worldmodel for use with ``Agent``, frozen and in evaluation mode.
 
-    Load it with that package (``load_pretrained``; its config names classes that are then run, so know where it comes
-    from). Inside stable-worldmodel's own policy, use
+    Load the model with stable-worldmodel (``load_pretrained``). Its config names classes, which are then run, so load
+    only files whose origin you know. Inside stable-worldmodel's own policy, use
     :class:`grasp_planner.models.stable_worldmodel.solver.WorldModelSolver`.
 
-    Args and errors: see :class:`StableWorldModel`.
+    Args:
+        model: the model; it becomes a part of the result and is not copied.
+        statistics: see :class:`StableWorldModel`.
+        frameskip: see :class:`StableWorldModel`.
+        kind: ``"LeWM"``, ``"PLDM"``, ``"PreJEPA"`` or ``"TDMPC2"``; ``None``: the name of the model's class.
+        pictures: see :class:`StableWorldModel`.
+        use: see :class:`StableWorldModel`.
+
+    Raises:
+        GraspPlannerError: the kind is unknown, or the model lacks an attribute of its kind.
     """
-    wrapped = StableWorldModel(model, statistics, frameskip, kind=kind, pictures=pictures, use=use)
+    wrapped = StableWorldModel(core_of(model, kind), statistics, frameskip, pictures=pictures, use=use)
     return wrapped.eval().requires_grad_(False)

@@ -12,16 +12,19 @@ from grasp_planner.models.stable_worldmodel.model import StableWorldModel
 
 
 def objective_like(given: Any, model: StableWorldModel) -> tuple[GoalDistance, float]:
-    """The same objective for this model, and what its costs are to be multiplied by to be in the given one's units.
+    """Translate an objective of stable-worldmodel.
 
-    The largest weight becomes 1, so that distances to a goal and defects of the dynamics compare.
+    The largest weight becomes 1, so that the distance to a goal and a defect of the dynamics have the same unit.
 
     Args:
-        given: an objective of stable-worldmodel; ``None``: the distance as the model itself weighs it.
-        model: whose latents are judged.
+        given: an objective of stable-worldmodel; ``None``: the goal distance with the model's own weights.
+        model: the model whose latents are compared.
+
+    Returns:
+        The objective, and the factor by which its costs are multiplied to be in units of the given objective.
 
     Raises:
-        GraspPlannerError: it is of another kind, or compares something that the model's latent does not hold.
+        GraspPlannerError: this kind of objective is unknown, or it compares a part that the latent does not contain.
     """
     if given is None:
         return GoalDistance(model.goal_weights), 1.0
@@ -33,13 +36,13 @@ def objective_like(given: Any, model: StableWorldModel) -> tuple[GoalDistance, f
 
 
 def _terms(given: Any, model: StableWorldModel) -> tuple[Tensor, float]:
-    """Weights of coordinates, in units of the scale, and of the squared action."""
+    """The weights of the coordinates, in units of the scale, and the weight of the squared action."""
     kind = type(given).__name__
     nothing = model.goal_weights.new_zeros(model.goal_weights.shape)
     if kind == "GoalMSE":
         parts = model.part_weights()
         name = str(given.pred_key).removeprefix("predicted_")
-        # The goal's key goes by the part's name, except that of the whole embedding: goal_emb, pixels_goal_emb.
+        # The goal of the part "emb" has the key "goal_emb", the goal of "pixels_emb" has the key "pixels_goal_emb".
         if name not in parts or given.goal_key != f"{name.removesuffix('emb')}goal_emb":
             raise GraspPlannerError(
                 f"GoalMSE compares {given.pred_key!r} with {given.goal_key!r}; the parts of this model's latent are "

@@ -1,9 +1,10 @@
-"""Any planner as a solver of stable-worldmodel: inside its ``WorldModelPolicy`` and ``World.evaluate``, unchanged."""
+"""``WorldModelSolver``: any planner as a solver for stable-worldmodel's ``WorldModelPolicy``."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,56 +12,60 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.core.frozen import frozen
 from grasp_planner.core.objectives import Objective
 from grasp_planner.core.plans import Budget, Plan
 from grasp_planner.core.problem import Problem
 from grasp_planner.core.world_model import WorldModel, goal_objective
-from grasp_planner.models.patches.model import UseSettings
+from grasp_planner.models.normalisation import identity_statistics
+from grasp_planner.models.stable_worldmodel.cores import core_of
 from grasp_planner.models.stable_worldmodel.model import StableWorldModel
 from grasp_planner.models.stable_worldmodel.objective import objective_like
-from grasp_planner.models.units import identity_statistics
+from grasp_planner.models.use_settings import UseSettings
 from grasp_planner.planning.loop import run
 from grasp_planner.planning.protocol import Planner, Progress
 
-# Entries of an information dictionary that are no observations. The action is NaN right after a reset.
+# Entries of an information dictionary that are not observations. The action is NaN right after a reset.
 _NO_OBSERVATIONS = ("action", "action_history", "reward", "terminated", "truncated", "id", "step_idx")
 
 
 class WorldModelSolver:
-    """Plans for stable-worldmodel's policy: it has ``configure``, ``solve`` and ``__call__`` as their solvers do.
+    """A solver for stable-worldmodel's policy, with the methods ``configure``, ``solve`` and ``__call__``.
 
-    Each call solves the problems whose tensors it is given, which may be a part of the environments, for
-    ``config.horizon`` model steps of ``config.action_block`` environment actions. Plans start from ``init_action``,
-    with zeros where it is too short. The model is in evaluation mode and frozen while it is used, and left as it was.
+    A call plans for the problems in the tensors that it receives, which may belong to some of the environments only.
+    The horizon is ``config.horizon`` model steps of ``config.action_block`` environment actions each. A plan starts
+    from ``init_action``, with zeros appended if it is too short. While a call runs, the model is frozen and in
+    evaluation mode; afterwards it is as before.
 
     Args:
-        planner: one of ``PLANNERS``.
-        budget: for each call.
-        cost: what stable-worldmodel's solvers are given: an evaluator with a ``model`` (and an ``objective``), or the
-            model itself. Exactly one of ``cost`` and ``model``.
+        planner: any planner, for example a class in ``PLANNERS``.
+        budget: the budget of each call.
+        cost: an evaluator of stable-worldmodel with a ``model`` (and an ``objective``), or the model itself. Give
+            exactly one of ``cost`` and ``model``.
         model: any :class:`~grasp_planner.core.world_model.WorldModel` of this package, in the policy's action units.
-        objective: ``None``: that of ``cost`` (GoalMSE, ControlPenalty, WeightedSum); without one, as the model weighs.
-        low: lowest action in the solver's units: a number, one for each environment action coordinate, or for each of
-            a block. ``None``: the bounds of ``model``; with ``cost`` no bound, since the policy's scaler is not known.
-        high: the same for the highest.
-        action_scaler: ``process["action"]`` of the policy; maps the bounds of the environment's action space.
-        seed: of the planner's noise; every call has noise of its own.
-        callbacks: recorders of stable-worldmodel, called after every planner step with ``step``, ``params``,
-            ``candidates`` (b, 1, horizon, block), ``cost`` and ``costs`` (b, 1): the best plan so far.
+        objective: ``None``: the objective of ``cost`` (GoalMSE, ControlPenalty, WeightedSum), or the goal distance
+            with the model's own weights if there is none.
+        low: lowest action in the solver's units: one number, one per coordinate of an environment action, or one per
+            coordinate of a block. ``None``: the bounds of ``model``; with ``cost`` there is no bound, since the
+            policy's scaler is not known.
+        high: highest action, in the same form.
+        action_scaler: ``process["action"]`` of the policy; it maps the bounds of the environment's action space.
+        seed: seed of the planner's noise; every call has its own noise.
+        callbacks: recorders of stable-worldmodel. They are called after every planner step with the best plan so far:
+            ``step``, ``params``, ``candidates`` (b, 1, horizon, block), ``cost`` and ``costs`` (b, 1).
 
     Attributes:
-        plan: the last :class:`~grasp_planner.core.plans.Plan`, ``None`` before the first call: status, cost, trace.
+        plan: the last :class:`~grasp_planner.core.plans.Plan`, with status, cost and trace; ``None`` before the first
+            call.
 
     Raises:
-        GraspPlannerError: arguments that do not fit together; a model without a one-step prediction in its latent.
+        GraspPlannerError: arguments do not fit together, or the model has no one-step prediction in its latent.
 
     Example:
         ``WorldModelPolicy(WorldModelSolver(GRASP(), Budget(seconds=2.0), cost=evaluator), PlanConfig(15, 5, ...))``
 
-    Source: the solver protocol of stable-worldmodel 0.1.1 and of its main branch of August 2026. Differences from its
-    own solvers: bounds hold, problems do not influence each other, nothing is printed, and ``costs`` is the cost of
-    the plan that is returned.
+    Source: the solver protocol of stable-worldmodel 0.1.1 and of its main branch of August 2026. Differences from the
+    solvers in stable-worldmodel: actions respect the bounds, problems do not influence each other, nothing is printed,
+    and ``costs`` is the cost of the returned plan.
     """
 
     def __init__(
@@ -90,7 +95,12 @@ class WorldModelSolver:
         self._setting: _Setting | None = None
 
     def configure(self, *, action_space: Any, n_envs: int, config: Any) -> None:
-        """Take note of the environments: their batched action space (n_envs, ...), their number, the plan's shape.
+        """Set the environments and the shape of a plan.
+
+        Args:
+            action_space: the batched action space (n_envs, ...).
+            n_envs: number of environments.
+            config: has ``horizon`` (model steps) and ``action_block`` (environment steps per model step).
 
         Raises:
             GraspPlannerError: actions are discrete, or the model takes blocks of another size.
@@ -107,7 +117,7 @@ class WorldModelSolver:
                     f"cost.model, got {type(inner).__name__}; wrap your own as a WorldModel and pass model="
                 )
             use = UseSettings(bounds=(-math.inf, math.inf))
-            model: WorldModel = StableWorldModel(inner, identity_statistics(each, 0), block, use=use)
+            model: WorldModel = StableWorldModel(core_of(inner), identity_statistics(each, 0), block, use=use)
         else:
             model = self.given_model
         if len(model.low) != each * block:
@@ -116,11 +126,11 @@ class WorldModelSolver:
                 f"{each * block}"
             )
         low, high = self._bounds(action_space, each, block, model)
-        objective, factor = self._judged_by(model)
+        objective, factor = self._objective_of(model)
         self._setting = _Setting(model, objective, factor, low, high, int(n_envs), int(config.horizon))
 
     def _bounds(self, action_space: Any, each: int, block: int, model: WorldModel) -> tuple[Tensor, Tensor]:
-        """Lowest and highest block, in the solver's units."""
+        """The bounds of an action block, in the solver's units."""
         low, high = self.low, self.high
         if self.action_scaler is not None:
             ends = (action_space.low[0].reshape(1, -1), action_space.high[0].reshape(1, -1))
@@ -131,8 +141,8 @@ class WorldModelSolver:
             model.high if high is None else _block(high, each, block, model.high, "high"),
         )
 
-    def _judged_by(self, model: WorldModel) -> tuple[Objective, float]:
-        """The objective, and what its costs are multiplied by to be in the units of the one that was given."""
+    def _objective_of(self, model: WorldModel) -> tuple[Objective, float]:
+        """The objective, and the factor by which its costs are multiplied to be in units of the given objective."""
         if self.objective is not None:
             return self.objective, 1.0
         if isinstance(model, StableWorldModel):
@@ -141,10 +151,10 @@ class WorldModelSolver:
 
     @property
     def setting(self) -> _Setting:
-        """What ``configure`` was told.
+        """The setting from ``configure``.
 
         Raises:
-            GraspPlannerError: it has not been called.
+            GraspPlannerError: ``configure`` has not been called.
         """
         if self._setting is None:
             raise GraspPlannerError("call configure(action_space=, n_envs=, config=) first; WorldModelPolicy does")
@@ -157,36 +167,36 @@ class WorldModelSolver:
 
     @property
     def action_dim(self) -> int:
-        """Numbers in a block of actions."""
+        """Numbers in an action block."""
         return len(self.setting.low)
 
     @property
     def horizon(self) -> int:
-        """Model steps to plan."""
+        """Horizon of a plan, in model steps."""
         return self.setting.horizon
 
     def __call__(self, info_dict: Mapping[str, Any], init_action: Tensor | None = None) -> dict[str, Any]:
-        """The same as ``solve``; the policy calls its solver."""
+        """Call ``solve``; the policy calls its solver in this way."""
         return self.solve(info_dict, init_action)
 
     def solve(self, info_dict: Mapping[str, Any], init_action: Tensor | None = None) -> dict[str, Any]:
         """Plan for every problem in ``info_dict``.
 
         Args:
-            info_dict: observations (b, frames, ...) with their goals (``"goal"`` for pixels, ``"goal_<key>"`` for the
-                others), and with several frames ``"action_history"`` (b, frames - 1, block). It is not written to.
-            init_action: (b, t, block) to start from, of any length t.
+            info_dict: observations (b, frames, ...) and their goals (``"goal"`` for pixels, ``"goal_<key>"`` for other
+                keys). With several frames it must hold ``"action_history"`` (b, frames - 1, block). It is not changed.
+            init_action: (b, t, block), the actions to start from, for any t.
 
         Returns:
-            ``actions`` (b, horizon, block), float32 on the CPU; ``costs``, a number each; ``status`` of each as in
-            :class:`~grasp_planner.core.plans.Status`; ``callbacks``, if there are any.
+            ``actions`` (b, horizon, block), float32 on the CPU; ``costs`` and ``status`` (see
+            :class:`~grasp_planner.core.plans.Status`), one number per problem each; ``callbacks``, if there are any.
 
         Raises:
-            GraspPlannerError: observations, goals or actions of another shape than the model takes.
+            GraspPlannerError: observations, goals or actions have another shape than the model takes.
         """
         setting = self.setting
-        # The policy's caller may have switched gradients off; planners that need them switch them on where they do.
-        with torch.inference_mode(False), frozen(setting.model), torch.no_grad():
+        # The policy may run in inference mode, whose tensors cannot be used in a gradient.
+        with torch.inference_mode(False):
             problem = setting.problem(info_dict)
             start = _padded(init_action, problem)
         for callback in self.callbacks:
@@ -214,7 +224,7 @@ class WorldModelSolver:
         return result
 
     def _record(self, progress: Progress) -> None:
-        """Hand the best plans to the recorders; the state before the first step is not one of theirs."""
+        """Pass the best plans to the recorders, which do not expect the state before the first step."""
         if progress.step == 0:
             return
         costs = progress.best.cost[:, None] * self.setting.factor
@@ -223,24 +233,20 @@ class WorldModelSolver:
             callback(step=progress.step - 1, params=candidates, candidates=candidates, cost=costs.sum(), costs=costs)
 
 
+@dataclass(frozen=True, eq=False)
 class _Setting:
-    """The model, the objective and the plan's shape, once the environments are known."""
+    """The model, the objective and the shape of a plan, which are known once the environments are known."""
 
-    def __init__(
-        self,
-        model: WorldModel,
-        objective: Objective,
-        factor: float,
-        low: Float[Tensor, " a"],
-        high: Float[Tensor, " a"],
-        n_envs: int,
-        horizon: int,
-    ) -> None:
-        self.model, self.objective, self.factor = model, objective, factor
-        self.low, self.high, self.n_envs, self.horizon = low, high, n_envs, horizon
+    model: WorldModel
+    objective: Objective
+    factor: float
+    low: Float[Tensor, " a"]
+    high: Float[Tensor, " a"]
+    n_envs: int
+    horizon: int
 
     def problem(self, info: Mapping[str, Any]) -> Problem:
-        """The problems that the tensors describe."""
+        """Make the problems that the tensors describe."""
         tensors = {key: value for key, value in info.items() if isinstance(value, Tensor) and value.ndim >= 2}
         seen = {
             key: value
@@ -253,35 +259,33 @@ class _Setting:
         if not seen or not wanted:
             raise GraspPlannerError(f"needed observations and a goal ('goal' or 'goal_<key>'), got {sorted(info)}")
         frames = max(value.shape[1] for value in seen.values())
-        states = self.model.encode(_filled({k: v for k, v in seen.items() if v.shape[1] == frames}, self.model.context))
-        goal = self.model.encode(wanted)[:, -1]
-        return Problem(
+        batch = len(next(iter(seen.values())))
+        problem = Problem.observed(
             self.model,
-            states=states,
-            past_actions=self._past(tensors.get("action_history"), states, frames),
-            goal=goal,
-            horizon=self.horizon,
-            low=self.low,
-            high=self.high,
+            _filled({k: v for k, v in seen.items() if v.shape[1] == frames}, self.model.context),
+            wanted,
+            self.horizon,
+            past_actions=self._past(tensors.get("action_history"), batch, frames),
             objective=self.objective,
-            scale=self.model.scale,
         )
+        return replace(problem, low=self.low, high=self.high)
 
-    def _past(self, history: Tensor | None, states: Tensor, frames: int) -> Float[Tensor, "b h_less_1 a"]:
-        """The blocks between the frames of the window; zeros where nothing was seen yet."""
-        shape = (len(states), frames - 1, len(self.low))
+    def _past(self, history: Tensor | None, batch: int, frames: int) -> Float[Tensor, "b h_less_1 a"]:
+        """The action blocks between the frames of the window; zeros before the first observed frame."""
+        like = self.model.low
+        shape = (batch, frames - 1, len(like))
         if history is None and frames > 1:
             raise GraspPlannerError(f"{frames} frames need info['action_history'] {shape}; there is none")
-        known = states.new_zeros(shape) if history is None else history.to(states)
+        known = like.new_zeros(shape) if history is None else history.to(like)
         if tuple(known.shape) != shape:
             raise GraspPlannerError(f"info['action_history'] must be {shape}, got {tuple(known.shape)}")
         count = self.model.context - 1
-        before = states.new_zeros(len(states), max(0, count - known.shape[1]), len(self.low))
+        before = like.new_zeros(batch, max(0, count - known.shape[1]), len(like))
         return torch.cat([before, known[:, known.shape[1] - min(count, known.shape[1]) :]], dim=1)
 
 
 def _filled(observations: Mapping[str, Tensor], context: int) -> dict[str, Tensor]:
-    """The newest ``context`` frames; the first one repeated where there are fewer, which models take for missing."""
+    """The newest ``context`` frames. If there are fewer, the first is repeated, which models take for missing ones."""
     filled = {}
     for key, value in observations.items():
         newest = value[:, -context:]
@@ -291,7 +295,7 @@ def _filled(observations: Mapping[str, Tensor], context: int) -> dict[str, Tenso
 
 
 def _padded(given: Tensor | None, problem: Problem) -> Float[Tensor, "b t a"] | None:
-    """A plan to start from, zeros at its end where it is too short."""
+    """The actions to start from, cut to the horizon or with zeros appended."""
     if given is None:
         return None
     shape = (problem.batch, problem.horizon, problem.action_size)
@@ -302,7 +306,7 @@ def _padded(given: Tensor | None, problem: Problem) -> Float[Tensor, "b t a"] | 
 
 
 def _block(value: float | Sequence[float], each: int, block: int, like: Tensor, name: str) -> Float[Tensor, " a"]:
-    """A bound for every coordinate of a block."""
+    """One bound per coordinate of an action block."""
     numbers = torch.as_tensor(value, dtype=like.dtype, device=like.device).flatten()
     for count, times in ((1, each * block), (each, block), (each * block, 1)):
         if len(numbers) == count:

@@ -1,1 +1,1 @@
-"""World models of simulator states."""
+"""World models trained from state vectors."""

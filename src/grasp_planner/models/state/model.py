@@ -12,7 +12,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from grasp_planner.core.errors import GraspPlannerError, unknown_name
-from grasp_planner.models.files import load_model, save_model
+from grasp_planner.models.checkpoint import load_model, save_model
+from grasp_planner.models.integer_fields import check_integers
+from grasp_planner.models.normalisation import from_environment, to_environment
 from grasp_planner.models.state.plain import PlainDynamics
 from grasp_planner.models.state.push_t import PushTDynamics
 
@@ -52,12 +54,8 @@ class StateModelConfig:
     def __post_init__(self) -> None:
         if self.features not in FEATURES:
             raise unknown_name("features", self.features, FEATURES)
-        for name in ("state_size", "action_size", "frameskip", "substeps", "width", "depth"):
-            value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise GraspPlannerError(f"StateModelConfig.{name} must be an integer >= 1, got {value!r}")
-        if type(self.octaves) is not int or self.octaves < 0:
-            raise GraspPlannerError(f"StateModelConfig.octaves must be an integer >= 0, got {self.octaves!r}")
+        positive = ("state_size", "action_size", "frameskip", "substeps", "width", "depth")
+        check_integers(self, dict.fromkeys(positive, 1) | {"octaves": 0})
         if self.substeps not in (1, self.frameskip):
             raise GraspPlannerError(
                 f"StateModelConfig.substeps must be 1 or frameskip ({self.frameskip}), got {self.substeps}"
@@ -160,11 +158,11 @@ class StateModel(nn.Module):
 
     def environment_actions(self, actions: Float[Tensor, "*batch a"]) -> Float[Tensor, "*batch frameskip e"]:
         """The environment actions in each block, earliest first, in the environment's units."""
-        return actions.unflatten(-1, (self.frameskip, -1)) * self.action_std + self.action_mean
+        return to_environment(actions, self.action_mean, self.action_std)
 
     def model_actions(self, actions: Float[Tensor, "*batch frameskip e"]) -> Float[Tensor, "*batch a"]:
         """Blocks of environment actions in the model's units. This is the inverse of ``environment_actions``."""
-        return ((actions.to(self.low) - self.action_mean) / self.action_std).flatten(-2)
+        return from_environment(actions, self.action_mean, self.action_std)
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write ``config.json`` and ``model.safetensors``, each atomically, and return the folder."""
@@ -177,6 +175,4 @@ class StateModel(nn.Module):
         Raises:
             GraspPlannerError: files are missing, truncated or do not fit together.
         """
-        folder = Path(folder)
-        model = load_model(cls, StateModelConfig, folder)
-        return model.to(device).eval().requires_grad_(False)
+        return load_model(cls, StateModelConfig, folder, device)

@@ -1,4 +1,4 @@
-"""The predictor of JEPA-WMs: a frame-causal transformer that actions modulate, with rotary positions in three axes."""
+"""The AdaLN predictor of JEPA-WMs: a transformer modulated by actions, with rotary positions in three axes."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.models.dino_wm.vit import frame_causal_mask
-from grasp_planner.models.files import mismatch
+from grasp_planner.models.checkpoint import fill
+from grasp_planner.models.patches.frame_transformer import frame_causal_mask
 
 
 class ModulatedTransformer(nn.Module):
-    """Predicts patch tokens from patch tokens and one action a frame (adaptive layer normalisation).
+    """Predict patch tokens from patch tokens and one action per frame, by adaptive layer normalisation.
 
     Parameter names are those of the published checkpoints.
 
     Args:
-        side: patches along a side of the picture.
+        side: side of a picture, in patches.
         visual: numbers in a patch token.
-        proprio: numbers of proprioception on each patch, 0: none.
+        proprio: numbers of embedded proprioception in each patch token; 0: none.
         action: numbers in an action block.
-        width: numbers a token inside, without proprioception.
-        depth: blocks.
-        heads: attention heads.
-        causal: whether a frame reads only itself and earlier ones.
+        width: numbers in an inner token, without proprioception.
+        depth: number of blocks.
+        heads: number of attention heads.
+        causal: whether a frame attends only to itself and to earlier frames.
 
     Source: JEPA-WMs (arXiv 2512.24497), the AdaLN predictor; written anew from its description.
     """
@@ -45,7 +45,7 @@ class ModulatedTransformer(nn.Module):
         self.predictor_proj = nn.Linear(width, visual)
 
     def forward(self, frames: Float[Tensor, "n k p d"], actions: Float[Tensor, "n k a"]) -> Float[Tensor, "n p d"]:
-        """The frame after the last one."""
+        """Predict the frame after the last one."""
         count, patches = frames.shape[1:3]
         visual = frames.shape[-1] - self.proprio
         x = torch.cat([self.predictor_embed(frames[..., :visual]), frames[..., visual:]], dim=-1).flatten(1, 2)
@@ -59,7 +59,7 @@ class ModulatedTransformer(nn.Module):
 
 
 class _Block(nn.Module):
-    """Attention and perceptron, each with a shift, a scale and a gate that the frame's action decides."""
+    """Attention and perceptron, each with a shift, a scale and a gate computed from the frame's action."""
 
     def __init__(self, width: int, heads: int, side: int) -> None:
         super().__init__()
@@ -84,12 +84,14 @@ class _Block(nn.Module):
 
 
 def rotated(x: Float[Tensor, "n heads tokens d"], side: int) -> Float[Tensor, "n heads tokens d"]:
-    """Rotary positions: thirds of a head turn with the frame, the row and the column; what is left does not.
+    """Apply rotary positions: one third of a head for the frame, one for the row, one for the column.
+
+    Coordinates that are left over when a head is divided by three are not rotated.
 
         (x_2i, x_2i+1)  ->  x cos f + (-x_2i+1, x_2i) sin f,     f_j = position / 10000^(2 (j mod D/2) / D)
 
-    The angles of a pair are not the same (j runs over both halves of a third, pairs over neighbours), so this is no
-    rotation in the strict sense; the checkpoints were trained with it.
+    The two coordinates of a pair have different angles, since pairs are neighbours and j counts within each half of a
+    third. This is not a rotation in the strict sense, but the checkpoints were trained with it.
     """
     token = torch.arange(x.shape[2], device=x.device)
     places = (token // (side * side), token % (side * side) // side, token % side)
@@ -108,10 +110,17 @@ def rotated(x: Float[Tensor, "n heads tokens d"], side: int) -> Float[Tensor, "n
 def modulated_from(
     tensors: Mapping[str, Tensor], origin: str, *, side: int, heads: int, causal: bool
 ) -> ModulatedTransformer:
-    """The predictor that these weights belong to; sizes are read off them.
+    """Build the predictor from its weights, whose shapes give its sizes.
+
+    Args:
+        tensors: the ``state_dict``.
+        origin: where the weights come from, for errors.
+        side: side of a picture, in patches.
+        heads: number of attention heads.
+        causal: whether a frame attends only to itself and to earlier frames.
 
     Raises:
-        GraspPlannerError: the weights do not fit together, or not to the number of heads.
+        GraspPlannerError: the weights do not fit together, or they do not fit the number of heads.
     """
     embed, action = tensors.get("predictor_embed.weight"), tensors.get("action_encoder.weight")
     if embed is None or action is None or embed.ndim != 2 or action.ndim != 2:
@@ -130,7 +139,5 @@ def modulated_from(
         heads=heads,
         causal=causal,
     )
-    if problem := mismatch(model.state_dict(), tensors):
-        raise GraspPlannerError(f"{origin} does not hold the AdaLN predictor: {problem}")
-    model.load_state_dict(dict(tensors))
+    fill(model, tensors, f"{origin} does not hold the AdaLN predictor")
     return model

@@ -1,14 +1,11 @@
-"""A saved model is two files: ``config.json`` says what to build, ``model.safetensors`` holds every tensor.
+"""Checkpoints of our own models: ``config.json`` says what to build, ``model.safetensors`` holds every tensor.
 
-These are the files that ``huggingface_hub`` reads and writes, so a folder can be uploaded as it is; the package is not
-needed here, nothing is unpickled, and nothing asks the network.
+``huggingface_hub`` reads and writes these two files, so a folder can be uploaded unchanged. Nothing is unpickled, and
+nothing is downloaded.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +13,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import (
     register_module_buffer_registration_hook,
@@ -23,58 +21,36 @@ from torch.nn.modules.module import (
 )
 
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.io.untrusted import plain_json, small_text
+from grasp_planner.io.atomic import make_folder, write_atomically
+from grasp_planner.io.text_files import read_json, write_json
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 SCHEMA = 1
-LARGEST_NUMBER, ROOM = 4096, 2**26
-"""A number in a configuration, and bytes of a model, that need no further justification."""
+LARGEST_NUMBER = 4096
+"""A number in a configuration up to this size is accepted whatever the sizes of the tensors are."""
+SMALL_MODEL = 2**26
+"""A model of up to this many bytes is built whatever the size of ``model.safetensors`` is."""
 
 Config = TypeVar("Config")
 Model = TypeVar("Model", bound=nn.Module)
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, then put it in place in one step.
+def save_model(model: nn.Module, config: Any, kind: str, folder: str | Path) -> Path:
+    """Write the two files of a model, each atomically.
 
-    Whoever reads ``path`` sees the old file or the whole new one, whenever the writer dies.
-    """
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(descriptor)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        temporary.chmod(0o644)  # mkstemp makes files that only their owner reads
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    Args:
+        model: its ``state_dict`` is written.
+        config: a dataclass of JSON values, from which the model can be built again.
+        kind: a name in ``registry.KINDS``.
+        folder: created if needed.
 
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """``content`` as indented JSON, atomically."""
-    text = json.dumps(content, indent=2) + "\n"
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def make_folder(folder: Path) -> Path:
-    """Create ``folder`` if need be, and check that files can be made in it.
+    Returns:
+        The folder.
 
     Raises:
-        GraspPlannerError: it is a file, or cannot be created or written.
+        GraspPlannerError: the folder cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError as error:
-        raise GraspPlannerError(f"needed a folder that can be written, got {folder}: {error.strerror}") from error
-
-
-def save_model(model: nn.Module, config: Any, kind: str, folder: str | Path) -> Path:
-    """Write the two files of a model; ``config`` is a dataclass of JSON values."""
     from safetensors.torch import save_file
 
     folder = make_folder(Path(folder))
@@ -85,22 +61,15 @@ def save_model(model: nn.Module, config: Any, kind: str, folder: str | Path) -> 
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The contents of ``config.json``.
+    """Read ``config.json``.
 
     Raises:
-        GraspPlannerError: the file is missing, is not JSON, or is of a later schema.
+        GraspPlannerError: the file is missing, is not JSON, or has another schema.
     """
     path = folder / CONFIG_FILE
-    try:
-        config = plain_json(small_text(path))
-    except OSError as error:
-        raise GraspPlannerError(f"a checkpoint needs {CONFIG_FILE}; {path} cannot be read: {error.strerror}") from error
-    except GraspPlannerError:
-        raise
-    except ValueError as error:
-        raise GraspPlannerError(f"{path} is not JSON ({error}): copy or train the checkpoint again") from error
-    if not isinstance(config, dict):
-        raise GraspPlannerError(f"{path} must hold a JSON object, got {type(config).__name__}")
+    if not path.exists():
+        raise GraspPlannerError(f"a checkpoint needs {CONFIG_FILE}; there is none in {folder}")
+    config = read_json(path)
     schema = config.get("schema")
     if schema != SCHEMA:
         raise GraspPlannerError(
@@ -110,10 +79,10 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def build_config(cls: type[Config], folder: Path) -> Config:
-    """``config.json`` as the dataclass ``cls``; lists become tuples.
+    """Read ``config.json`` as the dataclass ``cls``; lists become tuples.
 
     Raises:
-        GraspPlannerError: a field is missing, unknown, or refused by the dataclass.
+        GraspPlannerError: a field is missing or unknown, or the dataclass refuses a value.
     """
     content = {key: value for key, value in read_config(folder).items() if key not in ("kind", "schema")}
     known = {field.name for field in fields(cls)}  # type: ignore[arg-type]
@@ -129,15 +98,27 @@ def build_config(cls: type[Config], folder: Path) -> Config:
         raise GraspPlannerError(f"{folder / CONFIG_FILE} is not valid: {error}") from error
 
 
-def load_model(cls: Callable[[Config], Model], config_cls: type[Config], folder: Path) -> Model:
-    """The model that ``config.json`` describes, filled from ``model.safetensors``.
+def load_model(
+    cls: Callable[[Config], Model], config_cls: type[Config], folder: str | Path, device: str | torch.device
+) -> Model:
+    """Build the model that ``config.json`` describes and fill it from ``model.safetensors``.
 
-    A configuration cannot ask for more than its weights take: its numbers are compared with the sizes in their header,
-    and building ends where it would take several times the memory of the file.
+    A configuration cannot ask for more memory than its weights justify. Its numbers are compared with the shapes in
+    the header of the weights, and building stops when the model exceeds several times the size of the file.
+
+    Args:
+        cls: makes a model from a configuration.
+        config_cls: the dataclass of the configuration.
+        folder: holds the two files.
+        device: where the tensors go.
+
+    Returns:
+        The model, frozen and in evaluation mode.
 
     Raises:
-        GraspPlannerError: a file is missing, truncated, or does not fit the other.
+        GraspPlannerError: a file is missing or truncated, or the files do not fit together.
     """
+    folder = Path(folder)
     config = build_config(config_cls, folder)
     shapes = weight_shapes(folder)
     largest = max([LARGEST_NUMBER, len(shapes), *(size for shape in shapes.values() for size in shape)])
@@ -149,20 +130,20 @@ def load_model(cls: Callable[[Config], Model], config_cls: type[Config], folder:
                     f"{misfit}{name} is {number}, and no tensor has more than {largest} of anything"
                 )
     try:
-        with _bounded(ROOM + 4 * (folder / WEIGHTS_FILE).stat().st_size):
+        with _at_most(SMALL_MODEL + 4 * (folder / WEIGHTS_FILE).stat().st_size):
             model = cls(config)
     except MemoryError as error:
         raise GraspPlannerError(f"{misfit}the model it describes is several times as large") from error
     load_weights(model, folder)
-    return model
+    return model.to(device).eval().requires_grad_(False)
 
 
 @contextmanager
-def _bounded(left: int) -> Iterator[None]:
-    """Modules built here, by this thread, register at most so many bytes.
+def _at_most(limit: int) -> Iterator[None]:
+    """Limit the bytes of the parameters and buffers that this thread registers inside the block.
 
     Raises:
-        MemoryError: they want more; what was made for it is hardly touched yet.
+        MemoryError: a parameter or buffer exceeds the limit. Its memory was reserved, but hardly any of it was used.
     """
     here, used = threading.get_ident(), 0
 
@@ -170,7 +151,7 @@ def _bounded(left: int) -> Iterator[None]:
         nonlocal used
         if tensor is not None and threading.get_ident() == here:
             used += tensor.nbytes
-            if used > left:
+            if used > limit:
                 raise MemoryError(f"{name} {tuple(tensor.shape)} is too much")
 
     hooks = [register_module_parameter_registration_hook(count), register_module_buffer_registration_hook(count)]
@@ -182,7 +163,7 @@ def _bounded(left: int) -> Iterator[None]:
 
 
 def weight_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """The shape of every tensor in ``model.safetensors``, from its header alone.
+    """Read the shape of every tensor from the header of ``model.safetensors``.
 
     Raises:
         GraspPlannerError: the file is missing or truncated.
@@ -195,7 +176,7 @@ def weight_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
 
 @contextmanager
 def reading_weights(folder: Path) -> Iterator[Path]:
-    """The path of the weights; whatever goes wrong while they are read becomes one error that names it."""
+    """Give the path of the weights, and turn every error while they are read into one error that names the file."""
     from safetensors import SafetensorError
 
     path = folder / WEIGHTS_FILE
@@ -212,23 +193,35 @@ def reading_weights(folder: Path) -> Iterator[Path]:
 
 
 def load_weights(model: nn.Module, folder: Path) -> None:
-    """Fill ``model`` from ``model.safetensors``; every tensor must be there, of the right shape and finite.
+    """Fill ``model`` from ``model.safetensors``; every tensor must be there, finite and of the right shape.
 
     Raises:
-        GraspPlannerError: the file is missing, truncated, or does not fit the model.
+        GraspPlannerError: the file is missing or truncated, or it does not fit the model.
     """
     from safetensors.torch import load_file
 
     with reading_weights(folder) as path:
         tensors = load_file(path)
-    expected = model.state_dict()
-    if problem := mismatch(expected, tensors):
-        raise GraspPlannerError(f"{path} does not fit {folder / CONFIG_FILE}: {problem}")
-    model.load_state_dict(tensors)
+    fill(model, tensors, f"{path} does not fit {folder / CONFIG_FILE}")
+
+
+def fill(model: nn.Module, tensors: Mapping[str, Tensor], misfit: str) -> None:
+    """Fill ``model`` from a ``state_dict`` that was written elsewhere.
+
+    Raises:
+        GraspPlannerError: the tensors do not fit the model; the message is ``misfit`` and what is wrong.
+    """
+    if problem := mismatch(model.state_dict(), tensors):
+        raise GraspPlannerError(f"{misfit}: {problem}")
+    model.load_state_dict(dict(tensors))
 
 
 def mismatch(expected: Mapping[str, Tensor], got: Mapping[str, Tensor]) -> str:
-    """What is wrong with the tensors ``got``, or nothing."""
+    """Say in words how the tensors ``got`` differ from ``expected`` in names and shapes, or that one is not finite.
+
+    Returns:
+        An empty string if the tensors fit.
+    """
     if missing := sorted(set(expected) - set(got)):
         return f"tensors are missing: {', '.join(missing[:5])}"
     if unknown := sorted(set(got) - set(expected)):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grasp_planner import GD, GRASP, Budget, GoalDistance, GraspPlannerError, Markov, Problem, plan
-from grasp_planner.models.analytic import LinearQuadratic, Quadratic, double_integrator
+from grasp_planner.models.linear_quadratic import LinearQuadratic, Quadratic, double_integrator
 
 
 def positive(size, seed):

@@ -1,4 +1,4 @@
-"""DINO-WM's predictor: a vision transformer over the patch tokens of a few frames, causal from frame to frame."""
+"""DINO-WM's predictor, which JEPA-WMs have too: a frame-causal transformer over the patch tokens of a few frames."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.models.files import mismatch
+from grasp_planner.models.checkpoint import fill
 
 
 class FrameTransformer(nn.Module):
-    """Attention in which a token reads all tokens of its own and of earlier frames.
+    """A transformer in which a token attends to all tokens of its own frame and of earlier frames.
 
-    Parameter names are those of the published checkpoints. The mask is made from the input's shape on its device.
+    Parameter names are those of the published checkpoints. The attention mask is computed from the input's shape.
 
     Args:
-        frames: most frames in a window.
-        tokens: tokens a frame.
-        width: numbers a token.
-        depth: layers.
-        heads: attention heads.
-        head_width: numbers a head.
-        hidden: units in the perceptron of a layer.
+        frames: largest number of frames in a window.
+        tokens: tokens per frame.
+        width: numbers per token.
+        depth: number of layers.
+        heads: number of attention heads.
+        head_width: numbers per head.
+        hidden: hidden units of a layer's perceptron.
 
     Source: DINO-WM (arXiv 2411.04983), ``ViTPredictor``; written anew from its description, without dropout.
     """
@@ -41,7 +41,7 @@ class FrameTransformer(nn.Module):
         self.transformer = nn.ModuleDict({"norm": nn.LayerNorm(width), "layers": nn.ModuleList(layers)})
 
     def forward(self, frames: Float[Tensor, "n k p d"]) -> Float[Tensor, "n k p d"]:
-        """The frame that follows each, seen from the ones up to it."""
+        """For each frame, the prediction of the next frame from this frame and earlier ones."""
         count, tokens = frames.shape[1:3]
         x = frames.flatten(1, 2)
         x = x + self.pos_embedding[:, : x.shape[1]]
@@ -53,7 +53,7 @@ class FrameTransformer(nn.Module):
 
 
 def frame_causal_mask(frames: int, tokens: int, device: torch.device) -> Tensor:
-    """(frames * tokens) squared, True where a row may read a column: its own frame and earlier ones."""
+    """The attention mask (frames * tokens, frames * tokens): True where the column's frame is not after the row's."""
     frame = torch.arange(frames * tokens, device=device) // tokens
     return frame[:, None] >= frame[None, :]
 
@@ -76,7 +76,7 @@ class _Attention(nn.Module):
 class _Perceptron(nn.Module):
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        # Two places are empty where the original has dropout, so that names of parameters agree.
+        # The identity stands where the original has dropout, so that the names of parameters agree.
         self.net = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Identity(), nn.Linear(hidden, width)
         )
@@ -86,12 +86,18 @@ class _Perceptron(nn.Module):
 
 
 def transformer_from(tensors: Mapping[str, Tensor], origin: str, *, tokens: int, heads: int) -> FrameTransformer:
-    """The predictor that these weights belong to; sizes are read off them.
+    """Build the transformer from its weights, whose shapes give its sizes.
+
+    Args:
+        tensors: the ``state_dict``.
+        origin: where the weights come from, for errors.
+        tokens: tokens per frame.
+        heads: number of attention heads.
 
     Raises:
-        GraspPlannerError: the weights do not fit together, or not to the number of tokens or heads.
+        GraspPlannerError: the weights do not fit together, or they do not fit the number of tokens or heads.
     """
-    # Some versions keep the mask among the weights; here it is computed.
+    # Some checkpoints store the attention mask with the weights. Here it is computed.
     tensors = {name: value for name, value in tensors.items() if not name.endswith(".0.bias") or value.ndim != 4}
     table, qkv = tensors.get("pos_embedding"), tensors.get("transformer.layers.0.0.to_qkv.weight")
     inner = tensors.get("transformer.layers.0.1.net.1.weight")
@@ -111,19 +117,17 @@ def transformer_from(tensors: Mapping[str, Tensor], origin: str, *, tokens: int,
         head_width=qkv.shape[0] // (3 * heads),
         hidden=inner.shape[0],
     )
-    if problem := mismatch(model.state_dict(), tensors):
-        raise GraspPlannerError(f"{origin} does not hold DINO-WM's predictor: {problem}")
-    model.load_state_dict(tensors)
+    fill(model, tensors, f"{origin} does not hold DINO-WM's predictor")
     return model
 
 
 class SlotCore(nn.Module):
-    """The embedded action stands beside every patch token (``concat_dim: 1``).
+    """A predictor that appends the embedded action to every patch token (``concat_dim: 1`` in DINO-WM's settings).
 
     Args:
         transformer: the predictor.
         action: embeds an action block.
-        repeats: copies of the embedding on each patch.
+        repeats: copies of the embedding in each patch token.
     """
 
     def __init__(self, transformer: FrameTransformer, action: nn.Linear, repeats: int = 1) -> None:
@@ -131,40 +135,21 @@ class SlotCore(nn.Module):
         self.transformer, self.action, self.repeats = transformer, action, repeats
 
     def forward(self, frames: Float[Tensor, "n k p d"], actions: Float[Tensor, "n k a"]) -> Float[Tensor, "n p d"]:
-        """The frame after the last one; the predicted action slots are dropped."""
+        """Predict the frame after the last one; the predicted action embeddings are dropped."""
         slots = self.action(actions).repeat(1, 1, self.repeats)[:, :, None].expand(-1, -1, frames.shape[2], -1)
         return self.transformer(torch.cat([frames, slots], dim=-1))[:, -1, :, : frames.shape[-1]]
 
 
-class TokenCore(nn.Module):
-    """The embedded action is one token more, after the proprioception (``concat_dim: 0``).
-
-    Args:
-        transformer: the predictor.
-        action: embeds an action block, as wide as a token.
-    """
-
-    def __init__(self, transformer: FrameTransformer, action: nn.Linear) -> None:
-        super().__init__()
-        self.transformer, self.action = transformer, action
-
-    def forward(self, frames: Float[Tensor, "n k p d"], actions: Float[Tensor, "n k a"]) -> Float[Tensor, "n p d"]:
-        """The frame after the last one; the predicted action token is dropped."""
-        return self.transformer(torch.cat([frames, self.action(actions)[:, :, None]], dim=2))[:, -1, :-1]
-
-
 def linear_from(tensors: Mapping[str, Tensor], origin: str) -> nn.Linear:
-    """An embedder, which checkpoints hold as a convolution over time with a kernel of one step.
+    """Build an embedder, which checkpoints store as a convolution over time with a kernel of one step.
 
     Raises:
-        GraspPlannerError: the weights are of something else.
+        GraspPlannerError: the weights belong to another kind of layer.
     """
     weight, bias = tensors.get("patch_embed.weight"), tensors.get("patch_embed.bias")
     if len(tensors) != 2 or weight is None or bias is None or weight.ndim != 3 or weight.shape[-1] != 1:
         shapes = {name: tuple(value.shape) for name, value in tensors.items()}
         raise GraspPlannerError(f"{origin} must be an embedder with a kernel of one step, got {shapes}")
     layer = nn.Linear(weight.shape[1], weight.shape[0])
-    if problem := mismatch(layer.state_dict(), {"weight": weight[..., 0], "bias": bias}):
-        raise GraspPlannerError(f"{origin}: {problem}")
-    layer.load_state_dict({"weight": weight[..., 0], "bias": bias})
+    fill(layer, {"weight": weight[..., 0], "bias": bias}, origin)
     return layer

@@ -1,4 +1,4 @@
-"""JEPA-WMs checkpoints (``*.pth.tar`` with the YAML that they are evaluated with) as world models."""
+"""Loading checkpoints of JEPA-WMs: ``*.pth.tar``, with the YAML file of their evaluation."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.io.pickles import read_parts
-from grasp_planner.models.dino_wm.vit import SlotCore, linear_from, transformer_from
-from grasp_planner.models.jepa_wms.adaln import modulated_from
+from grasp_planner.io.torch_files import read_parts
+from grasp_planner.models.jepa_wms.adaln_predictor import modulated_from
+from grasp_planner.models.normalisation import PUBLISHED, Statistics, identity_statistics
 from grasp_planner.models.patches.dinov2 import load_dinov2
+from grasp_planner.models.patches.frame_transformer import SlotCore, linear_from, transformer_from
 from grasp_planner.models.patches.layout import Layout
-from grasp_planner.models.patches.model import Encoder, PatchModel, UseSettings
-from grasp_planner.models.pictures import IMAGENET_MEAN, IMAGENET_STD, Pictures
-from grasp_planner.models.settings import Settings, read_yaml
-from grasp_planner.models.units import PUBLISHED, Statistics, identity_statistics
+from grasp_planner.models.patches.model import Encoder, PatchModel, for_planning
+from grasp_planner.models.patches.yaml_settings import Settings
+from grasp_planner.models.picture_transform import IMAGENET_MEAN, IMAGENET_STD, Pictures
+from grasp_planner.models.use_settings import UseSettings
 
 _TASKS = {"PushT": "pusht", "PointMaze": "point_maze", "Wall": "wall"}
 _NETWORK, _DATA = "model_kwargs.pretrain_kwargs", "model_kwargs.data"
@@ -32,45 +33,45 @@ def load_jepa_wms(
     use: UseSettings | None = None,
     device: str | torch.device = "cpu",
 ) -> PatchModel:
-    """A trained model of JEPA-WMs, frozen and in evaluation mode; no network access.
+    """Load a trained model of JEPA-WMs, frozen and in evaluation mode; nothing is downloaded.
 
-    Supported are the published models on DINOv2: ``jepa_wm_*`` (AdaLN predictor) and ``dino_wm_*``. Of the checkpoint
-    only tensors are read; nothing in it is run.
+    The published models on DINOv2 are supported: ``jepa_wm_*`` (AdaLN predictor) and ``dino_wm_*``. Only tensors are
+    read from the checkpoint; no code in it is run.
 
     Args:
         checkpoint: the ``.pth.tar`` file.
-        settings: its YAML, as under ``configs/evals/simu_env_planning`` of the JEPA-WMs repository.
-        statistics: :class:`Statistics` of the data set, or ``"published"`` for Push-T, PointMaze and Wall.
-        encoder: normalised pictures (n, 3, side, side) to patch tokens (n, p, d); ``None``: DINOv2 from torch.hub's
-            folder on this machine.
+        settings: its YAML file, as in ``configs/evals/simu_env_planning`` of the JEPA-WMs repository.
+        statistics: :class:`Statistics` of the training data, or ``"published"`` for Push-T, PointMaze and Wall.
+        encoder: maps normalised pictures (n, 3, side, side) to patch tokens (n, p, d); ``None``: DINOv2 from
+            torch.hub's folder on this machine.
         use: weight of proprioception in goals (published: ``alpha=0.1``), history, bounds, scale.
-        device: where its tensors go.
+        device: where the tensors go.
 
     Raises:
-        GraspPlannerError: statistics are missing; files are missing, truncated, refused, or do not fit together; the
-            model is of a kind that is not supported.
+        GraspPlannerError: statistics are missing; files are missing, truncated, refused, or do not fit together; this
+            kind of model is not supported.
 
     Example:
         ``load_jepa_wms("pt_jepa-wm.pth.tar", "pt_jepa-wm.yaml", "published", use=UseSettings(alpha=0.1, history=1))``
 
-    Source: JEPA-WMs (arXiv 2512.24497) and the facts of its code. Differences: plans may start from all frames that
-    were seen (theirs: from one, ``UseSettings(history=1)``); actions have bounds.
+    Source: JEPA-WMs (arXiv 2512.24497) and its code. Differences: a plan starts from up to h observed frames (in their
+    code from one, ``UseSettings(history=1)``); actions have bounds.
     """
     path = Path(checkpoint)
-    config = Settings(read_yaml(Path(settings)), Path(settings))
+    config = Settings(Path(settings))
     _supported(config)
     parts = read_parts(path, ("predictor", "action_encoder", "proprio_encoder"))
     if "predictor" not in parts:
         raise GraspPlannerError(f"{path} must hold 'predictor'; found {sorted(parts) or 'none of the entries needed'}")
     tensors = {name: part.tensors for name, part in parts.items()}
-    side = config.whole(f"{_NETWORK}.grid_size", 1)
+    side = config.integer(f"{_NETWORK}.grid_size", 1)
     pictures = _pictures(config)
     if pictures.size % side:
         raise GraspPlannerError(f"{config.path}: {pictures.size} pixels do not divide into {side} patches")
     proprio = linear_from(tensors["proprio_encoder"], f"'proprio_encoder' in {path}") if _proprio(config) else None
     core, visual, actions = _core(config, tensors, path, side)
-    frameskip = config.whole(f"{_DATA}.custom.frameskip", 1)
-    context, room = config.whole("model_kwargs.wrapper_kwargs.ctxt_window", 1), _frames(config, core)
+    frameskip = config.integer(f"{_DATA}.custom.frameskip", 1)
+    context, room = config.integer("model_kwargs.wrapper_kwargs.ctxt_window", 1), _frames(config, core)
     if context > room:
         raise GraspPlannerError(f"{config.path} has ctxt_window {context}, but the predictor has {room} frames")
     width = 0 if proprio is None else proprio.out_features
@@ -78,7 +79,8 @@ def load_jepa_wms(
         raise GraspPlannerError(
             f"{config.path} wants {_proprio(config)} proprioceptive numbers a patch, {path} {width}"
         )
-    normal = _statistics(statistics, config, actions // frameskip, proprio)  # asked for before DINOv2 is
+    # Before the encoder is loaded, so that missing statistics are reported first.
+    normal = _statistics(statistics, config, actions // frameskip, proprio)
     model = PatchModel(
         core,
         Layout(side * side, visual - width, width, goal_everywhere=True),
@@ -90,19 +92,14 @@ def load_jepa_wms(
         frameskip=frameskip,
         use=use,
     )
-    if len(model.low) != actions:
-        raise GraspPlannerError(
-            f"the model takes {actions} action numbers; {frameskip} steps with statistics of "
-            f"{len(model.action_mean)} make {len(model.low)}"
-        )
-    return model.to(device).eval().requires_grad_(False)
+    return for_planning(model, actions, device)
 
 
 def _supported(config: Settings) -> None:
-    """Refuse what would load and then compute something else.
+    """Refuse settings under which the model would load and then compute something else.
 
     Raises:
-        GraspPlannerError: a setting is one that is not supported.
+        GraspPlannerError: a setting is not supported.
     """
     config.require(f"{_NETWORK}.predictor.pred_type", "AdaLN", "dino_wm")
     config.require(f"{_NETWORK}.visual_encoder.enc_type", "dino")
@@ -120,8 +117,8 @@ def _supported(config: Settings) -> None:
 
 
 def _core(config: Settings, tensors: dict[str, dict[str, Tensor]], path: Path, side: int) -> tuple[nn.Module, int, int]:
-    """The predictor, the numbers in a token of a frame, and those in an action block."""
-    heads = config.whole(f"{_NETWORK}.predictor.pred_num_heads", 1)
+    """The predictor, the number of coordinates of a frame's token, and the number of coordinates of an action block."""
+    heads = config.integer(f"{_NETWORK}.predictor.pred_num_heads", 1)
     origin = f"'predictor' in {path}"
     if config.get(f"{_NETWORK}.predictor.pred_type") == "AdaLN":
         windows = (config.get(f"{_NETWORK}.attn.local_window_{axis}", -1) for axis in ("time", "h", "w"))
@@ -140,28 +137,28 @@ def _core(config: Settings, tensors: dict[str, dict[str, Tensor]], path: Path, s
 
 
 def _frames(config: Settings, core: nn.Module) -> int:
-    """Most frames in a window."""
+    """Largest number of frames in a window."""
     if isinstance(core, SlotCore):
-        return core.transformer.pos_embedding.shape[1] // config.whole(f"{_NETWORK}.grid_size", 1) ** 2
-    return config.whole(f"{_NETWORK}.num_frames_pred", 1)
+        return core.transformer.pos_embedding.shape[1] // config.integer(f"{_NETWORK}.grid_size", 1) ** 2
+    return config.integer(f"{_NETWORK}.num_frames_pred", 1)
 
 
 def _proprio(config: Settings) -> int:
-    """Numbers of proprioception on each patch; 0: the model has none."""
+    """Numbers of embedded proprioception in each patch token; 0: the model has none."""
     if config.get(f"{_NETWORK}.proprio_encoding") in ("none", None):
         return 0
-    return config.whole(f"{_NETWORK}.proprio_encoder.proprio_emb_dim")
+    return config.integer(f"{_NETWORK}.proprio_encoder.proprio_emb_dim")
 
 
 def _pictures(config: Settings) -> Pictures:
     mean, std = config.get("model_kwargs.data_aug.normalize", (IMAGENET_MEAN, IMAGENET_STD))
-    return Pictures(config.whole(f"{_DATA}.img_size", 1), _colours(mean, config), _colours(std, config))
+    return Pictures(config.integer(f"{_DATA}.img_size", 1), _colours(mean, config), _colours(std, config))
 
 
 def _colours(values: Any, config: Settings) -> tuple[float, float, float]:
     if len(values) != 3:
         raise GraspPlannerError(f"{config.path}: data_aug.normalize must hold two lists of 3 numbers, got {values!r}")
-    return tuple(float(value) for value in values)  # type: ignore[return-value]  (three of them)
+    return tuple(float(value) for value in values)  # type: ignore[return-value]  (the length is checked)
 
 
 def _statistics(

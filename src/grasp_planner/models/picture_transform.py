@@ -1,4 +1,4 @@
-"""Camera pictures as the input of a published encoder."""
+"""Camera pictures prepared as the input of a published encoder."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Pictures:
-    """Resize the shorter side, cut the middle, normalise, and resize again where the encoder wants another size.
+    """Resize the shorter side, crop the centre, normalise, and resize again if the encoder takes another size.
 
     Args:
-        size: side in pixels at which pictures are cut.
-        mean: subtracted from colours between 0 and 1.
-        std: what the difference is divided by.
-        encoder_size: side that the encoder gets; ``None``: ``size``. DINO-WM trains at 224 and encodes at 196.
+        size: side of the cropped picture, in pixels.
+        mean: mean of each colour, on a scale from 0 to 1.
+        std: standard deviation of each colour, on the same scale.
+        encoder_size: side of the encoder's input, in pixels; ``None``: ``size``. DINO-WM crops at 224 and encodes at
+            196.
 
     Raises:
         GraspPlannerError: a size is not a positive integer.
@@ -34,7 +35,7 @@ class Pictures:
         >>> Pictures(size=14)(np.zeros((2, 3, 28, 28, 3), np.uint8), torch.zeros(())).shape
         torch.Size([6, 3, 14, 14])
 
-    Source: the transforms of DINO-WM (torchvision 0.18: bilinear, antialiased). torchvision is not needed here.
+    Source: the transforms of DINO-WM (torchvision 0.18: bilinear, antialiased), without the need for torchvision.
     """
 
     size: int = 224
@@ -49,10 +50,14 @@ class Pictures:
                 raise GraspPlannerError(f"Pictures.{name} must be an integer >= 1, got {value!r}")
 
     def __call__(self, pixels: Any, like: Tensor) -> Float[Tensor, "b_h 3 side side"]:
-        """(b, h, height, width, 3) uint8 pictures, of the dtype and on the device of ``like``.
+        """Prepare pictures.
+
+        Args:
+            pixels: (b, h, height, width, 3) uint8.
+            like: gives the dtype and device of the result.
 
         Raises:
-            GraspPlannerError: the shape or dtype is another.
+            GraspPlannerError: the pictures have another shape or dtype.
         """
         given = torch.as_tensor(pixels)
         if given.ndim != 5 or given.shape[-1] != 3 or given.dtype != torch.uint8:
@@ -66,7 +71,7 @@ class Pictures:
 
 
 def _resized(frames: Tensor, side: int) -> Tensor:
-    """The shorter side at ``side`` pixels, the other in proportion."""
+    """Resize the shorter side to ``side`` pixels, and the longer side in proportion."""
     height, width = frames.shape[-2:]
     if min(height, width) == side:
         return frames
@@ -76,6 +81,6 @@ def _resized(frames: Tensor, side: int) -> Tensor:
 
 
 def _cut(frames: Tensor, side: int) -> Tensor:
-    """The middle ``side`` x ``side`` pixels."""
+    """Crop the central ``side`` x ``side`` pixels."""
     top, left = (round((n - side) / 2.0) for n in frames.shape[-2:])
     return frames[..., top : top + side, left : left + side]

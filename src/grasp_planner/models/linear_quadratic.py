@@ -1,10 +1,4 @@
-"""Problems with known answers, to try planners on.
-
-- ``LinearQuadratic``, ``double_integrator``: linear dynamics with quadratic costs; the optimum is computed in two
-  ways.
-- ``BallNav``: a ball among walls, whose dynamics are known and whose shortest way is computed by
-  ``grasp_planner.domains.ball_nav.paths``; it lives in ``models.ball_nav`` and has its name here too.
-"""
+"""Linear dynamics with quadratic costs, whose optimal plans are known in closed form: test problems for planners."""
 
 from __future__ import annotations
 
@@ -18,23 +12,20 @@ from torch import Tensor
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.objectives import GoalDistance, Objective
 from grasp_planner.core.problem import Problem
-from grasp_planner.models.ball_nav import BallNav
-
-__all__ = ["BallNav", "LinearQuadratic", "Optimum", "Quadratic", "double_integrator"]
 
 
 @dataclass(frozen=True, eq=False)
 class Quadratic:
-    """A quadratic cost of the distance to the goal, with whole matrices.
+    """A quadratic objective with full matrices.
 
         phi(s_T, g) = (s_T - g)' last (s_T - g),    l(s_t, a_t) = (s_t - g)' state (s_t - g) + a_t' action a_t
 
     States and goal are in units of ``Problem.scale``.
 
     Args:
-        last: (s, s) symmetric, positive semidefinite.
-        state: (s, s) likewise; ``None``: only the end counts.
-        action: (a, a) likewise; ``None``: actions cost nothing.
+        last: (s, s), symmetric and positive semidefinite.
+        state: (s, s), symmetric and positive semidefinite; ``None``: intermediate states have no cost.
+        action: (a, a), symmetric and positive semidefinite; ``None``: actions have no cost.
 
     Raises:
         GraspPlannerError: a matrix is not square, symmetric and positive semidefinite.
@@ -78,7 +69,7 @@ def _form(vectors: Tensor, matrix: Tensor) -> Tensor:
 
 
 class Optimum(NamedTuple):
-    """The best there is: actions of least cost (one such plan, where there are several), and that cost."""
+    """Actions of least cost (one plan if there are several), and their cost."""
 
     actions: Float[Tensor, "b t a"]
     cost: Float[Tensor, " b"]
@@ -86,7 +77,7 @@ class Optimum(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class LinearQuadratic:
-    """Linear dynamics, for which plans of least quadratic cost are known in closed form.
+    """Linear dynamics, for which the plan of least quadratic cost is known in closed form.
 
         s_{t+1} = A s_t + B a_t
 
@@ -105,7 +96,7 @@ class LinearQuadratic:
         >>> bool(((found.cost - best.cost).abs() < 1e-5).all())
         True
 
-    Source: any textbook, e.g. Anderson and Moore, Optimal Control: Linear Quadratic Methods (1990), for the recursion.
+    Source: Anderson and Moore, Optimal Control: Linear Quadratic Methods (1990), for the recursion.
     """
 
     transition: Float[Tensor, "s s"]
@@ -131,10 +122,10 @@ class LinearQuadratic:
         seed: int = 0,
         dtype: torch.dtype = torch.float64,
     ) -> LinearQuadratic:
-        """A controllable instance: A is ``radius`` times a random rotation, B is normal.
+        """Draw controllable dynamics: A is ``radius`` times a random rotation, B is normal.
 
-        With radius > 1 the rollout's curvature grows with the horizon like radius^(2T): the case where shooting is
-        ill-conditioned and lifted planners are not.
+        With radius > 1, the curvature of a rollout grows with the horizon T like radius^(2T). Planners that optimise
+        actions alone are then ill-conditioned, and planners with virtual states are not.
         """
         generator = torch.Generator().manual_seed(seed)
         while True:
@@ -143,14 +134,15 @@ class LinearQuadratic:
                 for size in (state_size, action_size)
             )
             rotation, upper = torch.linalg.qr(a)
-            rotation = rotation * torch.sign(torch.diagonal(upper))  # otherwise its law depends on the QR routine
+            # Without this, the distribution depends on the QR routine.
+            rotation = rotation * torch.sign(torch.diagonal(upper))
             model = cls((radius * rotation).to(dtype), b.to(dtype))
             if model.controllable:
                 return model
 
     @property
     def controllable(self) -> bool:
-        """Whether every state can be reached from every other in s steps: [B, AB, .., A^(s-1) B] has rank s."""
+        """Whether every state can be reached from every other state in s steps: [B, AB, .., A^(s-1) B] has rank s."""
         block, blocks = self.control.double(), []
         for _ in range(self.transition.shape[0]):
             blocks.append(block)
@@ -158,7 +150,7 @@ class LinearQuadratic:
         return int(torch.linalg.matrix_rank(torch.cat(blocks, dim=1))) == self.transition.shape[0]
 
     def __call__(self, states: Float[Tensor, "n 1 s"], actions: Float[Tensor, "n 1 a"]) -> Float[Tensor, "n s"]:
-        """A s + B a."""
+        """Compute A s + B a."""
         return states[:, -1] @ self.transition.to(states).mT + actions[:, -1] @ self.control.to(actions).mT
 
     def problem(
@@ -171,14 +163,14 @@ class LinearQuadratic:
         bound: float = float("inf"),
         scale: Float[Tensor, " s"] | None = None,
     ) -> Problem:
-        """Problems between normal starts and goals.
+        """Draw problems with normal starts and goals.
 
         Args:
-            batch: b.
-            horizon: T.
-            seed: of starts and goals.
+            batch: b, number of problems.
+            horizon: T, model steps.
+            seed: seed of starts and goals.
             objective: ``None``: the goal distance.
-            bound: actions are in [-bound, bound]; ``optimum`` needs one that does not bind.
+            bound: actions are in [-bound, bound]. For ``optimum``, the bound must not restrict the optimal actions.
             scale: (s,); ``None``: derived from starts and goals.
         """
         generator = torch.Generator().manual_seed(seed)
@@ -188,18 +180,19 @@ class LinearQuadratic:
         return Problem.between(self, start, goal, horizon, -high, high, objective=objective, scale=scale)
 
     def optimum(self, problem: Problem, method: Literal["riccati", "stacked"] = "riccati") -> Optimum:
-        """The actions of least cost.
+        """Compute the actions of least cost.
 
-        ``"riccati"`` goes backward in time, V_t(s) = min_a l(s, a) + V_{t+1}(As + Ba), with V_t a quadratic.
-        ``"stacked"`` writes all states as linear in all actions and solves one least-squares problem. They share no
-        more than the matrices of the costs, so each is a check on the other.
+        ``"riccati"`` recurs backward in time: V_t(s) = min_a l(s, a) + V_{t+1}(As + Ba), where V_t is quadratic.
+        ``"stacked"`` writes all states as a linear function of all actions and solves one least-squares problem. The
+        two methods share only the matrices of the costs, so each checks the other.
 
         Args:
-            problem: in these dynamics; its objective a ``GoalDistance`` or a ``Quadratic``.
-            method: see above.
+            problem: a problem with these dynamics; its objective is a ``GoalDistance`` or a ``Quadratic``.
+            method: ``"riccati"`` or ``"stacked"``.
 
         Raises:
-            GraspPlannerError: another objective, or the optimum is outside the bounds: then there is no closed form.
+            GraspPlannerError: the objective is another one, or the optimum is outside the bounds, where there is no
+                closed form.
         """
         costs = _costs(problem)
         solve = {"riccati": self._riccati, "stacked": self._stacked}
@@ -215,7 +208,7 @@ class LinearQuadratic:
             return Optimum(actions, problem.cost(problem.through(self).rollout(actions), actions))
 
     def _riccati(self, problem: Problem, last: Tensor, state: Tensor, action: Tensor) -> Tensor:
-        """With e = s - g:  e' = A e + B a + c,  c = A g - g,  V_t(e) = e' P e + 2 p' e + const."""
+        """Riccati recursion. With e = s - g:  e' = A e + B a + c,  c = A g - g,  V_t(e) = e' P e + 2 p' e + const."""
         a, b = self.transition.double(), self.control.double()
         goal = problem.goal.double()
         offset = (goal @ a.mT - goal)[..., None]
@@ -236,7 +229,7 @@ class LinearQuadratic:
         return torch.stack(actions, dim=1)[..., 0]
 
     def _stacked(self, problem: Problem, last: Tensor, state: Tensor, action: Tensor) -> Tensor:
-        """Least squares over all actions at once: |roots of the costs times (free motion + response a - g)|^2."""
+        """Least squares over all actions: minimise |roots of the costs times (free motion + response a - g)|^2."""
         a, b = self.transition.double(), self.control.double()
         (latent, pushes), horizon = b.shape, problem.horizon
         response = b.new_zeros(horizon, latent, horizon, pushes)
@@ -256,13 +249,13 @@ class LinearQuadratic:
 
 
 def _root(matrix: Tensor) -> Tensor:
-    """R with R'R = matrix, which may be singular."""
+    """Compute R with R'R = matrix, for a matrix that can be singular."""
     values, vectors = torch.linalg.eigh(matrix)
     return values.clamp(min=0).sqrt()[..., None] * vectors.mT
 
 
 def _costs(problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
-    """Matrices of the terminal and stage cost (b, s, s) and of the actions (a, a), in the problem's own units."""
+    """Matrices of the terminal and stage cost (b, s, s) and of the actions (a, a), in the problem's latent units."""
     objective, unit = problem.objective, problem.unit.double()
     per_unit = 1.0 / (unit[:, :, None] * unit[:, None, :])
     zero = torch.zeros(problem.action_size, problem.action_size, dtype=torch.float64, device=unit.device)
@@ -279,12 +272,18 @@ def _costs(problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def double_integrator(step: float = 0.1, axes: int = 1, dtype: torch.dtype = torch.float64) -> LinearQuadratic:
-    """A mass pushed by a force: position and velocity are both to reach the goal, by one force an axis.
+    """Make a point mass that is pushed by one force per axis; a goal asks for position and velocity.
 
         x' = x + step * v + step^2 / 2 * a,    v' = v + step * a
 
-    The state is (x, v), ``axes`` numbers each. It is underactuated, and the reference problem for goal-weight
-    schedules: the greedy pull of a constant weight works against the swing that the optimum needs.
+    The state is (x, v) with ``axes`` numbers each. The system is underactuated. It is the reference problem for
+    schedules of GRASP's goal weight: a constant weight pulls the states towards the goal, while the optimal plan first
+    moves away from it.
+
+    Args:
+        step: duration of a model step.
+        axes: number of axes.
+        dtype: of the matrices.
 
     >>> double_integrator().transition
     tensor([[1.0000, 0.1000],

@@ -1,4 +1,4 @@
-"""DINO-WM checkpoints (``hydra.yaml`` and ``checkpoints/model_*.pth``) as world models."""
+"""Loading checkpoints of DINO-WM: ``hydra.yaml`` and ``checkpoints/model_*.pth``."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from pathlib import Path
 import torch
 
 from grasp_planner.core.errors import GraspPlannerError, unknown_name
-from grasp_planner.io.pickles import Part, read_parts
-from grasp_planner.models.dino_wm.vit import SlotCore, TokenCore, linear_from, transformer_from
+from grasp_planner.io.torch_files import Part, read_parts
+from grasp_planner.models.dino_wm.token_core import TokenCore
+from grasp_planner.models.normalisation import PUBLISHED, Statistics, identity_statistics
 from grasp_planner.models.patches.dinov2 import dinov2_from, load_dinov2
+from grasp_planner.models.patches.frame_transformer import SlotCore, linear_from, transformer_from
 from grasp_planner.models.patches.layout import Layout
-from grasp_planner.models.patches.model import Encoder, PatchModel, UseSettings
-from grasp_planner.models.pictures import Pictures
-from grasp_planner.models.settings import Settings, read_yaml
-from grasp_planner.models.units import PUBLISHED, Statistics, identity_statistics
+from grasp_planner.models.patches.model import Encoder, PatchModel, for_planning
+from grasp_planner.models.patches.yaml_settings import Settings
+from grasp_planner.models.picture_transform import Pictures
+from grasp_planner.models.use_settings import UseSettings
 
 SETTINGS_FILE = "hydra.yaml"
 WEIGHTS_FOLDER = "checkpoints"
-_PATCH, _DECODER_SCALE = 14, 16  # pixels a patch of the encoder; of the decoder, which decides on the number of patches
+# A patch of the encoder has 14 pixels a side. A patch of the decoder has 16, and decides how many there are.
+_PATCH, _DECODER_SCALE = 14, 16
 _TOKENS = {"x_norm_patchtokens": "patches", "x_norm_clstoken": "class"}
 
 
@@ -32,35 +35,35 @@ def load_dino_wm(
     use: UseSettings | None = None,
     device: str | torch.device = "cpu",
 ) -> PatchModel:
-    """A trained DINO-WM, frozen and in evaluation mode; no network access.
+    """Load a trained model of DINO-WM, frozen and in evaluation mode; nothing is downloaded.
 
-    The checkpoint is a pickle of whole modules. No class or function of it is built or run: the tensors are read by
-    ``grasp_planner.io.pickles`` and put into modules of this package.
+    The checkpoint is a pickle of whole modules. ``grasp_planner.io.torch_files`` reads its tensors without building a
+    class or calling a function of the pickle, and this function puts them into modules of this package.
 
     Args:
         folder: holds ``hydra.yaml`` and ``checkpoints/``.
-        statistics: means and deviations of the data set, which no checkpoint contains: :class:`Statistics`, or
-            ``"published"`` for those of the published data set of the same environment. Not needed for a model
-            trained with ``normalize_action: False``.
-        allow_pickle: agree to reading a pickle.
-        epoch: which ``checkpoints/model_<epoch>.pth``.
-        encoder: normalised pictures (n, 3, side, side) to patch tokens (n, p, d); ``None``: the one in the checkpoint
-            where it was trained, else DINOv2 from torch.hub's folder on this machine.
+        statistics: means and standard deviations of the training data, which no checkpoint contains: a
+            :class:`Statistics`, or ``"published"`` for those of the published data set of the same environment. Not
+            needed for a model trained with ``normalize_action: False``.
+        allow_pickle: must be True, as a consent to reading a pickle.
+        epoch: selects the file ``checkpoints/model_<epoch>.pth``.
+        encoder: maps normalised pictures (n, 3, side, side) to patch tokens (n, p, d); ``None``: the encoder in the
+            checkpoint if it was trained, else DINOv2 from torch.hub's folder on this machine.
         use: weight of proprioception in goals, history, bounds, scale.
-        device: where its tensors go.
+        device: where the tensors go.
 
     Raises:
         GraspPlannerError: consent or statistics are missing; files are missing, truncated, refused, or do not fit
-            together; the model is of a kind that is not supported.
+            together; this kind of model is not supported.
 
     Example:
         ``load_dino_wm("outputs/pusht", "published", allow_pickle=True, use=UseSettings(alpha=1.0, history=1))``
 
-    Source: DINO-WM (arXiv 2411.04983) and its code. Differences: a plan may start from all frames that were seen
-    (theirs: from one, ``UseSettings(history=1)``); actions have bounds; an action is not repeated in a latent.
+    Source: DINO-WM (arXiv 2411.04983) and its code. Differences: a plan starts from up to h observed frames (in their
+    code from one, ``UseSettings(history=1)``); actions have bounds; a latent does not contain the action.
     """
     folder = Path(folder)
-    settings = Settings(read_yaml(folder / SETTINGS_FILE), folder / SETTINGS_FILE)
+    settings = Settings(folder / SETTINGS_FILE)
     path = folder / WEIGHTS_FOLDER / f"model_{epoch}.pth"
     if not allow_pickle:
         raise GraspPlannerError(
@@ -70,7 +73,7 @@ def load_dino_wm(
     concat = settings.require("concat_dim", 0, 1)
     parts = read_parts(path, ("predictor", "action_encoder", "proprio_encoder", "encoder"))
     action, proprio = (linear_from(_embedder(parts, name, path), f"{name} in {path}") for name in _EMBEDDERS)
-    heads, side = settings.whole("predictor.heads", 1), settings.whole("img_size", _DECODER_SCALE)
+    heads, side = settings.integer("predictor.heads", 1), settings.integer("img_size", _DECODER_SCALE)
     token, patches = _visual_tokens(settings, side)
     predictor = transformer_from(
         _needed(parts, "predictor", path).tensors,
@@ -78,15 +81,16 @@ def load_dino_wm(
         tokens=patches + (2 if concat == 0 else 0),
         heads=heads,
     )
-    context = settings.whole("num_hist", 1)
+    context = settings.integer("num_hist", 1)
     width, room = predictor.pos_embedding.shape[2], predictor.pos_embedding.shape[1] // (patches + 2 * (1 - concat))
     if context > room:
         raise GraspPlannerError(f"{settings.path} has num_hist {context}, but the predictor has {room} frames")
-    repeats = tuple(settings.whole(f"num_{name}_repeat", 1) for name in ("action", "proprio"))
+    repeats = tuple(settings.integer(f"num_{name}_repeat", 1) for name in ("action", "proprio"))
     slots = repeats[0] * action.out_features + repeats[1] * proprio.out_features
     layout = Layout(patches, width - concat * slots, proprio.out_features, repeats[1], as_token=concat == 0)
-    frameskip = settings.whole("frameskip", 1)
-    normal = _statistics(statistics, settings, action.in_features // frameskip, proprio.in_features)  # before DINOv2
+    frameskip = settings.integer("frameskip", 1)
+    # Before the encoder is loaded, so that missing statistics are reported first.
+    normal = _statistics(statistics, settings, action.in_features // frameskip, proprio.in_features)
     model = PatchModel(
         SlotCore(predictor, action, repeats[0]) if concat == 1 else TokenCore(predictor, action),
         layout,
@@ -98,12 +102,7 @@ def load_dino_wm(
         frameskip=frameskip,
         use=use,
     )
-    if len(model.low) != action.in_features:
-        raise GraspPlannerError(
-            f"the model takes {action.in_features} action numbers; {frameskip} steps with statistics of "
-            f"{len(model.action_mean)} make {len(model.low)}"
-        )
-    return model.to(device).eval().requires_grad_(False)
+    return for_planning(model, action.in_features, device)
 
 
 _EMBEDDERS = ("action_encoder", "proprio_encoder")
@@ -123,7 +122,7 @@ def _embedder(parts: dict[str, Part], name: str, path: Path) -> dict[str, torch.
 
 
 def _visual_tokens(settings: Settings, side: int) -> tuple[str, int]:
-    """Which tokens the encoder gives, and how many."""
+    """The kind of tokens that the encoder gives, and their number."""
     key = settings.get("encoder.feature_key", "x_norm_patchtokens")
     if key not in _TOKENS:
         raise unknown_name(f"encoder.feature_key in {settings.path}", str(key), _TOKENS)

@@ -1,19 +1,11 @@
-"""Limits on files from elsewhere, checked before anything is built from them: what a reader refuses beforehand."""
+"""Limits on a pickle, checked before anything is built from it: size of its memo, and depth of nesting."""
 
 from __future__ import annotations
 
-import json
 import pickletools
-import zipfile
-from pathlib import Path
-from typing import Any
 
-from grasp_planner.core.errors import GraspPlannerError
-
-MOST_TEXT = 64 * 2**20
-"""Bytes of a settings file; real ones have thousands."""
 MOST_NESTED = 200
-"""Depth of nesting; hashing nested tuples deeper than some ten thousand crashes Python itself."""
+"""Largest depth of nesting. Python itself crashes when it hashes tuples that are nested some ten thousand deep."""
 
 _STORING = {"PUT", "BINPUT", "LONG_BINPUT"}
 _FETCHING = {"GET", "BINGET", "LONG_BINGET"}
@@ -21,52 +13,15 @@ _COLLECTING = {"TUPLE", "LIST", "DICT", "FROZENSET", "OBJ", "INST"}
 _ADDING = {"APPENDS", "SETITEMS", "ADDITEMS"}
 
 
-def small_text(path: Path) -> str:
-    """The text of a settings file.
-
-    Raises:
-        GraspPlannerError: it is larger than any settings file.
-        OSError: it cannot be read.
-        ValueError: it is no text.
-    """
-    size = path.stat().st_size
-    if size > MOST_TEXT:
-        raise GraspPlannerError(f"{path} has {size:,} bytes, which is more than a text file of settings has")
-    return path.read_text(encoding="utf-8")
-
-
-def plain_json(text: str) -> Any:
-    """What JSON text holds.
-
-    Raises:
-        ValueError: it is not JSON, or nested beyond reason.
-    """
-    try:
-        return json.loads(text)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-
-
-def check_archive(archive: zipfile.ZipFile) -> None:
-    """Refuse an archive that says it holds more than the file does: ``torch.save`` compresses nothing.
-
-    Raises:
-        ValueError: it does.
-    """
-    for member in archive.infolist():
-        if member.compress_type != zipfile.ZIP_STORED or member.file_size > member.compress_size:
-            raise ValueError(f"{member.filename} is compressed, which no file of torch.save is")
-        if member.filename.startswith(("/", "\\")) or ".." in Path(member.filename.replace("\\", "/")).parts:
-            raise ValueError(f"{member.filename} leads out of the file")
-
-
 def check_pickle(data: bytes) -> None:
-    """Refuse a pickle that would exhaust the reader before any of its objects is looked at; nothing of it is run.
+    """Refuse a pickle that would exhaust the reader; the check reads its instructions and runs none of them.
 
     Raises:
-        ValueError: it is truncated, is no pickle, keeps things at places beyond its own size, or nests too deeply.
+        ValueError: the data are truncated or are not a pickle, the pickle stores an object at an index larger than its
+            own size, or it is nested more than ``MOST_NESTED`` deep.
     """
-    # The depth of everything on the unpickler's stack, as one-element lists, since containers grow where they are.
+    # The depth of each object on the unpickler's stack. A depth is a list of one number, shared by all references to
+    # the object, since a container can grow after it was stored in the memo. None is a mark.
     stack: list[list[int] | None] = []
     memo: dict[int, list[int]] = {}
     for operation, given, _ in pickletools.genops(data):

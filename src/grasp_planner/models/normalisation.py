@@ -1,29 +1,28 @@
-"""Normalised actions and proprioception: the statistics that published models were trained with."""
+"""Normalised actions and proprioception: the statistics with which published models were trained."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from grasp_planner.core.errors import GraspPlannerError, unknown_name
+from grasp_planner.core.errors import GraspPlannerError
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """Means and standard deviations by which a model's inputs are normalised, per environment step.
+    """Means and standard deviations with which a model's inputs are normalised, per environment step.
 
     Args:
-        action_mean: one number for each coordinate of an environment action, in its units.
-        action_std: the same, > 0.
-        proprio_mean: one number for each coordinate of the proprioception; none where the model has none.
-        proprio_std: the same, > 0.
+        action_mean: one number per coordinate of an environment action, in the environment's units.
+        action_std: the standard deviations, > 0.
+        proprio_mean: one number per coordinate of the proprioception; empty if the model has none.
+        proprio_std: the standard deviations, > 0.
 
     Raises:
-        GraspPlannerError: lengths differ, or a number is not finite, or a deviation is not positive.
+        GraspPlannerError: lengths differ, a number is not finite, or a standard deviation is not positive.
 
     Example:
         >>> Statistics((0.0, 0.0), (0.2, 0.2)).action_std
@@ -52,8 +51,8 @@ class Statistics:
             raise GraspPlannerError("Statistics.action_mean must hold one number for each action coordinate, got none")
 
 
-# Of the data sets that DINO-WM published and JEPA-WMs used too. Push-T's are constants in DINO-WM's code; those of the
-# other two were computed from the data, so they fit models trained on the published data only.
+# Statistics of the data sets that DINO-WM published, which JEPA-WMs used, too. Push-T's are constants in DINO-WM's
+# code. Those of PointMaze and Wall were computed from the data, and fit only models trained on the published data.
 PUBLISHED = {
     "pusht": Statistics(
         (-0.0087, 0.0068),
@@ -72,42 +71,36 @@ PUBLISHED = {
 
 
 def identity_statistics(actions: int, proprio: int) -> Statistics:
-    """Statistics that change nothing, for models trained without normalisation."""
+    """Statistics that leave values unchanged, for models trained without normalisation."""
     return Statistics((0.0,) * actions, (1.0,) * actions, (0.0,) * proprio, (1.0,) * proprio)
-
-
-def published_statistics(name: str, wanted: Mapping[str, Statistics] = PUBLISHED) -> Statistics:
-    """The published statistics of a task.
-
-    Raises:
-        GraspPlannerError: none are known for it.
-    """
-    if name not in wanted:
-        raise unknown_name("published statistics", name, wanted)
-    return wanted[name]
 
 
 def to_environment(
     actions: Float[Tensor, "*batch a"], mean: Float[Tensor, " e"], std: Float[Tensor, " e"]
 ) -> Float[Tensor, "*batch frameskip e"]:
-    """Normalised blocks as environment actions, earliest first."""
+    """Turn normalised action blocks into environment actions, earliest first."""
     return actions.unflatten(-1, (-1, len(mean))) * std + mean
 
 
 def from_environment(
     actions: Float[Tensor, "*batch frameskip e"], mean: Float[Tensor, " e"], std: Float[Tensor, " e"]
 ) -> Float[Tensor, "*batch a"]:
-    """The inverse."""
+    """Turn environment actions into normalised action blocks: the inverse of ``to_environment``."""
     return ((actions.to(mean) - mean) / std).flatten(-2)
 
 
 def block_bounds(
     statistics: Statistics, frameskip: int, bounds: tuple[float, float] | None
 ) -> tuple[Float[Tensor, " a"], Float[Tensor, " a"]]:
-    """Lowest and highest model action: an environment action within ``bounds``; ``None``: 3 deviations each way.
+    """Compute the bounds of a model action.
+
+    Args:
+        statistics: of the environment actions.
+        frameskip: environment actions in a model action.
+        bounds: lowest and highest environment action; ``None``: three standard deviations around the mean.
 
     Raises:
-        GraspPlannerError: the bounds are upside down.
+        GraspPlannerError: the lower bound is not below the upper bound.
     """
     mean, std = torch.tensor(statistics.action_mean), torch.tensor(statistics.action_std)
     if bounds is None:

@@ -1,27 +1,29 @@
-"""Errors about broken data files: each names the file and says what is wrong with it."""
+"""Errors about broken files: each names the file and says what is wrong with it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.io.untrusted import plain_json, small_text
 
 
 def broken(path: Path, what: str) -> GraspPlannerError:
-    """The error for a file or folder with a fault."""
+    """The error for a file or folder with unexpected content."""
     return GraspPlannerError(f"{path}: {what}")
 
 
 @contextmanager
 def reading(path: Path, kind: str) -> Iterator[None]:
-    """Turn any exception inside the block into one error that names `path` and the expected `kind` of file.
+    """Turn every error inside the block into one error that names the file and its expected kind.
+
+    Args:
+        path: the file that the block reads.
+        kind: the expected kind of file, in words.
 
     Raises:
-        GraspPlannerError: reading failed, or the file is missing.
+        GraspPlannerError: reading failed, or the file does not exist.
 
     >>> from pathlib import Path
     >>> with reading(Path("lengths.json"), "JSON"):
@@ -37,21 +39,8 @@ def reading(path: Path, kind: str) -> Iterator[None]:
         raise broken(path, f"there is no such {kind} file") from error
     except ImportError:
         raise
-    except Exception as error:  # h5py, torch, numpy, json and pickle raise almost anything on broken files
+    except Exception as error:  # h5py, torch, numpy, json and pickle raise almost any exception on broken files
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         size = path.stat().st_size if path.is_file() else None
         hint = "the file is empty" if size == 0 else reason
         raise broken(path, f"not readable as {kind}: {hint}") from error
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read the object in a JSON file.
-
-    Raises:
-        GraspPlannerError: the file is missing or broken, or it does not hold an object.
-    """
-    with reading(path, "JSON"):
-        content = plain_json(small_text(path))
-    if not isinstance(content, dict):
-        raise broken(path, f"needed a JSON object, got a {type(content).__name__}")
-    return content

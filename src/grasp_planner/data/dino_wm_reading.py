@@ -1,12 +1,9 @@
-"""DINO-WM's published layout: ``states.pth``, ``actions.pth``, ``obses/episode_000.mp4`` and so on."""
+"""Reading data sets in DINO-WM's published layout: ``states.pth``, ``actions.pth``, ``obses/episode_000.mp4``."""
 
 from __future__ import annotations
 
-import io
-import pickle
 import re
 import subprocess
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,44 +11,30 @@ from typing import Any
 import numpy as np
 
 from grasp_planner.core.errors import missing_extra
-from grasp_planner.data.faults import broken, reading
 from grasp_planner.data.unpacking import Source
-from grasp_planner.io.untrusted import check_archive, check_pickle
+from grasp_planner.io.broken_files import broken, reading
+from grasp_planner.io.pickles import read_plain_pickle
 
 MARKS = ("states.pth", "seq_lengths.pkl", "rel_actions.pth")
 PIXELS = "pixels"
 ACTION_SCALE = 100.0  # Push-T's files hold px, its environment takes units of 100 px
 PLACES = {"door_locations.pth": "door_location", "wall_locations.pth": "wall_location"}
 SUFFIXES = (".pth", ".mp4")
-MOST_PIXELS = 2**24  # of one picture
-SECONDS = 600.0  # for the pictures of one episode
-
-# All that a pickled list of numbers, strings and numpy arrays refers to.
-PICKLED = {
-    (module, name)
-    for module, names in {
-        "numpy": ("ndarray", "dtype"),
-        "numpy.core.multiarray": ("_reconstruct", "scalar"),
-        "numpy._core.multiarray": ("_reconstruct", "scalar"),
-        "numpy._core.numeric": ("_frombuffer",),
-        "_codecs": ("encode",),
-    }.items()
-    for name in names
-}
+MOST_PIXELS = 2**24  # in one picture
+SECONDS = 600.0  # limit for decoding the pictures of one episode
 
 
 def open_folder(root: Path) -> Source:
-    """A folder in DINO-WM's layout; its files are read when their content is asked for.
+    """Open a folder in DINO-WM's layout; its files are read when their content is needed.
 
-    The layout gives every episode as many states as actions; the last action leads nowhere and is left out.
-    Observations are ``"state"``, ``"proprio"`` (Push-T: the pusher's position and velocity; elsewhere the
-    state), the places of wall and door where there are such files, and ``"pixels"`` where there is a folder
-    ``obses``. Push-T's actions are the relative ones, in the environment's unit of 100 px. Tensors are read
-    with ``weights_only=True`` and pickles by a reader that knows lists, numbers, strings and arrays only, so
-    a data set cannot run code.
+    In this layout an episode has as many states as actions. The last action has no next state and is left out.
+    Observations are ``"state"``, ``"proprio"`` (in Push-T the pusher's position and velocity, else the state), the
+    places of wall and door if there are files with them, and ``"pixels"`` if there is a folder ``obses``. Push-T's
+    actions are the relative ones, in the environment's unit of 100 px. No code in the files is run: tensors are read
+    by ``grasp_planner.io.torch_files`` and pickles by ``grasp_planner.io.pickles``.
 
     Args:
-        root: holds ``states.pth``; for Push-T the folder ``train`` or ``val``.
+        root: the folder with ``states.pth``; for Push-T the folder ``train`` or ``val``.
 
     Source: https://github.com/gaoyuezhou/dino_wm, ``datasets/``.
     """
@@ -59,7 +42,7 @@ def open_folder(root: Path) -> Source:
     pictures = sorted(file for file in root.glob("obses/episode_*") if file.suffix in SUFFIXES)
     metadata: dict[str, Any] = {"layout": "dino_wm"}
     if (root / "shapes.pkl").exists():
-        metadata["shapes"] = list(unpickled(root / "shapes.pkl"))
+        metadata["shapes"] = list(read_plain_pickle(root / "shapes.pkl"))
 
     def frames(key: str, lengths: np.ndarray) -> Iterator[np.ndarray]:
         for index, length in enumerate(lengths):
@@ -76,25 +59,6 @@ def open_folder(root: Path) -> Source:
         frames=frames,
         metadata=metadata,
     )
-
-
-def unpickled(path: Path) -> Any:
-    """The lists, numbers, strings and numpy arrays in a pickle.
-
-    Raises:
-        GraspPlannerError: the file is broken, or holds anything else (which is not run).
-    """
-    with reading(path, "pickle of numbers and strings"):
-        data = path.read_bytes()
-        check_pickle(data)
-        return _Unpickler(io.BytesIO(data)).load()
-
-
-class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in PICKLED:
-            raise pickle.UnpicklingError(f"it refers to {module}.{name}, which is refused")
-        return super().find_class(module, name)
 
 
 def _episodes(root: Path) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
@@ -119,14 +83,14 @@ def _episodes(root: Path) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
 
 
 def _lengths(root: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """Number of states of each episode; without a file of lengths, all of them."""
+    """Number of states of each episode; without a file of lengths, every episode has the full length."""
     file = next(
         (root / f"seq_lengths{end}" for end in (".pkl", ".pth") if (root / f"seq_lengths{end}").exists()),
         None,
     )
     if file is None:
         return np.full(shape[0], shape[1])
-    content = unpickled(file) if file.suffix == ".pkl" else _tensor(file)
+    content = read_plain_pickle(file) if file.suffix == ".pkl" else _tensor(file)
     with reading(file, "list of lengths"):
         lengths = np.asarray(content).astype(np.int64).reshape(-1)
     if len(lengths) != shape[0]:
@@ -141,7 +105,7 @@ def _lengths(root: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _fitting(path: Path, states: np.ndarray, rank: int | None = None) -> np.ndarray:
-    """A table with the episodes and steps of `states`."""
+    """Read a table that has the same episodes and steps as `states`."""
     table = _tensor(path)
     if table.shape[:2] != states.shape[:2] or (rank is not None and table.ndim != rank):
         raise broken(
@@ -152,17 +116,12 @@ def _fitting(path: Path, states: np.ndarray, rank: int | None = None) -> np.ndar
 
 
 def _tensor(path: Path) -> np.ndarray:
-    """The tensor in a file; numbers that are not floating become float32."""
-    try:
-        import torch
-    except ImportError as error:
-        raise missing_extra("torch", "all", "reading .pth files") from error
+    """Read the tensor in a file; numbers that are neither floating point nor uint8 become float32."""
+    import torch
 
-    with reading(path, "tensor (.pth)"):
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                check_archive(archive)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+    from grasp_planner.io.torch_files import load_tensors
+
+    content = load_tensors(path)
     if not isinstance(content, torch.Tensor):
         raise broken(path, f"needed a tensor, got a {type(content).__name__}")
     array = content.numpy()
@@ -170,7 +129,7 @@ def _tensor(path: Path) -> np.ndarray:
 
 
 def _pictures(folder: Path, index: int, count: int) -> np.ndarray:
-    """The first `count` pictures (count, height, width, 3) uint8 of an episode."""
+    """Read the first `count` pictures (count, height, width, 3) uint8 of an episode."""
     names = [folder / f"episode_{index:03d}{suffix}" for suffix in SUFFIXES]
     path = next((name for name in names if name.exists()), None)
     if path is None:
@@ -196,14 +155,14 @@ def _picture_tensor(path: Path) -> np.ndarray:
 
 
 def _video(path: Path, most: int) -> np.ndarray:
-    """The first frames of a video, as they are stored: none repeated or dropped to keep the time."""
+    """Read the first frames of a video; none is repeated or dropped to keep a frame rate."""
     try:
         import imageio_ffmpeg
     except ImportError as error:
         raise missing_extra("imageio-ffmpeg", "data", "reading .mp4 files") from error
 
-    # PPM frames bring their own size, so nothing has to be guessed from what ffmpeg prints.
-    # The container is named, since a playlist in a file of that name would make ffmpeg open others.
+    # PPM frames contain their size, so that ffmpeg's messages need not be parsed.
+    # The container is fixed, since ffmpeg would follow a playlist in this file to other files.
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-protocol_whitelist", "file,pipe"]
     command += ["-max_pixels", str(MOST_PIXELS), "-f", "mov", "-i", f"file:{path}", "-frames:v", str(most)]
     command += ["-fps_mode", "passthrough", "-f", "image2pipe", "-c:v", "ppm", "-"]

@@ -1,0 +1,55 @@
+"""The YAML settings of a published checkpoint, read by dotted name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.io.text_files import read_yaml
+
+
+class Settings:
+    """Nested settings by dotted name; errors name the file.
+
+    Args:
+        path: the YAML file.
+
+    Raises:
+        MissingExtraError: PyYAML is not installed.
+        GraspPlannerError: the file is missing, is not YAML, or does not hold a mapping.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.content, self.path = read_yaml(path), path
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The setting, or ``default`` if it is missing or null."""
+        value: Any = self.content
+        for part in name.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        return default if value is None else value
+
+    def integer(self, name: str, least: int = 0) -> int:
+        """An integer of at least ``least``.
+
+        Raises:
+            GraspPlannerError: the setting is missing or has another value.
+        """
+        value = self.get(name)
+        if type(value) is not int or value < least:
+            raise GraspPlannerError(f"{self.path} must have {name}, an integer >= {least}; got {value!r}")
+        return value
+
+    def require(self, name: str, *allowed: Any) -> Any:
+        """The setting, which must have one of the supported values.
+
+        Raises:
+            GraspPlannerError: the setting has another value.
+        """
+        value = self.get(name)
+        if value not in allowed:
+            raise GraspPlannerError(
+                f"{self.path} has {name} = {value!r}; supported here: {', '.join(map(repr, allowed))}"
+            )
+        return value
