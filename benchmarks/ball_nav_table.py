@@ -25,7 +25,7 @@ from ball_nav_sweep import REACH
 
 import grasp_planner
 from grasp_planner import Budget, Plan, Problem, plan
-from grasp_planner.bench.statistics import Share
+from grasp_planner.bench.analysing.significance import Share
 from grasp_planner.domains.ball_nav.environment import BallNav as Environment
 from grasp_planner.domains.ball_nav.physics import MAPS, RADIUS
 from grasp_planner.models.ball_nav import BallNav

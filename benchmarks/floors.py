@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from grasp_planner.bench.execution import floor
+from grasp_planner.bench.running.policy_floors import floor
 from grasp_planner.bench.tasks import TASKS, episodes, task
 
 

@@ -50,7 +50,7 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
     "convolutions, 64 wide": ({**CONVOLUTIONS, "latent": 64}, APART, 15),
     "convolutions, 64 wide, SIGReg": ({**CONVOLUTIONS, "latent": 64}, GAUSSIAN, 15),
     "convolutions, 16 wide, reconstruction": ({**CONVOLUTIONS, "latent": 16}, {**APART, "reconstruction": 1.0}, 15),
-    # Where the latent collapses to the one slow number that is easiest to predict, parts must be kept apart harder.
+    # Where the latent collapses to a single slow coordinate, the penalty that keeps its parts apart must be larger.
     "convolutions, 16 wide, decorrelation 1": ({**CONVOLUTIONS, "latent": 16}, {"decorrelation": 1.0}, 5),
     "convolutions, 64 wide, decorrelation 1": ({**CONVOLUTIONS, "latent": 64}, {"decorrelation": 1.0}, 5),
 }

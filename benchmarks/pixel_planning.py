@@ -19,28 +19,32 @@ from typing import Any
 import numpy as np
 import torch
 
-from grasp_planner import CEM, GD, GRASP, MPPI, Agent, Budget, Planner, load_world_model
-from grasp_planner.bench.evaluate import evaluate, observe
-from grasp_planner.bench.statistics import Share
+from grasp_planner import CEM, GD, GRASP, MPPI, Agent, Budget, MultiStart, Planner, load_world_model
+from grasp_planner.bench.analysing.significance import Share
+from grasp_planner.bench.running.observing import observe, stacked
+from grasp_planner.bench.running.open_loop import evaluate
 from grasp_planner.bench.tasks import Episode, Task, digest, episodes, task
 from grasp_planner.core.world_model import SeesPictures, WorldModel
 
 PLANNERS: dict[str, Planner] = {
     "cem": CEM(),
     "cem-100": CEM(samples=100, elites=12),
-    "gd": GD(lr=0.2, starts=16, start_std=1.0, action_noise=0.05),
-    "grasp": GRASP(
-        state_lr=0.1,
-        action_lr=0.1,
-        state_noise=0.3,
-        noise_schedule="linear",
-        sync=GD(lr=0.2),
-        sync_every=15,
-        sync_steps=20,
-        particles=4,
+    "gd": MultiStart(GD(lr=0.2, action_noise=0.05), starts=16, start_std=1.0),
+    "grasp": MultiStart(
+        GRASP(
+            state_lr=0.1,
+            action_lr=0.1,
+            state_noise=0.3,
+            noise_schedule="linear",
+            sync=GD(lr=0.2),
+            sync_every=15,
+            sync_steps=20,
+        ),
+        starts=4,
+        start_std=0.0,
     ),
     "mppi": MPPI(),
-    "gd-32": GD(lr=0.2, starts=32, start_std=2.0, action_noise=0.05),
+    "gd-32": MultiStart(GD(lr=0.2, action_noise=0.05), starts=32, start_std=2.0),
 }
 
 
@@ -78,10 +82,6 @@ def replanned(
                 ever[i] |= setting.success(seen[i]["state"], goals[i])
         now = np.array([bool(setting.success(one["state"], goal)) for one, goal in zip(seen, goals, strict=True)])
     return ever, now
-
-
-def stacked(moments: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    return {key: np.stack([moment[key] for moment in moments]) for key in moments[0]}
 
 
 def share(successes: np.ndarray) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 
 from grasp_planner import GD, GRASP, Budget, MultiStart, Sequential, load_world_model, recommended
-from grasp_planner.bench.evaluate import evaluate
+from grasp_planner.bench.running.open_loop import evaluate
 from grasp_planner.bench.tasks import episodes, task
 
 HORIZONS = (50, 60, 70, 80)

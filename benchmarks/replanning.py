@@ -13,7 +13,7 @@ import argparse
 import torch
 
 from grasp_planner import CEM, GD, GRASP, Budget, GoalDistance, MultiStart, load_world_model
-from grasp_planner.bench.closed_loop import drive
+from grasp_planner.bench.running.closed_loop import drive
 from grasp_planner.bench.tasks import episodes, task
 
 PLANNERS = {

@@ -1,4 +1,4 @@
-"""What is timed against what: one function a comparison, each measured in turn, round after round."""
+"""The works that step_cost.py times, and how they are timed: in turn, round after round."""
 
 from __future__ import annotations
 
@@ -95,7 +95,8 @@ def loop_over_time(task: Problem, model: Dynamics) -> Work:
 
 
 def one_step(task: Problem, planner: Planner) -> Work:
-    """A step of a planner from a state that stays."""
+    """One step of a planner, always from the same state."""
+    task = task.normalised()  # as ``plan`` gives it to the planner
     with torch.no_grad():
         actions = torch.zeros(task.batch, task.horizon, task.action_size).to(task.goal)
         noise = Noise.of(0, task.batch, task.goal.device)
@@ -140,7 +141,7 @@ class Times(dict[str, dict[int, float]]):
 
 
 class Rounds:
-    """Decides who takes part in a round, and when it is enough.
+    """Decides which works take part in a round, and when to stop.
 
     Works that take many times as long as the first one skip rounds, so that the first ratio gets most of them.
 
@@ -159,7 +160,7 @@ class Rounds:
         self.done = -1
 
     def run(self) -> bool:
-        """One round; the first one is not counted. True: it was enough."""
+        """Run one round, of which the first is not counted. Returns whether to stop."""
         if self.done == 0:
             self.started = clock(self.device)
         spent = {name: sum(taken.values()) for name, taken in self.times.items()}
@@ -176,7 +177,7 @@ class Rounds:
 
 
 def in_turn(works: dict[str, Work], device: str, seconds: float) -> Times:
-    """Each work once a round, until the seconds are over."""
+    """Time every work once per round until the seconds are over."""
     rounds = Rounds(works, device, seconds)
     while not rounds.run():
         pass
@@ -184,7 +185,7 @@ def in_turn(works: dict[str, Work], device: str, seconds: float) -> Times:
 
 
 def beside_plan(task: Problem, planner: Planner, works: dict[str, Work], device: str, seconds: float) -> Times:
-    """Steps of ``plan`` itself, its loop included, under the name ``step``; and between them a round of the works."""
+    """Time the steps of ``plan``, loop included, as ``step``, and a round of the works between two steps."""
     rounds = Rounds(works, device, seconds)
     steps: dict[int, float] = {}
     left = 0.0
@@ -203,7 +204,7 @@ def beside_plan(task: Problem, planner: Planner, works: dict[str, Work], device:
 
 
 def peak_mib(work: Work, model: nn.Module) -> float:
-    """Memory that the work holds at its peak, in MiB, the weights apart."""
+    """Peak memory of the work in MiB, without the weights."""
     with frozen(model), LiveBytes() as memory:
         work()
     return memory.peak / 2**20

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from grasp_planner import GD, GRASP, Budget, MultiStart, Plan, Problem, TrustLaw, diagnose, load_world_model, plan
-from grasp_planner.bench.evaluate import observe, problem_of
-from grasp_planner.bench.execution import execute
-from grasp_planner.bench.measures import encoded_states
+from grasp_planner.bench.running.model_gaps import encoded_states
+from grasp_planner.bench.running.observing import problem_of
+from grasp_planner.bench.running.simulation import execute
 from grasp_planner.bench.tasks import episodes, task
 from grasp_planner.core.world_model import environment_actions
 from grasp_planner.trust.law import true_errors
@@ -112,7 +112,7 @@ def executed(count: int, horizon: int) -> tuple[Problem, dict[str, Execution]]:
     """Plan with every planner, and execute the plans in the simulator; ``horizon`` is in environment steps."""
     model, setting = load_world_model("pusht-state"), task("push_t/dset/v1", horizon)
     chosen, env = episodes(setting, "validation", count), setting.make()
-    problem = problem_of(model, [observe(env, episode) for episode in chosen], horizon)
+    problem = problem_of(setting, model, chosen)
     executions = {}
     for name, (planner, steps) in PLANNERS.items():
         found = plan(problem, planner, Budget(steps=steps), seeds=[episode.seed for episode in chosen])

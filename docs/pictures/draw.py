@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from grasp_planner.bench.execution import execute
+from grasp_planner.bench.running.simulation import execute
 from grasp_planner.bench.tasks import Episode, Task, episodes, task
 from grasp_planner.domains.ball_nav.environment import BallNav
 from grasp_planner.domains.ball_nav.paths import shortest_path

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-SUITE = """schema = 1
+SUITE = """schema = 2
 title = "Wall, in no time"
 about = "For tests"
 mode = "{mode}"
@@ -40,7 +40,7 @@ space = "grasp"
 [[arms]]
 name = "no sync"
 like = "GRASP"
-change = {{ sync = "none", particles = 2 }}
+change = {{ "planner.sync" = "none", starts = 2 }}
 """
 
 
@@ -82,9 +82,9 @@ def closed_loop_file(wall_model: Path, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="session")
 def finished(suite_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the open-loop suite, done in this process without a stop."""
-    from grasp_planner.bench.engines import Serial
-    from grasp_planner.bench.runner import Run
-    from grasp_planner.bench.suite import load_suite
+    from grasp_planner.bench.running.engines import Serial
+    from grasp_planner.bench.running.suite_run import Run
+    from grasp_planner.bench.suites.loading import load_suite
 
     folder = tmp_path_factory.mktemp("finished") / "wall"
     threads = torch.get_num_threads()

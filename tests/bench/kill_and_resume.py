@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 
-from grasp_planner.bench.engines import Serial
-from grasp_planner.bench.jobs import run_job
-from grasp_planner.bench.runner import Run
-from grasp_planner.bench.suite import load_suite
+from grasp_planner.bench.running.engines import Serial
+from grasp_planner.bench.running.job_records import run_job
+from grasp_planner.bench.running.suite_run import Run
+from grasp_planner.bench.suites.loading import load_suite
 
 
 def main(suite: Path, folder: Path, kills: int, seed: int) -> int:

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from grasp_planner import GraspPlannerError
-from grasp_planner.bench.engines import engine
-from grasp_planner.bench.records import comparable, read_records
+from grasp_planner.bench.record_files import read_records
+from grasp_planner.bench.record_json import comparable
+from grasp_planner.bench.running.engines import engine
 from grasp_planner.core.errors import MissingExtraError
 
 ray_is_here = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
@@ -23,9 +24,9 @@ SCRIPT = """
     import sys
     from pathlib import Path
     from grasp_planner import GraspPlannerError
-    from grasp_planner.bench.engines import engine
-    from grasp_planner.bench.runner import Run
-    from grasp_planner.bench.suite import load_suite
+    from grasp_planner.bench.running.engines import engine
+    from grasp_planner.bench.running.suite_run import Run
+    from grasp_planner.bench.suites.loading import load_suite
     import failing_jobs
 
     suite, folder = Path(sys.argv[1]), Path(sys.argv[2])
@@ -55,7 +56,7 @@ def test_ray_agrees_with_one_process_and_does_the_work_of_lost_workers(
         timeout=400,
         env=os.environ
         | {
-            "PYTHONPATH": str(Path(__file__).parent),
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
             "RAY_ADDRESS": "127.0.0.1:1",  # a cluster that nobody asked to join
         },

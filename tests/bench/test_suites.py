@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from grasp_planner import GD, GRASP, PLANNERS, GraspPlannerError
-from grasp_planner.bench.evaluate import described
-from grasp_planner.bench.jobs import model_digest
-from grasp_planner.bench.spaces import changed, drawn, planner_of, spaces
-from grasp_planner.bench.suite import Arm, Tuning, load_suite, suites
+from grasp_planner import GD, GRASP, PLANNERS, GraspPlannerError, MultiStart, Sequential
+from grasp_planner.bench.running.model_hash import model_hash
+from grasp_planner.bench.running.tuning import arm_settings
+from grasp_planner.bench.suites.loading import load_suite, suites
+from grasp_planner.bench.suites.settings import changed, planner_of, planner_title, settings_of, settings_text, wrapped
+from grasp_planner.bench.suites.spaces import drawn, spaces
+from grasp_planner.bench.suites.suite import Arm, Tuning
 from grasp_planner.bench.tasks import TASKS, episodes, task
 
 NAMES = {"push-t-long", "short", "ablation", "anytime", "closed-loop", "smoke"}
@@ -29,8 +31,7 @@ def test_every_suite_names_what_exists_and_treats_planners_alike(name: str) -> N
     assert suite.mode == ("closed-loop" if name == "closed-loop" else "open-loop")
     for arm in suite.arms:
         assert not arm.space or arm.space in spaces()
-        tuned = next(one for one in suite.arms if one.name == (arm.like or arm.name))
-        planner = planner_of(changed(drawn(tuned.space, 0, tuned.change), arm.change))
+        planner = planner_of(arm_settings(arm, suite.tuned_arm(arm), 0))
         assert type(planner) in PLANNERS.values()
     # One number of trials, episodes and rollouts in the whole suite: nobody is tuned more than the others.
     assert isinstance(suite.tuning, Tuning) and isinstance(suite.rollouts, int)
@@ -51,21 +52,25 @@ def test_the_long_suite_is_the_papers_table() -> None:
     assert suite.episodes == 500 and [arm.name for arm in suite.arms] == names
     pictured = load_suite("push-t-long", "pixels")
     assert sorted(arm.name for arm in pictured.arms) == sorted([*names, "LatCo, polished"])
-    polished = {arm.name: arm.change for arm in pictured.arms if arm.like}
+    polished = {arm.name: arm.around for arm in pictured.arms if arm.like}
     assert polished["GRASP, polished"] == polished["LatCo, polished"], "the same for both"
+    for arm in (suite.arms[-1], *(arm for arm in pictured.arms if arm.like)):
+        planner = planner_of(arm_settings(arm, suite.tuned_arm(replace(arm, like=arm.like)), 0))
+        assert isinstance(planner, Sequential) and planner.second == GD(lr=0.05)
+        assert planner_title(planner) == arm.like and 0.15 <= planner.share <= 0.3
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"episodes = 5": "episodez = 5"}, "episodez.*episodes"),
-        ({"schema = 1": "schema = 9"}, "schema = 1"),
+        ({"schema = 2": "schema = 9"}, "schema = 2"),
         ({"chunk = 2": "chunk = 0"}, "chunk .*at least 1"),
         ({"trials = [3, 2]": "trials = [2, 3]"}, "falling"),
         ({'mode = "open-loop"': 'mode = "open"'}, "open-loop"),
         ({'like = "GRASP"': 'like = "GRAPS"'}, "GRASP"),
         ({'title = "Wall, in no time"': ""}, "title"),
-        ({"schema = 1": "schema = "}, "not TOML"),
+        ({"schema = 2": "schema = "}, "not TOML"),
     ],
 )
 def test_a_suite_that_says_something_else_is_refused(
@@ -89,7 +94,7 @@ def test_unknown_names_are_answered_with_the_nearest() -> None:
     with pytest.raises(GraspPlannerError, match="state_lr"):
         planner_of({"name": "grasp", "state_rl": 0.1})
     with pytest.raises(GraspPlannerError, match="needs the model 'wall-nowhere'.*pusht-state"):
-        model_digest("wall-nowhere")
+        model_hash("wall-nowhere")
 
 
 def test_cells_can_be_left_out_only_by_name() -> None:
@@ -105,14 +110,28 @@ def test_every_draw_is_a_planner_and_no_two_are_the_same(space: str) -> None:
     draws = [drawn(space, trial) for trial in range(30)]
     assert draws == [drawn(space, trial) for trial in range(30)]
     planners = [planner_of(settings) for settings in draws]
-    assert len(set(planners)) == 30 and {type(planner) for planner in planners} == {PLANNERS[space]}
+    assert len(set(planners)) == 30
+    assert {planner_title(planner) for planner in planners} == {PLANNERS[space].__name__}
 
 
 def test_settings_and_planners_are_two_forms_of_one_thing() -> None:
-    planner = GRASP(sync=GD(lr=0.3, starts=2), particles=4)
-    assert planner_of({"name": "grasp", **described(planner)}) == planner
+    planner = Sequential(MultiStart(GRASP(sync=MultiStart(GD(lr=0.3), starts=2)), starts=4), GD(lr=0.05))
+    assert planner_of(settings_of(planner)) == planner
     assert planner_of(changed({"name": "grasp"}, {"sync": "none"})) == GRASP(sync=None)
-    assert planner_of(changed(drawn("grasp", 0), {"sync": "none"})).sync is None  # type: ignore[attr-defined]
+    drawn_without = planner_of(changed(drawn("grasp", 0), {"planner.sync": "none"}))
+    assert drawn_without.planner.sync is None  # type: ignore[attr-defined]
+
+
+def test_a_planner_around_a_planner_is_described_with_the_planner_inside() -> None:
+    around = {"name": "sequential", "first": "tuned", "second.name": "gd", "second.lr": 0.05, "share": 0.2}
+    settings = wrapped({"name": "multi_start", "planner": {"name": "grasp", "state_lr": 0.2}, "starts": 4}, around)
+    made = planner_of(settings)
+    assert made == Sequential(MultiStart(GRASP(state_lr=0.2), starts=4), GD(lr=0.05), share=0.2)
+    assert planner_title(made) == "GRASP"
+    text = "sequential(first multi_start(planner grasp(state_lr 0.2), starts 4), second gd(lr 0.05), share 0.2)"
+    assert settings_text(settings) == text
+    with pytest.raises(GraspPlannerError, match="needs `like`"):
+        Arm("X", space="gd", around=around)
 
 
 def test_a_suites_digest_stands_for_all_of_it(suite_file: Path) -> None:

@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from grasp_planner.bench.execution import FLOORS, execute, floor
-from grasp_planner.bench.statistics import Share
+from grasp_planner.bench.analysing.significance import Share
+from grasp_planner.bench.running.policy_floors import FLOORS, floor
+from grasp_planner.bench.running.simulation import execute
 from grasp_planner.bench.tasks import TASKS, Task, digest, episodes, task
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.domains import ENVIRONMENTS

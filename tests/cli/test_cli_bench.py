@@ -10,7 +10,7 @@ import pytest
 
 from grasp_planner.cli.main import main
 
-SUITE = """schema = 1
+SUITE = """schema = 2
 title = "Push-T, in no time"
 about = "For tests"
 mode = "open-loop"

@@ -22,7 +22,8 @@ import sys
 import gymnasium, numpy as np
 from gymnasium.utils.env_checker import check_env
 import grasp_planner.domains
-from grasp_planner.bench.execution import execute, floor
+from grasp_planner.bench.running.policy_floors import floor
+from grasp_planner.bench.running.simulation import execute
 from grasp_planner.bench.tasks import TASKS, episodes, task
 from grasp_planner.cli.parsing import task_called
 from grasp_planner.core.errors import GraspPlannerError
@@ -108,7 +109,16 @@ def test_the_tables_come_from_one_table() -> None:
     assert len(POLICIES) == len(DOMAINS) + sum(len(one.other_policies) for one in DOMAINS.values())
 
 
-@pytest.mark.parametrize("file", ["bench/tasks.py", "bench/execution.py", "data/recipe.py", "data/rollouts.py"])
+@pytest.mark.parametrize(
+    "file",
+    [
+        "bench/tasks.py",
+        "bench/running/simulation.py",
+        "bench/running/policy_floors.py",
+        "data/recipe.py",
+        "data/rollouts.py",
+    ],
+)
 def test_no_code_outside_the_folders_asks_for_a_particular_world(file: str) -> None:
     """No string in the code, examples apart, is the name of a world, an environment or a policy."""
     names = {*DOMAINS, *ENVIRONMENTS, *POLICIES}

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from grasp_planner.bench.recording import Recording
+from grasp_planner.bench.running.planning_frames import Recording
 
 
 def push_t_recording(lifted: bool = True, success: bool = True, planner: str = "GRASP", **changes: Any) -> Recording:

@@ -14,10 +14,10 @@ import pytest
 from recordings import push_t_recording
 
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.figures import animation as animations
-from grasp_planner.figures.animation import animation_frames, chosen_moments, frame_count, planning_animation
+from grasp_planner.figures import planning_animation as animations
 from grasp_planner.figures.panels import outcome
-from grasp_planner.figures.picture import planning_figure, planning_picture, telling_moments
+from grasp_planner.figures.planning_animation import animation_frames, chosen_moments, frame_count, planning_animation
+from grasp_planner.figures.planning_picture import planning_figure, planning_picture, telling_moments
 
 
 def texts(figure: matplotlib.figure.Figure) -> list[str]:
@@ -144,7 +144,7 @@ def test_drawing_leaves_matplotlib_as_it_was() -> None:
     planning_figure([push_t_recording()])
     assert dict(matplotlib.rcParams) == before
     script = (
-        "import sys, recordings; from grasp_planner.figures.picture import planning_figure;"
+        "import sys, recordings; from grasp_planner.figures.planning_picture import planning_figure;"
         "planning_figure([recordings.push_t_recording()]);"
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )

@@ -7,23 +7,25 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from report_records import all_records, episode_records, timed_records
+from report_records import all_records, episode_records, in_model, timed_records
 
-from grasp_planner.bench.curves import charts, time_charts
-from grasp_planner.bench.published import PUBLISHED
-from grasp_planner.bench.statistics import Paired, Share
-from grasp_planner.bench.tables import pairs_table, success_table, tables
-from grasp_planner.figures.report import Section, chart_files, report_markdown, report_page
+from grasp_planner.bench.analysing.result_tables import pairs_table, success_table, tables
+from grasp_planner.bench.analysing.significance import Paired, Share
+from grasp_planner.bench.analysing.success_curves import charts, time_charts
+from grasp_planner.bench.records import Record
+from grasp_planner.bench.suites.published_results import PUBLISHED
+from grasp_planner.figures.report_page import Section, chart_files, report_markdown, report_page
 
 BROWSER = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), "")
 
 
-def section(records: Sequence[dict] | None = None) -> Section:
+def section(records: Sequence[Record] | None = None) -> Section:
     given = all_records() if records is None else records
     return Section("made-up", "A <made-up> suite", "For tests", "push-t-long", given)
 
@@ -77,7 +79,9 @@ def test_the_order_of_records_does_not_matter() -> None:
 
 def test_tasks_that_measure_distance_in_other_units_stand_side_by_side() -> None:
     here = episode_records()
-    maze = [one | {"task": "point_maze/dset/v1", "distances": {"position_m": 0.25}} for one in here]
+    maze = [
+        replace(one, work=replace(one.work, task="point_maze/dset/v1"), distances={"position_m": 0.25}) for one in here
+    ]
     table = next(table for table in tables([*here, *maze]) if table.name == "distances")
     rows = {row[0]: row[1:] for row in table.rows}
     assert [one.split()[0] for one in table.columns[1:]] == ["point_maze", "point_maze", "push_t", "push_t"]
@@ -113,9 +117,7 @@ def test_the_page_is_whole_and_needs_no_network() -> None:
 
 
 def test_data_cannot_end_the_script() -> None:
-    records = all_records()
-    for record in records:
-        record["model"] = "</script><script>alert(1)</script>"
+    records = [in_model(record, "</script><script>alert(1)</script>") for record in all_records()]
     assert "<script>alert" not in report_page([section(records)])
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from grasp_planner import GD, Budget, GraspPlannerError, check_world_model, load_world_model, plan
-from grasp_planner.bench.evaluate import evaluate, problem_of
+from grasp_planner import GD, Budget, GraspPlannerError, Problem, check_world_model, load_world_model, plan
+from grasp_planner.bench.running.open_loop import evaluate
 from grasp_planner.bench.tasks import episodes, task
 from grasp_planner.models.latent.config import LatentModelConfig
 from grasp_planner.models.latent.model import LatentModel
@@ -246,7 +246,7 @@ def test_plans_from_what_an_environment_shows():
 def test_plans_with_a_history():
     config = CONFIGS["context"]
     model = made(config)
-    moment = {key: value[0, 0] for key, value in seen(config).items()}
-    problem = problem_of(model, [(moment, moment)], 10)
+    moment = {key: value[:1, :1] for key, value in seen(config).items()}
+    problem = Problem.observed(model, moment, moment, 10 // model.frameskip)
     assert problem.states.shape == (1, 3, 10)
     assert plan(problem, GD(), Budget(steps=2)).actions.shape == (1, 2, 10)

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from grasp_planner import CEM, Budget, check_world_model, load_world_model
-from grasp_planner.bench.evaluate import evaluate, observe
+from grasp_planner.bench.running.observing import observe
+from grasp_planner.bench.running.open_loop import evaluate
 from grasp_planner.bench.tasks import episodes, task
 from grasp_planner.models.latent.model import LatentModel
 from grasp_planner.models.registry import checkpoints

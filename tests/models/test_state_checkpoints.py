@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from grasp_planner import GD, Budget, check_world_model, load_world_model
-from grasp_planner.bench.evaluate import evaluate
+from grasp_planner.bench.running.open_loop import evaluate
 from grasp_planner.bench.tasks import episodes, task
 from grasp_planner.models.state.model import StateModel
 

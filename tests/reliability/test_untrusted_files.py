@@ -22,8 +22,9 @@ from safetensors.torch import save_file
 
 from damage import changed
 from grasp_planner import GraspPlannerError, load_world_model
-from grasp_planner.bench.records import SCHEMA, read_records
-from grasp_planner.bench.suite import load_suite, suites
+from grasp_planner.bench.record_files import read_records
+from grasp_planner.bench.record_json import SCHEMA
+from grasp_planner.bench.suites.loading import load_suite, suites
 from grasp_planner.data import collect, read
 from grasp_planner.io.pickle_limits import check_pickle
 from grasp_planner.io.text_files import read_yaml
@@ -86,8 +87,12 @@ def training(folder: Path) -> None:
 
 def records(folder: Path) -> None:
     folder.mkdir()
-    cell = {"schema": SCHEMA, "suite": "s", "kind": "episode", "task": "t", "horizon": 25, "model": "m", "arm": "cem"}
-    lines = [cell | {"episode": i, "success": True, "seed": 3} for i in range(5)]
+    work = {"suite": "s", "task": "t", "horizon": 25, "model": "m", "model_hash": "0", "arm": "cem", "rollouts": 9}
+    work |= {"mode": "open-loop", "split": "validation", "planner": {"name": "cem", "samples": 8}}
+    clock = {"seconds": 1.5, "batch": 2, "machine": "x", "at": 3}
+    found = {"round": 0, "episodes": [0, 1], "success": [True, False], "cost": [0.5, None], "transitions": 9}
+    head = {"schema": SCHEMA, "kind": "sweep", **work, **found, "clock": clock}
+    lines = [head | {"trial": i} for i in range(5)]
     (folder / "records.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
 
 

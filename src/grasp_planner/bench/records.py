@@ -1,180 +1,325 @@
-"""Records: one JSON line for everything that was measured, appended so that a kill spoils nothing."""
+"""Records: what a suite measures, one dataclass for each kind of line in a file of records."""
 
 from __future__ import annotations
 
-import json
-import math
-import os
 import platform
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
-from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.bench.suites.suite import Mode
 
-SCHEMA = 1
-KINDS = ("sweep", "choice", "episode", "timed", "shown")
-CLOCK = "clock"
-"""Where a record keeps what depends on the machine and the hour: two runs of a suite agree in everything else."""
+CellName = tuple[str, int, str]
+"""A column of a table: task, horizon in environment steps, model."""
 
-Record = dict[str, Any]
 Key = tuple[Any, ...]
+"""What a record is about. No two records of a run have the same key, and keys can be sorted."""
 
 
-def key(record: Mapping[str, Any]) -> Key:
-    """What a record is of: no two records of a run have the same key, and keys can be sorted."""
-    cell = (record["task"], record["horizon"], record["model"], record["arm"])
-    number = {
-        "sweep": ("round", "trial"),
-        "choice": (),
-        "episode": ("episode",),
-        "timed": ("episode",),
-        "shown": ("episode",),
-    }[record["kind"]]
-    return (KINDS.index(record["kind"]), *cell, *(record[name] for name in number))
-
-
-class RecordFile:
-    """A file of records that is only ever appended to.
-
-    A line is written by one call and then synced to the disk. What a kill can leave behind is part of a last line;
-    opening the file takes it away.
+@dataclass(frozen=True)
+class Work:
+    """Which planner was run on which task, with what settings.
 
     Args:
-        path: made if it does not exist.
-
-    Raises:
-        GraspPlannerError: a line that is not the last is not a record.
-
-    >>> import tempfile
-    >>> folder = tempfile.TemporaryDirectory()
-    >>> file = RecordFile(Path(folder.name) / "records.jsonl")
-    >>> file.append([{"schema": 1, "kind": "choice", "task": "a", "horizon": 5, "model": "m", "arm": "GD"}])
-    1
-    >>> len(RecordFile(file.path)), file.has(("b",))
-    (1, False)
-    >>> folder.cleanup()
+        suite: name of the suite.
+        task: of ``bench.tasks.TASKS``.
+        horizon: environment steps.
+        model: as ``load_world_model`` takes it.
+        model_hash: of ``model_hash``, at the start of the run.
+        arm: name of the planner's row.
+        mode: open loop or closed loop.
+        split: of the episodes, ``"test"`` or ``"validation"``.
+        rollouts: budget of a plan, in rollouts of the model.
+        planner: settings of the planner as JSON values, see ``bench.suites.settings``.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._known: dict[Key, Record] = {}
-        if path.exists():
-            whole, text = path.read_bytes(), b""
-            text = whole[: whole.rfind(b"\n") + 1]
-            if len(text) < len(whole):
-                with path.open("r+b") as file:
-                    file.truncate(len(text))
-            self._known = {key(record): record for record in _parsed(text.decode(), path)}
+    suite: str
+    task: str
+    horizon: int
+    model: str
+    model_hash: str
+    arm: str
+    mode: Mode
+    split: str
+    rollouts: int
+    planner: dict[str, Any]
 
-    def __len__(self) -> int:
-        return len(self._known)
-
-    def __iter__(self) -> Iterator[Record]:
-        return iter(self._known[one] for one in sorted(self._known))
-
-    def has(self, key: Key) -> bool:
-        """Whether there is a record of this."""
-        return key in self._known
-
-    def get(self, key: Key) -> Record:
-        """The record of this.
-
-        Raises:
-            GraspPlannerError: there is none yet.
-        """
-        if key not in self._known:
-            raise GraspPlannerError(f"{self.path} has no record of {key[1:]} yet")
-        return self._known[key]
-
-    def of(self, kind: str) -> list[Record]:
-        """All records of a kind, in the order of their keys."""
-        return [record for record in self if record["kind"] == kind]
-
-    def append(self, records: Iterable[Record]) -> int:
-        """Write those that are new, and return how many there were."""
-        new = {key(record): record for record in records if key(record) not in self._known}
-        if not new:
-            return 0
-        lines = "".join(json.dumps(rounded(record), allow_nan=False) + "\n" for record in new.values())
-        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            _write(handle, lines.encode())
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        self._known |= {one: json.loads(line) for one, line in zip(new, lines.splitlines(), strict=True)}
-        return len(new)
+    @property
+    def cell(self) -> CellName:
+        """Task, horizon and model."""
+        return self.task, self.horizon, self.model
 
 
-def read_records(paths: Sequence[Path]) -> list[Record]:
-    """All records of some files, or folders of ``*.jsonl``, in the order of their keys; reads only.
+@dataclass(frozen=True)
+class Clock:
+    """When and where a measurement was made.
 
-    Raises:
-        GraspPlannerError: there are none, a file is not of records, or two files hold different records of one thing.
+    Args:
+        seconds: of planning.
+        batch: number of episodes that were planned together.
+        machine: type of the processor.
+        at: seconds since 1970.
+        reused_from: name of the suite whose record was reused; ``None`` if the measurement was made for this suite.
     """
-    found: dict[Key, Record] = {}
-    for path in paths:
-        for file in sorted(path.glob("*.jsonl")) if path.is_dir() else [path]:
-            if not file.is_file():
-                raise GraspPlannerError(f"needed a file of records or a folder of them, got {file}, which is not there")
-            try:
-                text = file.read_text(encoding="utf-8")
-            except ValueError as error:
-                raise GraspPlannerError(f"{file} is not a file of records: {error}") from error
-            for record in _parsed(text[: text.rfind("\n") + 1], file):
-                known = found.setdefault((record.get("suite"), *key(record)), record)
-                if comparable(known) != comparable(record):
-                    raise GraspPlannerError(f"{file} holds another record than an earlier file of {key(record)[1:]}")
-    if not found:
-        raise GraspPlannerError(f"no records in {', '.join(map(str, paths))}: `grasp bench SUITE --out DIR` makes some")
-    return [found[one] for one in sorted(found, key=lambda one: (str(one[0]), *one[1:]))]
+
+    seconds: float
+    batch: int
+    machine: str
+    at: int
+    reused_from: str | None = None
 
 
-def comparable(record: Mapping[str, Any]) -> Record:
-    """A record without what depends on the machine and the hour."""
-    return {name: value for name, value in record.items() if name != CLOCK}
+@dataclass(frozen=True)
+class SweepRecord:
+    """How one setting of a planner did on validation episodes.
 
-
-def rounded(value: Any, digits: int = 7) -> Any:
-    """JSON values with numbers of so many digits; what is not finite becomes ``None``, which JSON knows.
-
-    >>> rounded({"x": [1 / 3, float("inf"), 2]})
-    {'x': [0.3333333, None, 2]}
+    Args:
+        round: round of the tuning, from 0.
+        trial: number of the setting, from 0.
+        episodes: numbers of the episodes.
+        success: per episode.
+        cost: of the plans, per episode; ``None`` if not finite.
+        transitions: model transitions per episode.
     """
-    if isinstance(value, float):
-        return float(f"{value:.{digits}g}") if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {name: rounded(one, digits) for name, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [rounded(one, digits) for one in value]
-    return value
+
+    kind: ClassVar[Literal["sweep"]] = "sweep"
+
+    work: Work
+    round: int
+    trial: int
+    episodes: tuple[int, ...]
+    success: tuple[bool, ...]
+    cost: tuple[float | None, ...]
+    transitions: int
+    clock: Clock
+
+
+@dataclass(frozen=True)
+class ChoiceRecord:
+    """The setting of a planner that won its sweep.
+
+    Args:
+        tuned_as: the arm whose sweep decided.
+        space: name of the space of settings.
+        trial: number of the winning setting.
+        trials: settings in each round.
+        episodes: validation episodes after each round.
+        success: share of the validation episodes that the winner solved.
+        cost: mean cost of the winner's plans; ``None`` if not finite.
+    """
+
+    kind: ClassVar[Literal["choice"]] = "choice"
+
+    work: Work
+    tuned_as: str
+    space: str
+    trial: int
+    trials: tuple[int, ...]
+    episodes: tuple[int, ...]
+    success: float
+    cost: float | None
+
+
+@dataclass(frozen=True)
+class EpisodeRecord:
+    """How one test episode was solved.
+
+    Args:
+        episode: number of the episode.
+        seed: of the episode.
+        success: at the goal after the last step, in the simulator.
+        reached: at the goal after any step, in the simulator.
+        success_step: number of environment steps until the goal was first reached; ``None`` if it never was.
+        start_distances: from start to goal; units are in the names.
+        distances: from the last state to the goal; units are in the names.
+        cost: of the (last) plan; ``None`` if not finite.
+        status: of the (last) plan.
+        steps: planner steps, of all plans.
+        transitions: model transitions, of all plans.
+        calls: model calls, of all plans, for the whole batch.
+        versions: of the packages.
+        plans: number of plans that were made; closed loop only.
+        success_model: at the goal after the last step, in the model's rollout; open loop only.
+        distances_model: from the last state of the model's rollout to the goal; open loop only.
+        gap_virtual_rollout: see ``model_gaps.virtual_gap``; open loop only.
+        gap_rollout_simulator: see ``model_gaps.simulator_gap``; open loop only.
+        gap_end: distances between the last states of the model's rollout and of the simulator; open loop only.
+    """
+
+    kind: ClassVar[Literal["episode"]] = "episode"
+
+    work: Work
+    episode: int
+    seed: int
+    success: bool
+    reached: bool
+    success_step: int | None
+    start_distances: dict[str, float | None]
+    distances: dict[str, float | None]
+    cost: float | None
+    status: str
+    steps: int
+    transitions: int
+    calls: int
+    versions: dict[str, str]
+    clock: Clock
+    plans: int | None = None
+    success_model: bool | None = None
+    distances_model: dict[str, float | None] | None = None
+    gap_virtual_rollout: float | None = None
+    gap_rollout_simulator: float | None = None
+    gap_end: dict[str, float | None] | None = None
+
+    @property
+    def won(self) -> bool:
+        """Success by the rule of the mode: after the last step in open loop, after any step in closed loop."""
+        return self.reached if self.work.mode == "closed-loop" else self.success
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The best plan at one moment of planning.
+
+    Args:
+        seconds: of planning so far.
+        transitions: model transitions per episode so far.
+        step: planner steps so far.
+        cost: of the plan; ``None`` if not finite.
+        success: whether the plan, executed in the simulator, ends at the goal.
+    """
+
+    seconds: float
+    transitions: int
+    step: int
+    cost: float | None
+    success: bool
+
+
+@dataclass(frozen=True)
+class TimedClock:
+    """What a timed record says that depends on the machine: with a limit on seconds, success depends on it, too.
+
+    Args:
+        seconds: of planning.
+        batch: number of episodes that were planned together; always 1.
+        machine: type of the processor.
+        at: seconds since 1970.
+        seconds_to_success: until the first plan that succeeds; ``None`` if no plan did.
+        moments: the best plans while planning; open loop only.
+        success: see ``EpisodeRecord``.
+        reached: see ``EpisodeRecord``.
+    """
+
+    seconds: float
+    batch: int
+    machine: str
+    at: int
+    seconds_to_success: float | None
+    moments: tuple[Moment, ...]
+    success: bool
+    reached: bool
+
+
+@dataclass(frozen=True)
+class TimedRecord:
+    """How long an episode took that was planned alone.
+
+    Args:
+        episode: number of the episode.
+        seconds_limit: budget of a plan in seconds; 0: the budget was in transitions.
+        versions: of the packages.
+    """
+
+    kind: ClassVar[Literal["timed"]] = "timed"
+
+    work: Work
+    episode: int
+    seconds_limit: float
+    versions: dict[str, str]
+    clock: TimedClock
+
+
+@dataclass(frozen=True)
+class PlannedMoments:
+    """Environment states of a plan while it was made, for pictures.
+
+    Args:
+        steps: (k,) planner steps.
+        rollouts: (k, T, s) rollouts of the plans at these steps.
+        virtual: (k, T - 1, s) virtual states at these steps; ``None`` for planners without virtual states.
+        best_cost: (k,) cost of the best plan at these steps; ``None`` if not finite.
+    """
+
+    steps: tuple[int, ...]
+    rollouts: list[list[list[float]]]
+    virtual: list[list[list[float]]] | None
+    best_cost: tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class ShownRecord:
+    """One episode with its states, for the viewer of the report.
+
+    Args:
+        episode: number of the episode.
+        success: at the goal after the last step, in the simulator.
+        distances: from the last state to the goal; units are in the names.
+        env: name of the environment.
+        frameskip: environment steps per model step.
+        executed: (H + 1, s) states of the simulator.
+        goal: (s,) state.
+        recording: the plan while it was made; ``None`` for models that do not decode states.
+    """
+
+    kind: ClassVar[Literal["shown"]] = "shown"
+
+    work: Work
+    episode: int
+    success: bool
+    distances: dict[str, float | None]
+    env: str
+    frameskip: int
+    executed: list[list[float]]
+    goal: list[float]
+    recording: PlannedMoments | None
+
+
+Record = SweepRecord | ChoiceRecord | EpisodeRecord | TimedRecord | ShownRecord
+R = TypeVar("R", SweepRecord, ChoiceRecord, EpisodeRecord, TimedRecord, ShownRecord)
+
+KINDS: tuple[type[Record], ...] = get_args(Record)
+KindName = Literal["sweep", "choice", "episode", "timed", "shown"]
+
+
+def key(kind: KindName, work: Work, *numbers: int) -> Key:
+    """The key of a record.
+
+    Args:
+        kind: of the record.
+        work: of the record.
+        numbers: round and trial of a sweep, nothing for a choice, the number of the episode for the others.
+    """
+    place = [one.kind for one in KINDS].index(kind)
+    return (place, work.task, work.horizon, work.model, work.arm, *numbers)
+
+
+def key_of(record: Record) -> Key:
+    """The key of this record."""
+    if isinstance(record, ChoiceRecord):
+        return key("choice", record.work)
+    if isinstance(record, SweepRecord):
+        return key("sweep", record.work, record.round, record.trial)
+    return key(record.kind, record.work, record.episode)
+
+
+def of_kind(records: Iterable[Record], kind: type[R]) -> list[R]:
+    """The records of one kind."""
+    return [record for record in records if isinstance(record, kind)]
 
 
 def versions() -> dict[str, str]:
-    """What numbers are made with."""
+    """Versions of Python and of the packages that decide the measurements."""
     from importlib.metadata import version
 
     names = ("grasp-planner", "torch", "numpy")
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
-
-
-def _write(handle: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(handle, data) :]
-
-
-def _parsed(text: str, path: Path) -> Iterator[Record]:
-    for number, line in enumerate(text.splitlines(), start=1):
-        try:
-            record = json.loads(line)
-            if record["schema"] != SCHEMA:
-                raise GraspPlannerError(f"{path}, line {number}: records of schema {SCHEMA}, got {record['schema']}")
-            _, task, _, model, arm, *_ = found = key(record)
-            if any(type(one) is not (str if one in (task, model, arm) else int) for one in found):
-                raise TypeError(f"names are texts and numbers are whole: {found}")
-        except GraspPlannerError:
-            raise
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            raise GraspPlannerError(f"{path}, line {number} is not a record: {error!r}") from error
-        yield record

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from grasp_planner.core.errors import missing_extra
 
 if TYPE_CHECKING:
-    from grasp_planner.bench.recording import Recording
+    from grasp_planner.bench.running.planning_frames import Recording
     from grasp_planner.io.progress import Bars
 
 Animation = Literal["mp4", "gif", "none"]
@@ -39,8 +39,8 @@ def draw(recordings: Sequence[Recording], folder: Path, animation: Animation, ba
         ``False`` if Ctrl-C was pressed; files that were finished remain.
     """
     from grasp_planner.domains.registry import SCENES
-    from grasp_planner.figures.animation import frame_count, planning_animation
-    from grasp_planner.figures.picture import planning_picture
+    from grasp_planner.figures.planning_animation import frame_count, planning_animation
+    from grasp_planner.figures.planning_picture import planning_picture
 
     if not recordings or recordings[0].env not in SCENES:
         return True

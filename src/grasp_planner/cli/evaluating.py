@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from grasp_planner.bench.evaluate import Evaluation, evaluate
-from grasp_planner.bench.recording import Recorder
+from grasp_planner.bench.running.open_loop import Evaluation, evaluate
+from grasp_planner.bench.running.planning_frames import Recorder
 from grasp_planner.bench.tasks import Episode, Task
 from grasp_planner.cli.planner_choices import label
 from grasp_planner.cli.planning_bar import planning_bar

@@ -12,7 +12,7 @@ from grasp_planner.bench.records import versions
 from grasp_planner.cli.folders import json_text
 
 if TYPE_CHECKING:
-    from grasp_planner.bench.evaluate import Evaluation
+    from grasp_planner.bench.running.open_loop import Evaluation
 
 SCHEMA = 1
 

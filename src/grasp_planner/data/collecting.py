@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +15,7 @@ from grasp_planner.data.shards import collect_shard, finished, shards
 from grasp_planner.domains.domain import Policy
 from grasp_planner.io.atomic import make_folder
 from grasp_planner.io.broken_files import broken
+from grasp_planner.io.processes import WorkerPool, WorkersLostError, usable_cores
 from grasp_planner.io.progress import progress_bar
 from grasp_planner.io.text_files import read_json, write_json
 
@@ -128,14 +126,6 @@ def complete(out: Path, recipe: Recipe) -> bool:
     return True
 
 
-def usable_cores() -> int:
-    """Number of cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on this operating system
-        return os.cpu_count() or 1
-
-
 def _begin(out: Path, recipe: Recipe) -> None:
     """Make the folder of an unfinished collection, or check that the existing one has the same recipe."""
     file = out / UNFINISHED / RECIPE
@@ -155,17 +145,15 @@ def _begin(out: Path, recipe: Recipe) -> None:
 def _run(
     recipe: Recipe, make_policy: Callable[[], Policy], parts: list[range], folder: Path, workers: int
 ) -> Iterator[range]:
-    """Collect the shards, in any order; yields each one done."""
+    """Collect the shards in any order, and yield each finished shard."""
     if workers < 1:
         raise GraspPlannerError(f"needed workers >= 1, got {workers}")
     if min(workers, len(parts)) <= 1:
         for part in parts:
             yield collect_shard(recipe, make_policy, part, folder)
         return
-    import multiprocessing
     import pickle
-    from concurrent.futures import ProcessPoolExecutor, as_completed
-    from concurrent.futures.process import BrokenProcessPool
+    from functools import partial
 
     try:
         pickle.dumps(make_policy)
@@ -173,34 +161,14 @@ def _run(
         raise GraspPlannerError(
             f"several processes need a policy that can be imported, a class of a module; got {make_policy!r}"
         ) from error
-    # Spawned, not forked: the caller may have threads or a GPU open.
-    with ProcessPoolExecutor(
-        min(workers, len(parts)), multiprocessing.get_context("spawn"), initializer=_end_with_parent
-    ) as pool:
-        futures = [pool.submit(collect_shard, recipe, make_policy, part, folder) for part in parts]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise GraspPlannerError(
-                "a collecting process died: it was killed (out of memory?), or the script lacks "
-                "`if __name__ == '__main__':`. What is finished is kept; run the same again to go on"
-            ) from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _end_with_parent() -> None:
-    """In a worker: leave Ctrl-C to the parent, and do not outlive it when it is killed."""
-    import multiprocessing
-    from multiprocessing.connection import wait
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    pool = WorkerPool(min(workers, len(parts)), retries=1)
+    try:
+        for part, _ in pool.results(partial(collect_shard, recipe, make_policy, folder=folder), parts):
+            yield part
+    except WorkersLostError as error:
+        raise GraspPlannerError(
+            "a collecting process died: it was killed (out of memory?), or the script lacks "
+            "`if __name__ == '__main__':`. Finished episodes are kept; run the same again to go on"
+        ) from error
+    finally:
+        pool.close()

@@ -1,1 +1,1 @@
-"""figures."""
+"""Pictures from recordings and records. Nothing is planned here."""

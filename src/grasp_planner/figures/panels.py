@@ -1,4 +1,4 @@
-"""Panels: parts of a figure that are made once and then moved from moment to moment."""
+"""Panels of a figure that are drawn once and then updated from moment to moment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from grasp_planner.bench.recording import Recording
+    from grasp_planner.bench.running.planning_frames import Recording
 
 GOAL_DASHES = (0, (4, 1.5))
 
@@ -29,7 +29,7 @@ def time_colours(count: int) -> np.ndarray:
 
 
 def draw_world(axes: Axes, scene: Scene, start: np.ndarray, goal: np.ndarray) -> list[Artist]:
-    """Walls, the start filled in grey, the goal outlined in green; returned is what belongs on top of the rest."""
+    """Draw walls, the start filled in grey, and the goal outlined in green. Returns the artists to draw on top."""
     from matplotlib.patches import Rectangle
 
     left, right, bottom, top = scene.view
@@ -47,7 +47,7 @@ def draw_world(axes: Axes, scene: Scene, start: np.ndarray, goal: np.ndarray) ->
 
 
 def stage_of(recordings: Sequence[Recording]) -> Scene:
-    """The scene of some recordings of one episode, as near as their plans and executions allow."""
+    """The scene of some recordings of one episode, cropped to their plans and executions."""
     first = recordings[0]
     seen = [first.start[None], first.goal[None]]
     seen += [states for recording in recordings for states in (recording.executed, recording.imagined)]
@@ -55,7 +55,7 @@ def stage_of(recordings: Sequence[Recording]) -> Scene:
 
 
 class PlanPanel:
-    """The plan in the making: virtual states, and where the actions in hand lead in the model."""
+    """The plan at one moment of planning: virtual states, and the rollout of the current actions in the model."""
 
     def __init__(self, axes: Axes, scene: Scene, recording: Recording) -> None:
         from matplotlib.collections import PolyCollection
@@ -79,7 +79,7 @@ class PlanPanel:
         self.moving = [artist for pair in self.ghosts for artist in pair] + self.ends + on_top
 
     def show(self, moment: int) -> None:
-        """Put everything where it was at one of the recorded moments."""
+        """Show one of the recorded moments."""
         rollout = self.recording.rollouts[moment]
         shown = rollout if self.recording.virtual is None else self.recording.virtual[moment]
         path = np.concatenate([self.recording.start[None], rollout])
@@ -90,7 +90,7 @@ class PlanPanel:
 
 
 class ExecutionPanel:
-    """The plan carried out in the simulator, up to some step."""
+    """The execution of the plan in the simulator, up to some step."""
 
     def __init__(self, axes: Axes, scene: Scene, recording: Recording, every: int | None = None) -> None:
         on_top = draw_world(axes, scene, recording.start, recording.goal)
@@ -107,7 +107,7 @@ class ExecutionPanel:
         self.moving = [*self.ghosts, *self.paths, *self.now, *on_top]
 
     def show(self, step: int) -> None:
-        """Everything up to an environment step."""
+        """Show the execution up to an environment step."""
         states = self.recording.executed[: step + 1]
         for body, path, now in zip(self.scene.bodies, self.paths, self.now, strict=True):
             path.set_data(*body.path(states).T)
@@ -118,13 +118,13 @@ class ExecutionPanel:
 
 
 class CostPanel:
-    """The cost of the best plan so far, with a mark that moves along."""
+    """The cost of the best plan so far against planner steps, with a mark at the current step."""
 
     def __init__(self, axes: Axes, recording: Recording) -> None:
         from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
         cost = np.where(np.isfinite(recording.best_cost), recording.best_cost, np.nan)
-        # A logarithm needs what is positive; a cost of zero is drawn at the bottom.
+        # A logarithmic axis shows positive numbers only, so a cost of zero is drawn at the bottom.
         lowest = np.nanmin(np.where(cost > 0, cost, np.nan), initial=1.0)
         self.cost = np.maximum(cost, lowest)
         axes.set_yscale("log")
@@ -153,7 +153,7 @@ class CostPanel:
 
 
 def add_legend(figure: Figure, lifted: bool, **where: Any) -> None:
-    """What colours mean, somewhere in a figure."""
+    """Add a legend of the colours; ``where`` are arguments of matplotlib's legend that place it."""
     from matplotlib.legend_handler import HandlerTuple
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -179,8 +179,8 @@ def add_legend(figure: Figure, lifted: bool, **where: Any) -> None:
 
 
 def outcome(recording: Recording) -> str:
-    """What came of it in the simulator, in words and numbers."""
-    named = ("position", "angle")  # what success is judged by; the other measures are parts of these
+    """The result in the simulator: success, and the distances to the goal."""
+    named = ("position", "angle")  # success depends on these; other distances are parts of them
     told = [_with_unit(name, value) for name, value in recording.distances.items() if name.startswith(named)]
     return f"{'success' if recording.success else 'missed'}, {', '.join(told)} off"
 

@@ -1,4 +1,4 @@
-"""One look for all figures, without touching matplotlib's global state."""
+"""The common style of all figures. Matplotlib's global state is not changed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,12 @@ DPI = 120
 
 
 def new_figure(width: float, height: float, dpi: int = DPI) -> Figure:
-    """An empty white figure of its own, in inches, drawn by Agg.
+    """Make an empty white figure, drawn by Agg.
+
+    Args:
+        width: inches.
+        height: inches.
+        dpi: pixels per inch.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -40,11 +45,11 @@ def new_figure(width: float, height: float, dpi: int = DPI) -> Figure:
 
 
 class Stage:
-    """A figure of which only some parts move: the rest is drawn once, which makes frames ten times as fast.
+    """A figure of which only some artists move. The others are drawn once, which makes frames ten times as fast.
 
     Args:
-        figure: finished but for what moves.
-        moving: artists that change from frame to frame, in the order they are drawn in, on top of the rest.
+        figure: complete, except for the artists that move.
+        moving: artists that change from frame to frame, in drawing order; they are drawn on top of the others.
     """
 
     def __init__(self, figure: Figure, moving: Sequence[Artist]) -> None:
@@ -56,7 +61,7 @@ class Stage:
         self.still = self.canvas.copy_from_bbox(figure.bbox)
 
     def frame(self) -> np.ndarray:
-        """(height, width, 3) uint8: the figure as it is now."""
+        """The figure as it is now, (height, width, 3) uint8."""
         self.canvas.restore_region(self.still)
         renderer = self.canvas.get_renderer()
         for artist in self.moving:

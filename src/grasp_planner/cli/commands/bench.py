@@ -52,11 +52,11 @@ def run(arguments: Sequence[str]) -> int:
     """Run the command and return its exit status."""
     settings = parse(Bench, arguments, "bench")
     console, progress_console = consoles()
-    from grasp_planner.bench.engines import engine
-    from grasp_planner.bench.reuse import Earlier
-    from grasp_planner.bench.runner import Run
-    from grasp_planner.bench.suite import load_suite
-    from grasp_planner.bench.tables import success_table
+    from grasp_planner.bench.analysing.result_tables import success_table
+    from grasp_planner.bench.running.earlier_runs import Earlier
+    from grasp_planner.bench.running.engines import engine
+    from grasp_planner.bench.running.suite_run import Run
+    from grasp_planner.bench.suites.loading import load_suite
     from grasp_planner.cli.limits import threads
     from grasp_planner.cli.tables import print_table
 
@@ -76,7 +76,7 @@ def run(arguments: Sequence[str]) -> int:
         begun = Run(suite, out, Earlier(settings.reuse))
         shown: dict[str, Callable[..., None]] = {}
 
-        def watch(stage: str, done: int, total: int, remark: str = "") -> None:
+        def watch(stage: str, done: int, total: int, remark: str) -> None:
             if stage not in shown:
                 shown[stage] = bars.task(f"{suite.name}: {stage}")
             shown[stage](done / total if total else 1.0, f"{done} of {total}  {remark}")

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from grasp_planner.bench.evaluate import Evaluation
-from grasp_planner.bench.recording import Recorder, Recording
+from grasp_planner.bench.running.open_loop import Evaluation
+from grasp_planner.bench.running.planning_frames import Recorder, Recording
 from grasp_planner.bench.tasks import episodes, task
 from grasp_planner.cli.checks import check_show
 from grasp_planner.cli.drawing import Animation, check_drawing, draw

@@ -99,11 +99,11 @@ def _pixels(model: WorldModel) -> int | None:
 
 
 def _horizon(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[Episode]) -> Answer:
-    from grasp_planner.bench.curvature import growth, linear_growth
-    from grasp_planner.bench.diagnostics import problems
-    from grasp_planner.figures.diagnostics import growth_figure
+    from grasp_planner.bench.running.observing import problem_of
+    from grasp_planner.bench.studies.loss_growth import growth, linear_growth
+    from grasp_planner.figures.model_studies import growth_figure
 
-    problem = problems(task, model, drawn, _pixels(model))
+    problem = problem_of(task, model, drawn, pixels=_pixels(model))
     found = [growth(asked.model, problem, asked.horizons, seed=asked.seed), linear_growth(RHO, asked.horizons)]
     summary = "; ".join(
         f"{one.name}, T = {one.horizons[0]} to {one.horizons[-1]}: curvature of the rollout "
@@ -115,10 +115,11 @@ def _horizon(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[Epi
 
 
 def _landscape(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[Episode]) -> Answer:
-    from grasp_planner.bench.diagnostics import landscape, problems
-    from grasp_planner.figures.diagnostics import landscape_figure
+    from grasp_planner.bench.running.observing import problem_of
+    from grasp_planner.bench.studies.loss_landscape import landscape
+    from grasp_planner.figures.model_studies import landscape_figure
 
-    found = landscape(problems(task, model, drawn, _pixels(model)), seed=asked.seed)
+    found = landscape(problem_of(task, model, drawn, pixels=_pixels(model)), seed=asked.seed)
     spans = [max(map(max, values)) / max(min(map(min, values)), 1e-9) for values in (found.shooting, found.lifted)]
     summary = (
         f"over the same square, the rollout's cost varies by a factor {spans[0]:.3g}, the lifted loss by {spans[1]:.3g}"
@@ -127,8 +128,8 @@ def _landscape(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[E
 
 
 def _path(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[Episode]) -> Answer:
-    from grasp_planner.bench.diagnostics import goal_paths
-    from grasp_planner.figures.diagnostics import paths_figure
+    from grasp_planner.bench.studies.goal_paths import goal_paths
+    from grasp_planner.figures.model_studies import paths_figure
 
     found = goal_paths(task, model, drawn, _pixels(model))
     detours = sum(value > 1 + 1e-6 for value in found.farther)
@@ -140,8 +141,8 @@ def _path(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[Episod
 
 
 def _adversarial(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[Episode]) -> Answer:
-    from grasp_planner.bench.diagnostics import adversarial
-    from grasp_planner.figures.diagnostics import adversarial_figure
+    from grasp_planner.bench.studies.adversarial_states import adversarial
+    from grasp_planner.figures.model_studies import adversarial_figure
 
     found = adversarial(task, model, drawn, pixels=_pixels(model), seed=asked.seed)
     best = min(range(len(found.sizes)), key=lambda i: found.gradient[i])
@@ -162,16 +163,16 @@ def _adversarial(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence
 
 
 def _wall(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[Episode]) -> Answer:
-    from grasp_planner.bench.diagnostics import cutting
-    from grasp_planner.figures.diagnostics import cutting_figure
+    from grasp_planner.bench.studies.wall_crossing import wall_crossing
+    from grasp_planner.figures.model_studies import wall_crossing_figure
 
-    found = cutting(seed=asked.seed)
+    found = wall_crossing(seed=asked.seed)
     summary = "; ".join(
         f"{name}: virtual states pass through the wall in {100 * found.crossed[name]:.0f} % of the problems, the plan "
         f"reaches the goal in {100 * found.reached[name]:.0f} %"
         for name in found.crossed
     )
-    return asdict(found), cutting_figure(found), f"on BallNav, whose dynamics are exact, {summary}"
+    return asdict(found), wall_crossing_figure(found), f"on BallNav, whose dynamics are exact, {summary}"
 
 
 DIAGNOSES: dict[str, Callable[[Diagnose, Task, WorldModel, Sequence[Episode]], Answer]] = {

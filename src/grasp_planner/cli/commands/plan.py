@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from grasp_planner.bench.recording import Recorder
+from grasp_planner.bench.running.planning_frames import Recorder
 from grasp_planner.bench.tasks import episodes
 from grasp_planner.cli.checks import check_device, check_show, task_called
 from grasp_planner.cli.drawing import Animation, check_drawing, draw

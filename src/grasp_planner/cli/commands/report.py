@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from grasp_planner.cli.parsing import POSITIONAL, parse
 from grasp_planner.cli.tables import consoles, print_table
 
 if TYPE_CHECKING:
-    from grasp_planner.figures.report import Section
+    from grasp_planner.figures.report_page import Section
 
 PAGE, MARKDOWN, SUMMARY = "report.html", "report.md", "summary.json"
 
@@ -39,8 +38,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run the command and return its exit status."""
     settings = parse(Report, arguments, "report")
     console, _ = consoles()
-    from grasp_planner.bench.tables import tables
-    from grasp_planner.figures.report import chart_files, report_markdown, report_page
+    from grasp_planner.bench.analysing.result_tables import tables
+    from grasp_planner.figures.report_page import chart_files, report_markdown, report_page
 
     found = sections(settings.records)
     first = settings.records[0]
@@ -61,8 +60,8 @@ def run(arguments: Sequence[str]) -> int:
 
 def summary(found: Sequence[Section]) -> dict[str, Any]:
     """Return the tables and curves as JSON values, which are much smaller than the records."""
-    from grasp_planner.bench.curves import charts
-    from grasp_planner.bench.tables import tables
+    from grasp_planner.bench.analysing.result_tables import tables
+    from grasp_planner.bench.analysing.success_curves import charts
 
     suites = [
         {
@@ -82,19 +81,18 @@ def sections(paths: Sequence[Path]) -> list[Section]:
     Raises:
         GraspPlannerError: there are no records, or a file does not hold records.
     """
-    from grasp_planner.bench.records import read_records
-    from grasp_planner.figures.report import Section
+    from grasp_planner.bench.record_files import read_records
+    from grasp_planner.bench.running.run_folder import RUN_FILE, read_run_file
+    from grasp_planner.figures.report_page import Section
 
-    about_suites: dict[str, dict[str, Any]] = {}
-    for path in paths:
-        about = (path if path.is_dir() else path.parent) / "suite.json"
-        if about.is_file():
-            suite = json.loads(about.read_text(encoding="utf-8"))["suite"]
-            about_suites[suite["name"]] = suite
+    folders = {path if path.is_dir() else path.parent for path in paths}
+    suites = [read_run_file(folder).suite for folder in sorted(folders) if (folder / RUN_FILE).is_file()]
+    known = {suite.name: suite for suite in suites}
     records = read_records(paths)
     made = []
-    for name in dict.fromkeys(record["suite"] for record in records):
-        suite = about_suites.get(name, {"title": name, "about": "", "published": ""})
-        mine = [record for record in records if record["suite"] == name]
-        made.append(Section(name, suite["title"], suite["about"], suite["published"], mine))
+    for name in dict.fromkeys(record.work.suite for record in records):
+        suite = known.get(name)
+        title, about, published = (suite.title, suite.about, suite.published) if suite else (name, "", "")
+        mine = [record for record in records if record.work.suite == name]
+        made.append(Section(name, title, about, published, mine))
     return made

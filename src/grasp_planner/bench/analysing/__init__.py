@@ -1,0 +1,1 @@
+"""Tables and curves computed from records."""

@@ -1,0 +1,265 @@
+"""Tables of results, computed from records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, TypeVar
+
+from grasp_planner.bench.analysing.cells import OfWork, arms_of, cells_of, label_of
+from grasp_planner.bench.analysing.significance import Paired, Share
+from grasp_planner.bench.records import ChoiceRecord, EpisodeRecord, Record, TimedRecord, of_kind
+from grasp_planner.bench.suites.published_results import PUBLISHED, Published, PublishedTable
+from grasp_planner.bench.suites.settings import settings_text
+from grasp_planner.bench.suites.suite import main_arm
+
+EMPTY = ""
+
+AnyRecord = TypeVar("AnyRecord", bound=OfWork)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Text in rows and columns.
+
+    Args:
+        name: for files and links.
+        title: heading.
+        columns: headings of the columns; the first column holds the names of the rows.
+        rows: as many texts as there are columns; all but the first are aligned to the right.
+        note: how to read the table.
+    """
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+
+def tables(records: Sequence[Record], published: str = "") -> list[Table]:
+    """All tables that there are records for.
+
+    Args:
+        records: of one suite.
+        published: name of a table of ``published_results`` to show with ours; empty: none.
+    """
+    theirs = PUBLISHED.get(published)
+    made = [
+        success_table(records, theirs),
+        seconds_table(records, theirs),
+        pairs_table(records),
+        model_table(records),
+        distance_table(records),
+        gap_table(records),
+        spending_table(records),
+        tuning_table(records),
+    ]
+    return [table for table in made if table.rows]
+
+
+def success_table(records: Sequence[Record], theirs: PublishedTable | None = None) -> Table:
+    """Success in the simulator after the last step (closed loop: at any time), with Wilson's 95 % interval."""
+    tested = of_kind(records, EpisodeRecord)
+    rows = []
+    for arm in arms_of(tested):
+        rows.append(_row(arm, tested, lambda found: _share([record.won for record in found])))
+        if theirs is not None:
+            rows += _published_row(arm, tested, theirs, lambda cell: f"{cell.success:.1f} %")
+    closed = any(record.work.mode == "closed-loop" for record in tested)
+    when = "at any time" if closed else "after the last step"
+    note = (
+        f"Percent of {_counts(tested)} test episodes at the goal {when} in the simulator, with Wilson's 95 % interval."
+    )
+    if theirs is not None:
+        note += f" Published: {theirs.source}. {theirs.about}"
+    return Table("success", "Success in the simulator", _columns(tested), tuple(rows), note)
+
+
+def seconds_table(records: Sequence[Record], theirs: PublishedTable | None = None) -> Table:
+    """Median seconds to the first plan that succeeds in the simulator, over the problems with such a plan."""
+    timed = of_kind(records, TimedRecord)
+    rows = []
+    for arm in arms_of(timed):
+        rows.append(_row(arm, timed, _median_seconds))
+        if theirs is not None:
+            rows += _published_row(
+                arm, timed, theirs, lambda cell: "-" if cell.seconds is None else f"{cell.seconds} s"
+            )
+    limits = sorted({record.seconds_limit for record in timed})
+    note = (
+        "Median seconds of planning until the best plan so far succeeds in the simulator, and the number of problems "
+        "with such a plan. One problem is planned at a time, on one core, after a warm-up. Plans are kept with their "
+        "times during planning and executed afterwards. The median is over solved problems only, so a planner that "
+        "solves only easy problems looks fast."
+    )
+    if any(limits):
+        note += f" Planning ends after {', '.join(f'{limit:g}' for limit in limits)} s."
+    return Table("seconds", "Seconds to the first plan that succeeds", _columns(timed), tuple(rows), note)
+
+
+def pairs_table(records: Sequence[Record]) -> Table:
+    """The main arm compared with every other arm on the same episodes."""
+    tested = of_kind(records, EpisodeRecord)
+    names = arms_of(tested)
+    if len(names) < 2:
+        return Table("pairs", "", (), ())
+    main = main_arm(names)
+
+    def compared(found: Sequence[EpisodeRecord], other: str) -> str:
+        first, second = ({r.episode: r.won for r in found if r.work.arm == arm} for arm in (main, other))
+        both = sorted(set(first) & set(second))
+        if not both:
+            return EMPTY
+        pair = Paired.of([first[i] for i in both], [second[i] for i in both])
+        return f"{100 * pair.difference:+.1f} ({pair.first_only}:{pair.second_only}, p = {pair.p_value:.2g})"
+
+    by_cell = [[record for record in tested if record.work.cell == cell] for cell in cells_of(tested)]
+    rows = [(f"{main} - {other}", *(compared(found, other) for found in by_cell)) for other in names if other != main]
+    note = (
+        f"Difference of success in percentage points; in brackets the number of episodes that only {main} solved, the "
+        "number that only the other planner solved, and the two-sided p-value of McNemar's exact test on these pairs. "
+        "The p-values are not corrected for the number of comparisons."
+    )
+    return Table("pairs", f"{main} compared with the other planners", _columns(tested), tuple(rows), note)
+
+
+def model_table(records: Sequence[Record]) -> Table:
+    """Success in the model's rollout, and success at any time in the simulator."""
+    tested = [record for record in of_kind(records, EpisodeRecord) if record.success_model is not None]
+    rules: dict[str, Callable[[EpisodeRecord], bool | None]] = {
+        "model": lambda record: record.success_model,
+        "any time": lambda record: record.reached,
+    }
+    return Table(
+        name="model",
+        title="Success in the model, and at any time",
+        columns=_columns(tested),
+        rows=tuple(_rows_of_kinds(tested, rules, _share)),
+        note="Model: at the goal after the last step of the model's rollout. Any time: at the goal after any step in "
+        "the simulator, which is an easier rule than after the last step.",
+    )
+
+
+def distance_table(records: Sequence[Record]) -> Table:
+    """Median distances to the goal in the simulator after the last step."""
+    tested = of_kind(records, EpisodeRecord)
+    measured = dict.fromkeys(name for record in tested for name in record.distances)
+    distances: dict[str, Callable[[EpisodeRecord], float | None]] = {
+        name.replace("_", " ", 1).replace("_", " / "): lambda record, name=name: record.distances.get(name)
+        for name in measured
+        if name.startswith(("position", "angle"))
+    }
+    rows = _rows_of_kinds(tested, distances, _median)
+    note = "Medians of the distance to the goal in the simulator after the last step."
+    return Table("distances", "Distance to the goal", _columns(tested), tuple(rows), note)
+
+
+def gap_table(records: Sequence[Record]) -> Table:
+    """Gaps between virtual states, rollout and simulator."""
+    tested = [record for record in of_kind(records, EpisodeRecord) if record.gap_rollout_simulator is not None]
+    gaps: dict[str, Callable[[EpisodeRecord], float | None]] = {
+        "virtual - rollout": lambda record: record.gap_virtual_rollout,
+        "rollout - simulator": lambda record: record.gap_rollout_simulator,
+    }
+    rows = [row for row in _rows_of_kinds(tested, gaps, _median) if any(row[1:])]
+    note = (
+        "Root mean square over time and coordinates, in units of the model's scale; medians over episodes. Virtual "
+        "states are those after the last lifted step."
+    )
+    return Table("gaps", "Gaps between virtual states, model and simulator", _columns(tested), tuple(rows), note)
+
+
+def spending_table(records: Sequence[Record]) -> Table:
+    """Model transitions and model calls."""
+    tested = of_kind(records, EpisodeRecord)
+    rows = [
+        _row(arm, tested, lambda found: f"{_median(r.transitions for r in found)} / {found[0].calls:,}")
+        for arm in arms_of(tested)
+    ]
+    note = "Model transitions per episode / model calls per batch of episodes. The budget is the same for all planners."
+    return Table("spending", "Model transitions and calls", _columns(tested), tuple(rows), note)
+
+
+def tuning_table(records: Sequence[Record]) -> Table:
+    """The chosen settings, with their success on validation episodes."""
+    choices = of_kind(records, ChoiceRecord)
+    names, cells = arms_of(choices), cells_of(choices)
+    rows = []
+    for record in sorted(choices, key=lambda one: (one.work.cell, names.index(one.work.arm))):
+        origin = f"trial {record.trial}" if record.tuned_as == record.work.arm else record.tuned_as
+        share, settings = f"{100 * record.success:.0f} %", settings_text(record.work.planner)
+        rows.append((record.work.arm, label_of(record.work.cell, cells), origin, share, settings))
+    tries = f"{list(choices[0].trials)} trials on {list(choices[0].episodes)} validation episodes" if choices else ""
+    note = (
+        f"The tuning is the same for every planner, task and horizon: {tries}, with the budget of the test. Settings "
+        "that are not listed have their defaults."
+    )
+    return Table("tuning", "Chosen settings", ("planner", "cell", "from", "validation", "settings"), tuple(rows), note)
+
+
+def _columns(records: Sequence[OfWork]) -> tuple[str, ...]:
+    cells = cells_of(records)
+    return ("planner", *(label_of(one, cells) for one in cells))
+
+
+def _row(
+    name: str, records: Sequence[AnyRecord], text: Callable[[list[AnyRecord]], str], arm: str | None = None
+) -> tuple[str, ...]:
+    """A text for each cell, of the cell's records of an arm, which is ``name`` unless given."""
+    wanted = name if arm is None else arm
+    found = [[r for r in records if r.work.arm == wanted and r.work.cell == cell] for cell in cells_of(records)]
+    return (name, *(text(one) if one else EMPTY for one in found))
+
+
+def _rows_of_kinds(
+    records: Sequence[EpisodeRecord],
+    kinds: Mapping[str, Callable[[EpisodeRecord], Any]],
+    text: Callable[[list[Any]], str],
+) -> list[tuple[str, ...]]:
+    """For every arm one row per kind of value: a text for each cell, of the values of its records."""
+    return [
+        _row(f"{arm}, {kind}", records, lambda found, value=value: text([value(record) for record in found]), arm)
+        for arm in arms_of(records)
+        for kind, value in kinds.items()
+    ]
+
+
+def _published_row(
+    arm: str, records: Sequence[OfWork], theirs: PublishedTable, text: Callable[[Published], str]
+) -> list[tuple[str, ...]]:
+    cells = [theirs.cells.get((arm, horizon)) for _, horizon, _ in cells_of(records)]
+    if not any(cells):
+        return []
+    return [(f"{arm}, published", *(EMPTY if cell is None else text(cell) for cell in cells))]
+
+
+def _share(won: Sequence[bool | None]) -> str:
+    return str(Share(sum(map(bool, won)), len(won)))
+
+
+def _median_seconds(records: Sequence[TimedRecord]) -> str:
+    first = [record.clock.seconds_to_success for record in records]
+    solved = [seconds for seconds in first if seconds is not None]
+    return f"{median(solved):.2g} s ({len(solved)} of {len(first)})" if solved else f"- (0 of {len(first)})"
+
+
+def _median(values: Iterable[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
+        return EMPTY
+    middle = median(known)
+    return f"{middle:,.0f}" if middle >= 1000 else f"{middle:.3g}"
+
+
+def _counts(records: Sequence[EpisodeRecord]) -> str:
+    """The number of episodes per arm and cell, as a range where it differs."""
+    counts = sorted(
+        {
+            sum(record.work.arm == arm and record.work.cell == cell for record in records)
+            for cell in cells_of(records)
+            for arm in arms_of(records)
+        }
+    )
+    return " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1]))) if counts else "no"

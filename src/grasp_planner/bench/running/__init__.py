@@ -1,0 +1,1 @@
+"""Planning and measuring the episodes of a suite."""

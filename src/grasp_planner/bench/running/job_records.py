@@ -1,0 +1,283 @@
+"""Run a job: plan its episodes, measure, and make the records."""
+
+from __future__ import annotations
+
+import math
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from grasp_planner.bench.records import (
+    Clock,
+    EpisodeRecord,
+    PlannedMoments,
+    Record,
+    ShownRecord,
+    SweepRecord,
+    TimedClock,
+    TimedRecord,
+    Work,
+    versions,
+)
+from grasp_planner.bench.running.closed_loop import Drive, drive
+from grasp_planner.bench.running.jobs import Job
+from grasp_planner.bench.running.model_gaps import LastVirtualStates, simulator_gap, virtual_gap
+from grasp_planner.bench.running.model_hash import model_hash
+from grasp_planner.bench.running.open_loop import Evaluation, evaluate
+from grasp_planner.bench.running.planning_frames import Recorder, Recording
+from grasp_planner.bench.running.simulation import Outcome
+from grasp_planner.bench.running.snapshot_replay import replayed
+from grasp_planner.bench.suites.settings import planner_of, settings_of
+from grasp_planner.bench.tasks import Episode, Task, episodes, task
+from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.core.plans import Budget, Status
+from grasp_planner.core.world_model import WorldModel
+from grasp_planner.models.registry import load_world_model
+from grasp_planner.planning.protocol import Callback, Planner, Progress
+
+FRAMES = 36  # moments of planning that a recording keeps, about
+WARM_UP = Budget(steps=2, seconds=0.5)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a job needs: everything that its names stand for."""
+
+    job: Job
+    task: Task
+    model: WorldModel
+    planner: Planner
+    episodes: Sequence[Episode]
+
+    @property
+    def work(self) -> Work:
+        """The job's work, with all settings of the planner, defaults included."""
+        return replace(self.job.work, planner=settings_of(self.planner))
+
+    @property
+    def budget(self) -> Budget:
+        """The budget of a plan: seconds if the job limits seconds, else transitions as in the tuning."""
+        job = self.job
+        if job.seconds:
+            return Budget(seconds=job.seconds)
+        return Budget(transitions=job.work.rollouts * (job.work.horizon // self.model.frameskip))
+
+    def plan(
+        self, episodes: Sequence[Episode], callback: Callback | None = None, budget: Budget | None = None
+    ) -> Evaluation:
+        """Plan episodes in open loop."""
+        return evaluate(
+            self.task,
+            self.model,
+            self.planner,
+            self.budget if budget is None else budget,
+            episodes,
+            pixels=self.job.pixels,
+            callback=callback,
+        )
+
+    def drive(self, episodes: Sequence[Episode]) -> Drive:
+        """Plan episodes in closed loop."""
+        job = self.job
+        options = {"execute": job.execute, "duration": job.duration, "pixels": job.pixels}
+        return drive(self.task, self.model, self.planner, self.budget, episodes, **options)
+
+
+def run_job(job: Job) -> list[Record]:
+    """Run a job. Its records are the same on every machine, except for their clocks.
+
+    Raises:
+        GraspPlannerError: the model has changed since the run began, or does not fit the task.
+    """
+    torch.set_num_threads(1)
+    work = job.work
+    asked = [_episode(work.task, work.horizon, work.split, number) for number in job.numbers]
+    model = _model(work.model, work.model_hash)
+    setup = Setup(job, task(work.task, work.horizon), model, planner_of(work.planner), asked)
+    closed = work.mode == "closed-loop"
+    if job.kind == "sweep":
+        return [_sweep(setup)]
+    if job.kind == "episode":
+        return [*(_closed_loop_episodes(setup) if closed else _open_loop_episodes(setup))]
+    if job.kind == "timed":
+        return [_timed(setup, episode) for episode in asked]
+    return [*_shown(setup)]
+
+
+@lru_cache(maxsize=8)
+def _model(name: str, digest: str) -> WorldModel:
+    if model_hash(name) != digest:
+        raise GraspPlannerError(f"the model {name!r} has changed since this run began: begin another with --out")
+    return load_world_model(name)
+
+
+@lru_cache(maxsize=10_000)
+def _episode(name: str, horizon: int, split: str, number: int) -> Episode:
+    return episodes(task(name, horizon), split, 1, number)[0]
+
+
+def _sweep(setup: Setup) -> SweepRecord:
+    began = time.perf_counter()
+    if setup.job.work.mode == "closed-loop":
+        driven = setup.drive(setup.episodes)
+        success = [outcome.success_any for outcome in driven.outcomes]
+        cost, spent = driven.plans[-1].cost, sum(plan.transitions for plan in driven.plans)
+    else:
+        found = setup.plan(setup.episodes)
+        success, cost, spent = found.success.tolist(), found.plan.cost, found.plan.transitions
+    return SweepRecord(
+        work=setup.job.work,
+        round=setup.job.round,
+        trial=setup.job.trial,
+        episodes=setup.job.numbers,
+        success=tuple(success),
+        cost=tuple(cost.tolist()),
+        transitions=spent,
+        clock=_clock(time.perf_counter() - began, len(setup.episodes)),
+    )
+
+
+def _open_loop_episodes(setup: Setup) -> list[EpisodeRecord]:
+    last = LastVirtualStates()
+    found = setup.plan(setup.episodes, last)
+    env = setup.task.make(pixels=setup.job.pixels)
+    virtual = virtual_gap(setup.planner, last, setup.model) or [None] * len(setup.episodes)
+    simulated = simulator_gap(setup.model, env, found.plan, found.outcomes)
+    ends = np.stack([outcome.states[-1] for outcome in found.outcomes])
+    apart = None if found.imagined is None else setup.task.distances(found.imagined[:, -1], ends)
+    success, distances = found.success_model, found.distances_model
+    return [
+        EpisodeRecord(
+            work=setup.work,
+            **_outcome(episode, outcome),
+            cost=float(found.plan.cost[i]),
+            status=Status(int(found.plan.status[i])).name,
+            steps=found.plan.steps,
+            transitions=found.plan.transitions,
+            calls=found.plan.calls,
+            versions=versions(),
+            clock=_clock(found.plan.seconds, len(setup.episodes)),
+            success_model=None if success is None else bool(success[i]),
+            distances_model=None if distances is None else _row(distances, i),
+            gap_virtual_rollout=virtual[i],
+            gap_rollout_simulator=simulated[i],
+            gap_end=None if apart is None else _row(apart, i),
+        )
+        for i, (episode, outcome) in enumerate(zip(setup.episodes, found.outcomes, strict=True))
+    ]
+
+
+def _closed_loop_episodes(setup: Setup) -> list[EpisodeRecord]:
+    driven = setup.drive(setup.episodes)
+    plans = driven.plans
+    return [
+        EpisodeRecord(
+            work=setup.work,
+            **_outcome(episode, outcome),
+            cost=float(plans[-1].cost[i]),
+            status=Status(int(plans[-1].status[i])).name,
+            steps=sum(plan.steps for plan in plans),
+            transitions=sum(plan.transitions for plan in plans),
+            calls=sum(plan.calls for plan in plans),
+            versions=versions(),
+            clock=_clock(sum(plan.seconds for plan in plans), len(setup.episodes)),
+            plans=len(plans),
+        )
+        for i, (episode, outcome) in enumerate(zip(setup.episodes, driven.outcomes, strict=True))
+    ]
+
+
+def _timed(setup: Setup, episode: Episode) -> TimedRecord:
+    setup.plan([episode], budget=WARM_UP)
+    if setup.job.work.mode == "closed-loop":
+        driven = setup.drive([episode])
+        (outcome,) = driven.outcomes
+        step = outcome.success_step
+        first = None if step is None else driven.seconds_until(step)
+        seconds, moments = sum(plan.seconds for plan in driven.plans), []
+    else:
+        found = setup.plan([episode])
+        (outcome,), seconds = found.outcomes, found.plan.seconds
+        env = setup.task.make()
+        moments = replayed(setup.task, episode, setup.model, found.plan, 0, env)
+        first = next((moment.seconds for moment in moments if moment.success), None)
+    clock = TimedClock(
+        seconds=seconds,
+        batch=1,
+        machine=platform.machine(),
+        at=round(time.time()),
+        seconds_to_success=first,
+        moments=tuple(moments),
+        success=outcome.success_end,
+        reached=outcome.success_any,
+    )
+    return TimedRecord(setup.work, episode.index, setup.job.seconds, versions(), clock)
+
+
+def _shown(setup: Setup) -> list[ShownRecord]:
+    recorders = [Recorder(setup.planner, i, frames=FRAMES // 2) for i in range(len(setup.episodes))]
+
+    def callback(progress: Progress) -> None:
+        for recorder in recorders:
+            recorder(progress)
+
+    found = setup.plan(setup.episodes, callback)
+    records = []
+    for recorder, episode, outcome in zip(recorders, setup.episodes, found.outcomes, strict=True):
+        recording = recorder.recording(found, setup.model)
+        records.append(
+            ShownRecord(
+                work=setup.work,
+                episode=episode.index,
+                success=outcome.success_end,
+                distances=_row(outcome.distances, -1),
+                env=setup.task.env,
+                frameskip=setup.model.frameskip,
+                executed=_short(outcome.states),
+                goal=_short(episode.goal),
+                recording=None if recording is None else _moments(recording),
+            )
+        )
+    return records
+
+
+def _moments(recording: Recording) -> PlannedMoments:
+    cost = np.asarray(recording.best_cost, dtype=float)
+    at = np.minimum(recording.steps, len(cost) - 1)
+    return PlannedMoments(
+        steps=tuple(recording.steps.tolist()),
+        rollouts=_short(recording.rollouts),
+        virtual=None if recording.virtual is None else _short(recording.virtual),
+        best_cost=tuple(float(value) if math.isfinite(value) else None for value in cost[at]),
+    )
+
+
+def _outcome(episode: Episode, outcome: Outcome) -> dict[str, Any]:
+    return {
+        "episode": episode.index,
+        "seed": episode.seed,
+        "success": outcome.success_end,
+        "reached": outcome.success_any,
+        "success_step": outcome.success_step,
+        "start_distances": _row(outcome.distances, 0),
+        "distances": _row(outcome.distances, -1),
+    }
+
+
+def _row(values: dict[str, np.ndarray], i: int) -> dict[str, float | None]:
+    return {name: float(value[i]) for name, value in values.items()}
+
+
+def _short(numbers: np.ndarray) -> list[Any]:
+    """Four decimals, which suffice for pictures; states are most of the size of a report."""
+    return np.round(np.asarray(numbers, dtype=float), 4).tolist()
+
+
+def _clock(seconds: float, batch: int) -> Clock:
+    return Clock(seconds, batch, platform.machine(), round(time.time()))

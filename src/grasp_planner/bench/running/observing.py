@@ -1,0 +1,92 @@
+"""Planning problems from episodes: what the simulator shows at the start and at the goal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from grasp_planner.bench.tasks import Episode, Task
+from grasp_planner.core.dynamics import Dynamics
+from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.core.objectives import Objective
+from grasp_planner.core.problem import Problem
+from grasp_planner.core.world_model import WorldModel
+
+Observation = dict[str, np.ndarray]
+"""What an environment shows at one moment, by key, without batch or time axes."""
+
+
+def observe(env: Any, episode: Episode) -> tuple[Observation, Observation]:
+    """Reset an environment to the start of an episode.
+
+    Returns:
+        The observation at the start, and the observation that the environment would show at the goal.
+    """
+    seen, _ = env.reset(seed=episode.seed, options={"state": episode.start, "goal": episode.goal})
+    wanted = {"state": episode.goal, "proprio": env.proprio_of(episode.goal)}
+    if "pixels" in seen:
+        wanted["pixels"] = env.picture(episode.goal, seen["pixels"].shape[0])
+    return seen, wanted
+
+
+def stacked(moments: Sequence[Mapping[str, np.ndarray]]) -> Observation:
+    """Observations of b episodes as arrays (b, ...)."""
+    return {name: np.stack([moment[name] for moment in moments]) for name in moments[0]}
+
+
+def model_steps(model: WorldModel, horizon: int) -> int:
+    """The horizon in model steps.
+
+    Args:
+        model: whose ``frameskip`` is the number of environment steps per model step.
+        horizon: in environment steps.
+
+    Raises:
+        GraspPlannerError: the horizon is not a whole number of model steps.
+    """
+    if horizon < 1 or horizon % model.frameskip:
+        raise GraspPlannerError(
+            f"the horizon must be a multiple of {model.frameskip} environment steps (one model step), got {horizon}"
+        )
+    return horizon // model.frameskip
+
+
+def problem_of(
+    task: Task,
+    model: WorldModel,
+    episodes: Sequence[Episode],
+    *,
+    pixels: int | None = None,
+    objective: Objective | None = None,
+    dynamics: Dynamics | None = None,
+) -> Problem:
+    """The planning problems from the starts of episodes to their goals.
+
+    A model that reads a history gets the first observation repeated, with zero actions in between.
+
+    Args:
+        task: of the episodes; its horizon is in environment steps.
+        model: encodes the observations.
+        episodes: of the task.
+        pixels: side of the pictures to draw for the model; ``None``: no pictures.
+        objective: ``None``: the distance to the goal, weighted as the model says.
+        dynamics: how the model is evaluated, such as ``Compiled(model)``; ``None``: the model itself.
+
+    Raises:
+        GraspPlannerError: the horizon is not a whole number of model steps, or the model refuses the observations.
+    """
+    horizon, env = model_steps(model, task.horizon), task.make(pixels=pixels)
+    seen, wanted = zip(*(observe(env, episode) for episode in episodes), strict=True)
+    observations = {name: array[:, None] for name, array in stacked(seen).items()}
+    goals = {name: array[:, None] for name, array in stacked(wanted).items()}
+    return Problem.observed(model, observations, goals, horizon, objective=objective, dynamics=dynamics)
+
+
+def problem_rows(problem: Problem, rows: slice) -> Problem:
+    """Some problems of a batch."""
+    return replace(
+        problem, states=problem.states[rows], past_actions=problem.past_actions[rows], goal=problem.goal[rows]
+    )

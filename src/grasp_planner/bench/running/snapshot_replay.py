@@ -1,0 +1,45 @@
+"""Execute the plans that planning kept on its way, to see from when on they succeed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from grasp_planner.bench.records import Moment
+from grasp_planner.bench.running.open_loop import executable
+from grasp_planner.bench.running.simulation import execute
+from grasp_planner.bench.tasks import Episode, Task
+from grasp_planner.core.plans import Plan
+from grasp_planner.core.world_model import WorldModel
+
+
+def replayed(task: Task, episode: Episode, model: WorldModel, plan: Plan, index: int, env: Any) -> list[Moment]:
+    """Execute every snapshot of the best plan in the simulator. The time that this takes is not measured.
+
+    Args:
+        task: of the episode.
+        episode: that was planned.
+        model: that it was planned in.
+        plan: whose snapshots are executed.
+        index: the episode's place in the batch.
+        env: an environment of the task.
+    """
+    moments: list[Moment] = []
+    before: Tensor | None = None
+    for snapshot in plan.trace.snapshots:
+        actions = snapshot.actions[index]
+        if before is not None and torch.equal(actions, before):
+            continue
+        before = actions
+        moments.append(
+            Moment(
+                seconds=snapshot.seconds,
+                transitions=snapshot.transitions,
+                step=snapshot.step,
+                cost=float(snapshot.cost[index]),
+                success=execute(task, episode, executable(model, actions), env).success_end,
+            )
+        )
+    return moments

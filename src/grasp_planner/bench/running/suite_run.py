@@ -1,0 +1,191 @@
+"""The run of a suite: tune, test, time and record. Work with a record is not done again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from grasp_planner.bench.record_files import RecordFile
+from grasp_planner.bench.records import ChoiceRecord, EpisodeRecord, KindName, Record, Work, key
+from grasp_planner.bench.running.earlier_runs import Earlier
+from grasp_planner.bench.running.engines import Engine, Serial
+from grasp_planner.bench.running.job_records import run_job
+from grasp_planner.bench.running.jobs import Job
+from grasp_planner.bench.running.model_hash import check_models, model_hash
+from grasp_planner.bench.running.run_folder import RunFile, claim_folder
+from grasp_planner.bench.running.tuning import arm_settings, choice, survivors
+from grasp_planner.bench.suites.settings import Settings, planner_of
+from grasp_planner.bench.suites.spaces import drawn
+from grasp_planner.bench.suites.suite import Arm, Cell, Suite
+
+FILES: dict[KindName, str] = {
+    "sweep": "sweep",
+    "choice": "sweep",
+    "episode": "episodes",
+    "timed": "timed",
+    "shown": "shown",
+}
+"""The file, without ``.jsonl``, for each kind of record."""
+
+Watch = Callable[[str, int, int, str], None]
+"""Called with the name of a stage, the number of its jobs that have records, the number of its jobs, and a remark."""
+
+
+class Run:
+    """A suite in a folder: its records so far, and the jobs that are left.
+
+    Args:
+        suite: to run.
+        folder: for the records; created if it does not exist.
+        earlier: other runs, whose records are reused if they are of exactly the same work.
+
+    Raises:
+        GraspPlannerError: a model of the suite is missing, or the folder holds the records of something else.
+    """
+
+    def __init__(self, suite: Suite, folder: Path, earlier: Earlier | None = None) -> None:
+        self.suite, self.folder, self.earlier = suite, folder, earlier or Earlier()
+        check_models(cell.model for cell in suite.cells)
+        self.hashes = {cell.model: model_hash(cell.model) for cell in suite.cells}
+        for arm in suite.arms:  # settings that make no planner are refused before any work is done
+            planner_of(arm_settings(arm, suite.tuned_arm(arm), 0))
+        claim_folder(folder, RunFile.of(suite, self.hashes))
+        self.files = {name: RecordFile(folder / f"{name}.jsonl") for name in sorted(set(FILES.values()))}
+
+    def go(self, engine: Engine, watch: Watch = lambda stage, done, total, remark: None) -> None:
+        """Run all jobs that are left. After a stop or a kill, the same call continues the run.
+
+        Timed episodes are planned in this process, one after the other, while no worker runs.
+        """
+        for number in range(len(self.suite.tuning.trials)):
+            self._run_jobs(engine, f"tuning, round {number + 1}", self.sweep_jobs(number), watch)
+        self.files["sweep"].append(self.choices())
+        self._run_jobs(engine, "episodes", self.episode_jobs(), watch)
+        self._run_jobs(Serial(), "seconds", self.timed_jobs(), watch)
+        self._run_jobs(engine, "recordings", self.shown_jobs(), watch)
+
+    def records(self) -> list[Record]:
+        """All records so far."""
+        return [record for file in self.files.values() for record in file]
+
+    def sweep_jobs(self, number: int) -> list[Job]:
+        """The trials of a round, for every tuned arm in every cell."""
+        tuning = self.suite.tuning
+        first = tuning.episodes[number - 1] if number else 0
+        fresh = tuple(range(first, tuning.episodes[number]))
+        return [
+            self._job("sweep", cell, arm, fresh, drawn(arm.space, trial, arm.change), number, trial)
+            for cell in self.suite.cells
+            for arm in self.suite.arms
+            if arm.space
+            for trial in survivors(self.files["sweep"], self._work(cell, arm), tuning, number)
+        ]
+
+    def choices(self) -> list[Record]:
+        """The chosen settings of every arm in every cell."""
+        return [
+            choice(self.files["sweep"], self._work(cell, arm), self.suite.tuning, arm, self.suite.tuned_arm(arm))
+            for cell in self.suite.cells
+            for arm in self.suite.arms
+        ]
+
+    def episode_jobs(self) -> list[Job]:
+        """The test episodes in batches."""
+        count, chunk = self.suite.episodes, self.suite.chunk
+        batches = [tuple(range(first, min(first + chunk, count))) for first in range(0, count, chunk)]
+        return self._test_jobs("episode", batches)
+
+    def timed_jobs(self) -> list[Job]:
+        """The episodes that are planned one at a time."""
+        return self._test_jobs("timed", [(number,) for number in range(self.suite.timed.episodes)])
+
+    def shown_jobs(self) -> list[Job]:
+        """The episodes that are recorded for the viewer of the report."""
+        if not self.suite.shown or self.suite.mode == "closed-loop":
+            return []
+        jobs = []
+        for cell in self.suite.cells:
+            if numbers := self._shown_episodes(cell):
+                jobs += [self._job("shown", cell, arm, numbers, self._settings(cell, arm)) for arm in self.suite.arms]
+        return jobs
+
+    def _run_jobs(self, engine: Engine, stage: str, jobs: Sequence[Job], watch: Watch) -> None:
+        left = [job for job in jobs if not self._done(job)]
+        done = len(jobs) - len(left)
+        watch(stage, done, len(jobs), "")
+        for job, records in engine.results(run_job, left):
+            self.files[FILES[job.kind]].append(records)
+            done += 1
+            watch(stage, done, len(jobs), f"{job.work.arm}, H = {job.work.horizon}")
+
+    def _done(self, job: Job) -> bool:
+        """Whether the records of a job exist, in this run or in an earlier run, from which they are then copied."""
+        file = self.files[FILES[job.kind]]
+        if all(file.has(one) for one in job.keys()):
+            return True
+        known = self.earlier.records(job)
+        file.append(known or ())
+        return known is not None
+
+    def _test_jobs(self, kind: Literal["episode", "timed"], batches: Sequence[tuple[int, ...]]) -> list[Job]:
+        return [
+            self._job(kind, cell, arm, numbers, self._settings(cell, arm))
+            for cell in self.suite.cells
+            for arm in self.suite.arms
+            for numbers in batches
+        ]
+
+    def _job(
+        self,
+        kind: Literal["sweep", "episode", "timed", "shown"],
+        cell: Cell,
+        arm: Arm,
+        numbers: tuple[int, ...],
+        settings: Settings,
+        round: int = 0,
+        trial: int = 0,
+    ) -> Job:
+        return Job(
+            kind=kind,
+            work=self._work(cell, arm, settings, "validation" if kind == "sweep" else "test"),
+            numbers=numbers,
+            pixels=cell.pixels,
+            seconds=self.suite.timed.seconds if kind == "timed" else 0.0,
+            execute=self.suite.execute,
+            duration=self.suite.duration,
+            round=round,
+            trial=trial,
+        )
+
+    def _work(self, cell: Cell, arm: Arm, settings: Settings | None = None, split: str = "validation") -> Work:
+        return Work(
+            suite=self.suite.name,
+            task=cell.task,
+            horizon=cell.horizon,
+            model=cell.model,
+            model_hash=self.hashes[cell.model],
+            arm=arm.name,
+            mode=self.suite.mode,
+            split=split,
+            rollouts=self.suite.rollouts,
+            planner=settings or {},
+        )
+
+    def _settings(self, cell: Cell, arm: Arm) -> Settings:
+        return self.files["sweep"].get(ChoiceRecord, key("choice", self._work(cell, arm))).work.planner
+
+    def _shown_episodes(self, cell: Cell) -> tuple[int, ...]:
+        """Some episodes that the main arm solved, and some that it failed.
+
+        Of the solved ones, those that the fewest arms solved; of the failed ones, those that the most arms solved.
+        """
+        rows: dict[str, dict[int, bool]] = {}
+        for record in self.files["episodes"].of(EpisodeRecord):
+            if record.work.cell == (cell.task, cell.horizon, cell.model):
+                rows.setdefault(record.work.arm, {})[record.episode] = record.success
+        main = rows[self.suite.main_arm]
+        solvers = {number: sum(row[number] for row in rows.values()) for number in main}
+        solved = sorted((solvers[number], number) for number, won in main.items() if won)
+        failed = sorted((-solvers[number], number) for number, won in main.items() if not won)
+        return tuple(sorted(number for _, number in solved[: self.suite.shown] + failed[: self.suite.shown]))

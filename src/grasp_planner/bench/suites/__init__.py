@@ -1,0 +1,1 @@
+"""What is compared: suites, the settings that are tried, and published results."""

@@ -1,0 +1,85 @@
+"""Suites from TOML files."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from grasp_planner.bench.suites.suite import Suite
+from grasp_planner.core.errors import GraspPlannerError, unknown_name
+from grasp_planner.io.typed_json import from_json
+
+SCHEMA = 2
+FOLDER = Path(__file__).parent / "packaged"
+PIXELS = 64  # side of the pictures that models read, unless a cell says otherwise
+
+Variant = Literal["state", "pixels"]
+
+
+def suites() -> dict[str, Path]:
+    """The suites of the package: name -> file.
+
+    >>> "smoke" in suites()
+    True
+    """
+    return {path.stem: path for path in sorted(FOLDER.glob("*.toml"))}
+
+
+def load_suite(name_or_path: str | Path, variant: Variant = "state") -> Suite:
+    """Load a suite of the package, or a suite from a TOML file.
+
+    Args:
+        name_or_path: one of ``suites()``, or a file.
+        variant: ``"state"``, or ``"pixels"`` for the same suite in models that read pictures: the ``pixels_model`` of
+            every cell, with the changes in ``[pixels]`` of the file.
+
+    Raises:
+        GraspPlannerError: no such suite or variant, or a file without an entry that a suite needs.
+
+    >>> load_suite("push-t-long").episodes
+    500
+    """
+    packaged = suites()
+    path = packaged.get(str(name_or_path), Path(name_or_path))
+    if not path.is_file():
+        raise unknown_name("suite", str(name_or_path), packaged)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise GraspPlannerError(f"{path} is not TOML: {error}") from error
+    if content.pop("schema", None) != SCHEMA:
+        raise GraspPlannerError(f"{path} must say schema = {SCHEMA}")
+    pictures = content.pop("pixels", None)
+    name = path.stem
+    if variant == "pixels":
+        if pictures is None:
+            raise GraspPlannerError(f"the suite {name} has no [pixels]: it is for models of states alone")
+        name += "-pixels"
+        content |= pictures
+    cells = [
+        {"task": entry.task, "horizon": horizon, "model": model, "pixels": entry.pixels if pixels else None}
+        for entry in _entries(content.pop("cells", []), f"{path}, cells")
+        for model, pixels in [(entry.pixels_model, True) if variant == "pixels" else (entry.model, False)]
+        if model is not None
+        for horizon in entry.horizons
+    ]
+    return from_json(Suite, {**content, "name": name, "cells": cells}, str(path))
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A task at several horizons, as the file lists it."""
+
+    task: str
+    horizons: tuple[int, ...]
+    model: str
+    pixels_model: str | None = None
+    pixels: int = PIXELS
+
+
+def _entries(values: Any, place: str) -> list[_Entry]:
+    if not isinstance(values, list):
+        raise GraspPlannerError(f"{place}: needed a list of tables [[cells]], got {type(values).__name__}")
+    return [from_json(_Entry, one, f"{place}[{i}]") for i, one in enumerate(values)]

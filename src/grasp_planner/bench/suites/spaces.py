@@ -1,0 +1,74 @@
+"""Spaces: which settings of a planner are tried when it is tuned, as data."""
+
+from __future__ import annotations
+
+import math
+import random
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from grasp_planner.bench.suites.settings import Settings, changed, nested
+from grasp_planner.core.errors import GraspPlannerError, unknown_name
+
+FILE = Path(__file__).parent / "spaces.toml"
+
+
+@cache
+def spaces() -> Mapping[str, Mapping[str, Any]]:
+    """The spaces of the package: name -> content of the file.
+
+    >>> sorted(spaces())
+    ['cem', 'gd', 'grasp', 'icem', 'latco', 'mppi']
+    """
+    return tomllib.loads(FILE.read_text(encoding="utf-8"))
+
+
+def drawn(space: str, trial: int, change: Mapping[str, Any] | None = None) -> Settings:
+    """Draw the settings of one trial. A space and a number always give the same settings.
+
+    A field of a space is one of these; a dot in its name leads into a planner inside:
+
+    - a value;
+    - ``{choice = [..]}``, one of these values;
+    - ``{log = [low, high]}``, uniform in the logarithm, rounded to three digits;
+    - ``{uniform = [low, high]}``, rounded to three digits;
+    - ``{share_of = "field", choice = [..]}``, one of these shares of another field, rounded, at least 2.
+
+    Args:
+        space: one of ``spaces()``.
+        trial: number of the trial, from 0.
+        change: values that replace the drawn ones.
+
+    Raises:
+        GraspPlannerError: no such space, or an entry that is none of the above.
+
+    >>> drawn("cem", 0) == drawn("cem", 0) != drawn("cem", 1)
+    True
+    """
+    if space not in spaces():
+        raise unknown_name("space of settings", space, spaces())
+    rng = random.Random(f"{space}/{trial}")
+    flat: dict[str, Any] = {}
+    for field, law in spaces()[space].items():
+        flat[field] = _value(law, rng, flat)
+    return changed(nested(flat), change)
+
+
+def _value(law: Any, rng: random.Random, earlier: Mapping[str, Any]) -> Any:
+    if not isinstance(law, Mapping):
+        return law
+    if set(law) == {"share_of", "choice"}:
+        return max(2, round(earlier[law["share_of"]] * rng.choice(law["choice"])))
+    if set(law) == {"choice"}:
+        return rng.choice(law["choice"])
+    if set(law) == {"log"}:
+        low, high = law["log"]
+        return float(f"{math.exp(rng.uniform(math.log(low), math.log(high))):.3g}")
+    if set(law) == {"uniform"}:
+        return float(f"{rng.uniform(*law['uniform']):.3g}")
+    raise GraspPlannerError(
+        f"a field of a space is a value, {{choice}}, {{log}}, {{uniform}} or {{share_of, choice}}; got {dict(law)}"
+    )

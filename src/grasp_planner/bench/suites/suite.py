@@ -1,0 +1,196 @@
+"""What a suite is: which planners are compared on which tasks, how they are tuned, and what is measured."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+from grasp_planner.bench.tasks import Task, task
+from grasp_planner.core.errors import GraspPlannerError, unknown_name
+from grasp_planner.io.typed_json import to_json
+
+Mode = Literal["open-loop", "closed-loop"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One column of a table: a task at a horizon, and the model that plans are made in.
+
+    Args:
+        task: of ``bench.tasks.TASKS``.
+        horizon: environment steps.
+        model: as ``load_world_model`` takes it.
+        pixels: side of the pictures that the model reads; ``None`` if it reads no pictures.
+    """
+
+    task: str
+    horizon: int
+    model: str
+    pixels: int | None = None
+
+    @property
+    def problem(self) -> Task:
+        """The task at this horizon."""
+        return task(self.task, self.horizon)
+
+    def __str__(self) -> str:
+        return f"{self.task}, H = {self.horizon}, {self.model}"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One row of a table: a planner, and where its settings come from.
+
+    Args:
+        name: of the row.
+        space: the space of settings in which the planner is tuned, of ``bench.suites.spaces``.
+        change: settings with fixed values, whatever is drawn or chosen.
+        like: name of another arm whose chosen settings this arm takes, instead of being tuned.
+        around: settings of a planner around the planner of ``like``; the value ``"tuned"`` marks its place. See
+            ``bench.suites.settings.wrapped``.
+    """
+
+    name: str
+    space: str = ""
+    change: Mapping[str, Any] | None = None
+    like: str = ""
+    around: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if bool(self.space) == bool(self.like):
+            raise GraspPlannerError(
+                f"the arm {self.name!r} needs a space to be tuned in, or another arm whose settings to take; "
+                f"got space {self.space!r} and like {self.like!r}"
+            )
+        if self.around is not None and not self.like:
+            raise GraspPlannerError(
+                f"the arm {self.name!r} has a planner around another arm's planner, so it needs `like`, the name of "
+                "that arm"
+            )
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How settings are chosen, alike for every planner, task and horizon.
+
+    Round i tries ``trials[i]`` settings on the first ``episodes[i]`` validation episodes. The settings of the first
+    round are drawn from the planner's space. The settings of a later round are the best of the round before. Episodes
+    of earlier rounds count in later rounds.
+
+    Args:
+        trials: settings in each round, falling.
+        episodes: validation episodes after each round, rising.
+    """
+
+    trials: tuple[int, ...]
+    episodes: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        rounds = len(self.trials)
+        fair = rounds == len(self.episodes) > 0 and min(*self.trials, *self.episodes) >= 1
+        falling = all(self.trials[i] > self.trials[i + 1] for i in range(rounds - 1))
+        rising = fair and all(self.episodes[i] < self.episodes[i + 1] for i in range(rounds - 1))
+        if not (fair and falling and rising):
+            raise GraspPlannerError(
+                f"tuning needs as many numbers of trials (falling) as of episodes (rising), all >= 1; "
+                f"got {self.trials} and {self.episodes}"
+            )
+
+
+@dataclass(frozen=True)
+class Timed:
+    """The episodes that are planned one at a time, to measure seconds.
+
+    Args:
+        episodes: number of episodes, the first of the test split.
+        seconds: budget of each plan, instead of the budget in transitions; 0: the budget in transitions.
+    """
+
+    episodes: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Everything that decides what ``grasp bench`` does.
+
+    Args:
+        name: of its file.
+        title: heading of the report.
+        about: one sentence that says what is compared; without the full stop.
+        mode: open loop executes plans to their end; closed loop plans again from new observations.
+        episodes: number of test episodes, planned in batches.
+        chunk: episodes per batch, and the most that a kill loses.
+        rollouts: budget of every plan, in rollouts of the model per episode.
+        arms: the planners.
+        cells: the tasks.
+        tuning: how settings are chosen.
+        timed: the episodes that are planned one at a time.
+        shown: number of solved and of failed episodes per cell that are recorded for the viewer of the report.
+        execute: model steps of a plan that are executed before the next plan is made; closed loop only.
+        duration: environment steps of an episode, in units of the horizon; closed loop only.
+        published: name of the table of ``published_results`` that is shown next to the results; empty: none.
+    """
+
+    name: str
+    title: str
+    about: str
+    mode: Mode
+    episodes: int
+    chunk: int
+    rollouts: int
+    arms: tuple[Arm, ...]
+    cells: tuple[Cell, ...]
+    tuning: Tuning
+    timed: Timed = Timed()
+    shown: int = 0
+    execute: int = 1
+    duration: int = 2
+    published: str = ""
+
+    def __post_init__(self) -> None:
+        if self.mode not in get_args(Mode):
+            raise unknown_name("mode", self.mode, get_args(Mode))
+        for name in ("episodes", "chunk", "rollouts", "execute", "duration"):
+            if getattr(self, name) < 1:
+                raise GraspPlannerError(f"{name} of a suite must be at least 1, got {getattr(self, name)}")
+        names = [arm.name for arm in self.arms]
+        if not names or len(set(names)) != len(names) or not self.cells:
+            raise GraspPlannerError(f"a suite needs cells, and arms of different names; got {names}")
+        tuned = {arm.name for arm in self.arms if arm.space}
+        for arm in self.arms:
+            if arm.like and arm.like not in tuned:
+                raise unknown_name(f"arm with a space, which {arm.name!r} could be like,", arm.like, tuned)
+
+    @property
+    def main_arm(self) -> str:
+        """Name of the arm that the suite is about."""
+        return main_arm([arm.name for arm in self.arms])
+
+    def tuned_arm(self, arm: Arm) -> Arm:
+        """The arm whose sweep decides the settings of an arm."""
+        return next(one for one in self.arms if one.name == (arm.like or arm.name))
+
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits that identify the content of the suite."""
+        return hashlib.sha256(json.dumps(to_json(self), sort_keys=True).encode()).hexdigest()[:16]
+
+    def only(self, models: tuple[str, ...]) -> Suite:
+        """The same suite with the cells of some models only; all cells if no model is named.
+
+        Raises:
+            GraspPlannerError: the suite has no cell of one of the models.
+        """
+        known = {cell.model for cell in self.cells}
+        for name in models:
+            if name not in known:
+                raise unknown_name(f"model in the suite {self.name}", name, known)
+        return replace(self, cells=tuple(cell for cell in self.cells if not models or cell.model in models))
+
+
+def main_arm(names: Sequence[str]) -> str:
+    """The arm that others are compared with: GRASP if there is one, else the first."""
+    return "GRASP" if "GRASP" in names else names[0]

@@ -1,0 +1,126 @@
+"""The report of suites: one HTML page that needs no network, and the same tables as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from grasp_planner.bench.analysing.result_tables import Table, tables
+from grasp_planner.bench.analysing.success_curves import charts
+from grasp_planner.bench.records import EpisodeRecord, Record, TimedRecord
+from grasp_planner.core.errors import missing_extra
+from grasp_planner.figures.episode_viewer import viewer_content
+from grasp_planner.figures.success_charts import chart_svg
+from grasp_planner.figures.theme import variables
+
+PAGE = Path(__file__).parent / "page"
+WORDS = {"tuning"}  # tables of text, which is aligned to the left
+NO_EPISODES = Table("none", "No episodes yet", (), ())
+
+
+@dataclass(frozen=True)
+class Section:
+    """The part of a report that is about one suite.
+
+    Args:
+        name: of the suite.
+        title: heading.
+        about: one sentence that says what is compared, without the full stop.
+        published: name of the table of ``published_results`` to show with ours; empty: none.
+        records: all records of the suite.
+    """
+
+    name: str
+    title: str
+    about: str
+    published: str
+    records: Sequence[Record]
+
+
+def report_page(sections: Sequence[Section]) -> str:
+    """An HTML page with tables, charts and a viewer for episodes. Style, script and data are inside the page.
+
+    Raises:
+        MissingExtraError: jinja2 or matplotlib is not installed.
+    """
+    try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    except ImportError as error:
+        raise missing_extra("jinja2", "figures", "the report") from error
+    environment = Environment(
+        loader=FileSystemLoader(PAGE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
+    shown = [
+        {
+            "section": section,
+            "tables": tables(section.records, section.published) or [NO_EPISODES],
+            "charts": [chart_svg(chart) for chart in charts(section.records)],
+            "viewer": viewer_content(section.records),
+        }
+        for section in sections
+    ]
+    return environment.get_template("report.html.j2").render(
+        title="; ".join(section.title for section in sections),
+        versions=_versions(sections),
+        sections=shown,
+        words=WORDS,
+        light=variables(dark=False),
+        dark=variables(dark=True),
+        style=(PAGE / "style.css").read_text(encoding="utf-8"),
+        script=(PAGE / "viewer.js").read_text(encoding="utf-8"),
+    )
+
+
+def report_markdown(sections: Sequence[Section], pictures: bool = True) -> str:
+    """The tables of the page in Markdown.
+
+    Args:
+        sections: of the report.
+        pictures: whether to link to the files of ``chart_files``.
+    """
+    parts = []
+    for section in sections:
+        parts.append(f"## {section.title}\n\n{section.about}.")
+        if pictures:
+            parts += [f"![{chart.title}]({section.name}-{chart.name}.svg)" for chart in charts(section.records)]
+        parts += [f"### {table.title}\n\n{markdown(table)}" for table in tables(section.records, section.published)]
+    return "\n\n".join(parts) + "\n"
+
+
+def chart_files(sections: Sequence[Section]) -> dict[str, str]:
+    """Names and contents of the charts as files, for Markdown.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    return {
+        f"{section.name}-{chart.name}.svg": chart_svg(chart, standalone=True)
+        for section in sections
+        for chart in charts(section.records)
+    }
+
+
+def markdown(table: Table) -> str:
+    """A table and its note."""
+    sides = ["---", *("---:" for _ in table.columns[1:])] if table.name not in WORDS else ["---"] * len(table.columns)
+    rows = [table.columns, sides, *table.rows]
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return "\n".join(lines) + (f"\n\n{table.note}" if table.note else "")
+
+
+def _versions(sections: Sequence[Section]) -> list[str]:
+    """The versions of Python and packages that the records were made with."""
+    found = {
+        ", ".join(f"{name} {number}" for name, number in record.versions.items())
+        for section in sections
+        for record in section.records
+        if isinstance(record, (EpisodeRecord, TimedRecord))
+    }
+    return sorted(found)
