@@ -25,7 +25,7 @@ import grasp_planner.domains
 from grasp_planner.bench.running.policy_floors import floor
 from grasp_planner.bench.running.simulation import execute
 from grasp_planner.bench.tasks import TASKS, episodes, task
-from grasp_planner.cli.parsing import task_called
+from grasp_planner.cli.checks import task_called
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.data import read
 from grasp_planner.data.collecting import collect
