@@ -187,7 +187,7 @@ GUARDS = (
     ),
     Guard(
         "a pickle names only known modules",
-        "_Unpickler.find_class",
+        "_Names.resolve",
         Condition("_STAND_INS", True),
         PICKLES,
         "nothing_in_a_file_is_run",

@@ -12,7 +12,7 @@ from torch import Tensor
 from grasp_planner.core.checks import at_least, flag, one_of, whole
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.noise import Noise
-from grasp_planner.core.plans import Scored, best_of, score
+from grasp_planner.core.plans import Scored, best_of, better, score
 from grasp_planner.core.problem import Problem
 from grasp_planner.planners.descent import Moments, Optimiser, descend, with_gradients
 from grasp_planner.planners.gd import GD
@@ -161,11 +161,11 @@ class GRASP:
     def end_of_sync(self, problem: Problem, state: GRASPState) -> tuple[GRASPState, Scored]:
         """Roll the serial planner's last actions out, and begin the next cycle at the best rollout of the sync."""
         last = score(problem, self.actions(state))
-        synced = best_of(state.synced, last) or last
+        synced = last if state.synced is None else better(state.synced, last)
         states = synced.states[:, :-1] if self.reset_states else state.states
         moments = state.state_moments, state.action_moments
         moments = (Moments.zeros(states), Moments.zeros(synced.actions)) if self.reset_moments else moments
-        return GRASPState(states, synced.actions, *moments, phase=0, serial=None, synced=None), last
+        return GRASPState(states, synced.actions, *moments, phase=0, serial=None, synced=None), synced
 
     def actions(self, state: GRASPState) -> Float[Tensor, "b t a"]:
         """Return the current actions; during a sync, those of the serial planner."""

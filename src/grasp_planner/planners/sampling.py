@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -20,6 +20,7 @@ class Gaussian(NamedTuple):
     std: Float[Tensor, "b t a"]
 
 
+@runtime_checkable
 class FitSettings(Protocol):
     """The settings of a planner that fits a normal distribution to elites."""
 
