@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from jaxtyping import Float
@@ -23,18 +23,21 @@ Schedule = Literal["constant", "linear"]
 
 
 class GRASPState(NamedTuple):
-    """Virtual states s_1 .. s_{T-1} and actions a_0 .. a_{T-1}, and where the run is in its cycle."""
+    """Virtual states s_1 .. s_{T-1} and actions a_0 .. a_{T-1}, and where the run is in its cycle.
+
+    Attributes:
+        phase: steps since the last sync ended. The first K of a cycle are lifted steps, the others belong to the sync.
+        serial: the state of the serial planner during a sync; otherwise ``None``.
+        synced: the best rollouts of the sync so far.
+    """
 
     states: Float[Tensor, "b t_less_1 s"]
     actions: Float[Tensor, "b t a"]
     state_moments: Moments
     action_moments: Moments
     phase: int
-    """Steps since the last sync ended. The first K of a cycle are lifted steps, the others belong to the sync."""
     serial: Any
-    """State of the serial planner during a sync; otherwise ``None``."""
     synced: Scored | None
-    """The best rollouts of the sync so far."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,9 @@ class GRASP:
         reset_moments: whether a sync resets Adam's moments (as in the authors' code).
         gap_std: for a sync that samples (CEM, ICEM, MPPI): its initial standard deviation at each time step is
             ``gap_std`` times the gap between virtual state and rollout there. 0: the sync's own deviation.
+        state_epsilon: the epsilon of the states' Adam, which marks gradients of its size as zero. ``None``: the square
+            root of the precision (1.5e-8 in float64, 3.5e-4 in float32). The gradient of a state is twice its defect;
+            on a fresh rollout it is rounding error alone, which a smaller epsilon would scale up to full steps.
         tolerance: stop a problem whose best cost is at or below this.
 
     Raises:
@@ -95,11 +101,12 @@ class GRASP:
     reset_states: bool = False
     reset_moments: bool = True
     gap_std: float = 0.0
+    state_epsilon: float | None = None
     tolerance: float = 0.0
 
     def __post_init__(self) -> None:
         at_least(self, 0, "state_lr", "action_lr", "state_noise", "goal_weight", "initial_noise")
-        at_least(self, 0, "gap_std", "tolerance")
+        at_least(self, 0, "gap_std", "tolerance", *(("state_epsilon",) if self.state_epsilon is not None else ()))
         whole(self, 1, "sync_every", "sync_steps")
         flag(self, "stop_gradient", "reset_states", "reset_moments")
         one_of(self, ("adam", "sgd"), "optimiser")
@@ -127,33 +134,32 @@ class GRASP:
         left = {"constant": 1.0, "linear": 1.0 - state.phase / self.sync_every}
         gamma, sigma = self.goal_weight * left[self.goal_schedule], self.state_noise * left[self.noise_schedule]
 
+        # Equation 10: L(s, a), with the gradient stopped at the model's state input.
         def loss(actions: Tensor, states: Tensor) -> tuple[Tensor, None]:
             return lifted_loss(problem, states, actions, gamma, self.stop_gradient), None
 
         (to_actions, to_states), _ = with_gradients(loss, state.actions, state.states)
-        # The gradient of a state is twice its defect. On a fresh rollout the defect is rounding error alone, which Adam
-        # would scale up to full steps if its epsilon did not mark gradients of that size as zero.
-        zero = torch.finfo(to_states.dtype).eps ** 0.5
-        adam_or_sgd, moments = self.optimiser, state.state_moments
-        states, state_moments = descend(adam_or_sgd, self.state_lr, state.states, to_states, moments, zero)  # (11)
+        # Equation 11: s_t <- s_t - eta_s dL/ds_t + sigma xi_t.
+        zero = torch.finfo(to_states.dtype).eps ** 0.5 if self.state_epsilon is None else self.state_epsilon
+        kind, moments = self.optimiser, state.state_moments
+        states, state_moments = descend(kind, self.state_lr, state.states, to_states, moments, zero)
         if sigma > 0:
-            states = torch.add(states, noise.normal(tuple(states.shape[1:]), states.dtype), alpha=sigma)  # (13)
-        moments = state.action_moments
-        actions, action_moments = descend(adam_or_sgd, self.action_lr, state.actions, to_actions, moments)  # (12)
-        return GRASPState(states, problem.clamp(actions), state_moments, action_moments, state.phase + 1, None, None)
+            states = torch.add(states, noise.normal(tuple(states.shape[1:]), states.dtype), alpha=sigma)
+        # Equation 12: a_t <- a_t - eta_a dL/da_t.
+        actions, moments = descend(kind, self.action_lr, state.actions, to_actions, state.action_moments)
+        return GRASPState(states, problem.clamp(actions), state_moments, moments, state.phase + 1, None, None)
 
     def sync_step(self, problem: Problem, state: GRASPState, noise: Noise) -> tuple[GRASPState, Scored | None]:
-        """Make one of the J steps of the serial planner; after them, roll its result out and end the sync."""
+        """Make one of the J steps of the serial planner (equations 13 to 15); after them, end the sync."""
         measures_gap = self.gap_std > 0  # one more step, before the first of the J
         done = state.phase - self.sync_every - measures_gap
         if self.sync is None or done >= self.sync_steps:
             return self.end_of_sync(problem, state)
         serial = self.sync.init(problem, state.actions, noise.fold(0)) if state.serial is None else state.serial
         if done < 0:
-            assert isinstance(self.sync, SamplingPlanner)  # checked when the planner was made
             scored = score(problem, state.actions)
-            gap = gap_deviation(problem, state.states, scored.states)
-            serial = self.sync.with_std(serial, self.gap_std * gap.expand_as(state.actions))
+            gap = gap_deviation(problem, state.states, scored.states).expand_as(state.actions)
+            serial = cast("SamplingPlanner", self.sync).with_std(serial, self.gap_std * gap)
         else:
             serial, scored = self.sync.step(problem, serial, noise.fold(1))
         return state._replace(phase=state.phase + 1, serial=serial, synced=best_of(state.synced, scored)), scored

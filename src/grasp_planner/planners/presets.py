@@ -1,7 +1,8 @@
 """Published settings by name, each with its source, and settings that we measured ourselves.
 
-Learning rates are those of the source. The losses of most sources are means over features; ours are sums in units of
-the problem's scale. Adam cancels the difference, plain SGD does not.
+docs/presets.md lists what a preset cannot express of its source. Learning rates are those of the source. The losses of
+most sources are means over features; ours are sums in units of the problem's scale. Adam cancels the difference, plain
+SGD does not.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from grasp_planner.planning.protocol import Planner
 
 PRESETS: dict[str, Planner] = {
     # Equations 10 to 15 of arXiv 2602.00475: gradient descent, zero actions, noise on the line. The paper names a sync
-    # every 100 steps; it does not name the other numbers, so the rates here are ours.
+    # every 100 steps, and no other number: the learning rates, gamma, sigma, epsilon and J are ours.
     "grasp/paper": GRASP(
         optimiser="sgd",
         state_lr=0.25,
@@ -29,22 +30,38 @@ PRESETS: dict[str, Planner] = {
         sync_every=100,
         sync_steps=25,
     ),
-    # Defaults of the planner for DINO-type latents in the JEPA-WMs fork (1000 steps there).
+    # Class defaults of the planner for DINO-type latents in the JEPA-WMs fork (1000 iterations there).
     "grasp/jepa-wms": GRASP(
-        state_lr=0.1, action_lr=0.001, state_noise=0.5, sync=GD(lr=0.1), sync_every=100, sync_steps=25
+        state_lr=0.1,
+        action_lr=0.001,
+        state_noise=0.5,
+        goal_weight=1.0,
+        sync=GD(lr=0.1),
+        sync_every=100,
+        sync_steps=25,
+        state_epsilon=1e-8,
     ),
-    # grasp.yaml and grasp_cem_sync.yaml of the authors' fork of LeWM (750 steps there).
+    # grasp.yaml and grasp_cem_sync.yaml of the authors' fork of LeWM (750 iterations there).
     "grasp/lewm": GRASP(
-        state_lr=0.1, action_lr=0.005, state_noise=0.005, sync=GD(lr=0.05), sync_every=50, sync_steps=10
+        state_lr=0.1,
+        action_lr=0.005,
+        state_noise=0.005,
+        goal_weight=1.0,
+        sync=GD(lr=0.05),
+        sync_every=50,
+        sync_steps=10,
+        state_epsilon=1e-8,
     ),
     "grasp/lewm-cem-sync": GRASP(
         state_lr=0.1,
         action_lr=0.005,
         state_noise=0.005,
+        goal_weight=1.0,
         sync=CEM(samples=64, elites=8, min_std=0.1),
         sync_every=50,
         sync_steps=5,
         gap_std=1.0,
+        state_epsilon=1e-8,
     ),
     # DINO-WM (arXiv 2411.04983), its planner configurations: 30 rounds of CEM; 1000 steps of GD.
     "cem/dino-wm": CEM(samples=300, elites=30, std=1.0),
