@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import toys
-from grasp_planner import Budget, GraspPlannerError, Status, plan
+from grasp_planner import Budget, Chunked, GraspPlannerError, LowPrecision, Status, plan
 
 BATCH, HORIZON = 2, 4
 
@@ -73,6 +73,52 @@ def test_no_model_call_is_started_after_the_deadline(row: Row, clock, seconds):
     if seconds >= 1.0:  # and the time was used, but for what the longest step might have overrun
         assert found.steps > 0 and ended - 100.0 >= 0.6 * seconds
         assert (found.cost < found.trace.cost[0]).any()
+
+
+class Timed:
+    """A model whose calls move a clock and note when they start."""
+
+    context = 1
+
+    def __init__(self, clock: Clock) -> None:
+        self.inner, self.clock, self.starts = toys.Nonlinear(), clock, []
+
+    def __call__(self, states, actions):
+        self.starts.append(self.clock.now)
+        self.clock.now += 0.01
+        return self.inner(states, actions)
+
+
+class SmallMemory(Timed):
+    """Has memory for three rows at a time."""
+
+    def __call__(self, states, actions):
+        if states.shape[0] > 3:
+            raise MemoryError
+        return super().__call__(states, actions)
+
+
+PIECES = {
+    "one row": lambda clock: Chunked(Timed(clock), rows=1),
+    "in low precision": lambda clock: LowPrecision(Chunked(Timed(clock), rows=2)),
+    "memory": SmallMemory,
+}
+
+
+@every_row
+@pytest.mark.parametrize("kind", PIECES)
+@pytest.mark.parametrize("seconds", [0.5, 2.0])
+def test_no_piece_of_a_call_is_started_after_the_deadline(row: Row, clock, kind, seconds):
+    """Nor is one evaluated again, for its gradient."""
+    dtype = torch.float32 if kind == "in low precision" else torch.float64
+    model = PIECES[kind](clock)
+    timed = model
+    while not isinstance(timed, Timed):
+        timed = timed.dynamics
+    timed.inner = toys.Nonlinear().to(dtype)
+    found = plan(toys.problem(BATCH, HORIZON, model, dtype=dtype), row.planner, Budget(seconds=seconds), seeds=1)
+    assert (found.status == Status.DEADLINE).all()
+    assert max(timed.starts) < 100.0 + seconds and clock.now - 100.0 >= 0.5 * seconds
 
 
 @every_row

@@ -204,3 +204,14 @@ def test_a_problem_that_failed_can_be_continued_when_the_fault_is_gone(row: Row)
     assert after.status[0] == Status.BUDGET
     assert torch.isfinite(after.actions).all() and (after.actions.abs() <= 1).all()
     assert (after.cost <= before.cost * (1 + 1e-12)).all()
+
+
+@every_row
+def test_the_state_for_another_latent_or_scale_is_not_continued(row: Row):
+    """Only the actions carry over: virtual states mean nothing in another latent."""
+    before = plan(toys.problem(2, 4), row.planner, Budget(steps=4), seeds=1)
+    scale = torch.full((3,), 2.0, dtype=torch.float64)
+    for other in (toys.problem(2, 4, toys.Nonlinear(latent=5), latent=5), toys.problem(2, 4, scale=scale)):
+        after = plan(other, row.planner, Budget(steps=4), seeds=1, warm_start=before.warm_start)
+        fresh = plan(other, row.planner, Budget(steps=4), seeds=1, warm_start=before.actions)
+        assert toys.same(after, fresh)

@@ -247,6 +247,18 @@ BAD = {
     "no problems": ({"states": torch.zeros(0, 3, 3).double()}, r"no empty axis, got \(0, 3, 3\)"),
     "no latent": ({"states": torch.zeros(2, 3, 0).double()}, r"no empty axis, got \(2, 3, 0\)"),
     "states whole numbers": ({"states": torch.zeros(2, 3, 3, dtype=torch.int64)}, "floating point, got torch.int64"),
+    "states in half precision": (
+        {"states": torch.zeros(2, 3, 3, dtype=torch.float16)},
+        "floating point, torch.float32 or torch.float64, got torch.float16.*LowPrecision",
+    ),
+    "states in bfloat16": ({"states": torch.zeros(2, 3, 3, dtype=torch.bfloat16)}, "got torch.bfloat16"),
+    "start and goal too far apart": (
+        {
+            "states": torch.full((2, 3, 3), -1.5e308, dtype=torch.float64),
+            "goal": torch.full((2, 3), 1.5e308, dtype=torch.float64),
+        },
+        r"distance from start to goal must be finite.*problem\(s\) \[0, 1\].*scale=",
+    ),
     "states complex": ({"states": torch.zeros(2, 3, 3, dtype=torch.complex64)}, "floating point, got torch.complex64"),
     "past actions of another length": (
         {"past_actions": torch.zeros(2, 3, 2).double()},

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from grasp_planner.core.errors import GraspPlannerError
@@ -33,6 +33,29 @@ class Objective(Protocol):
     ) -> Float[Tensor, "*batch"]:
         """The cost l(s_t, a_t) of one step that starts in ``states`` with ``actions``."""
         ...
+
+
+@runtime_checkable
+class BoundedBelow(Protocol):
+    """Optional: an objective that knows its least possible cost. A plan of that cost is solved."""
+
+    @property
+    def least_cost(self) -> float:
+        """No plan costs less."""
+        ...
+
+
+def is_solved(objective: Objective, cost: Float[Tensor, " b"], tolerance: float) -> Bool[Tensor, " b"]:
+    """Return which costs are good enough to stop.
+
+    A cost is good enough if it is at or below a positive tolerance. With tolerance 0, it must be the least possible
+    cost; an objective that does not know its least possible cost, such as a reward, is never solved.
+    """
+    if tolerance > 0:
+        return cost <= tolerance
+    if isinstance(objective, BoundedBelow):
+        return cost <= objective.least_cost
+    return torch.zeros_like(cost, dtype=torch.bool)
 
 
 def costs_of(part: str, cost: object, like: Float[Tensor, "*batch s"]) -> Float[Tensor, "*batch"]:
@@ -95,6 +118,11 @@ class GoalDistance:
                 raise GraspPlannerError(f"{wanted}, got {self.weights!r}") from error
             if weights.ndim != 1 or not len(weights) or not bool((torch.isfinite(weights) & (weights >= 0)).all()):
                 raise GraspPlannerError(f"{wanted}, got {self.weights!r}")
+
+    @property
+    def least_cost(self) -> float:
+        """0, the cost of being at the goal all the time without effort."""
+        return 0.0
 
     def terminal(self, states: Tensor, goal: Tensor) -> Tensor:
         """Sum over coordinates of w_i (s_i - g_i)^2."""

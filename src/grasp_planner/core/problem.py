@@ -17,6 +17,7 @@ from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.frozen import frozen
 from grasp_planner.core.objectives import GoalDistance, Objective, costs_of, only_the_end_counts
 from grasp_planner.core.problem_checks import as_tensors, check_problem
+from grasp_planner.core.scale import units_of
 from grasp_planner.core.world_model import WorldModel, goal_objective, idle_block, one_moment_repeated
 
 Array = Tensor | numpy.ndarray
@@ -51,7 +52,8 @@ class Problem:
 
     Raises:
         GraspPlannerError: shapes, dtypes or devices do not fit together, a start or goal is not finite, a lower bound
-            is above its upper bound, the horizon is not a positive integer, or a scale is not positive.
+            is above its upper bound, the horizon is not a positive integer, a scale is not positive, or the distance
+            from start to goal overflows and no scale is given.
 
     Example:
         >>> import torch
@@ -84,7 +86,7 @@ class Problem:
         for name, value in as_tensors(self).items():
             object.__setattr__(self, name, value)
         check_problem(self)
-        object.__setattr__(self, "unit", _unit(self))
+        object.__setattr__(self, "unit", units_of(self.start, self.goal, self.scale))
 
     @classmethod
     def between(
@@ -332,13 +334,3 @@ class Problem:
         for name, value in parts.items():
             object.__setattr__(changed, name, value)
         return changed
-
-
-def _unit(problem: Problem) -> Tensor:
-    """``scale`` for every problem and coordinate, ``(b, s)``; derived from start and goal where none was given."""
-    if problem.scale is not None:
-        return problem.scale.expand_as(problem.goal)
-    distance = (problem.goal - problem.start).square().mean(-1, keepdim=True).sqrt()
-    size = problem.goal.square().mean(-1, keepdim=True).sqrt()
-    fallback = torch.where(size > 0, size, torch.ones_like(size))
-    return torch.where(distance > 0, distance, fallback).expand_as(problem.goal)

@@ -67,8 +67,11 @@ def check_problem(problem: Any) -> None:
             f"states must be (b, h, s) with h = {context} (the model's context) and no empty axis, "
             f"got {tuple(states.shape)}"
         )
-    if not states.is_floating_point():
-        raise GraspPlannerError(f"states must be floating point, got {states.dtype}")
+    if states.dtype not in (torch.float32, torch.float64):
+        raise GraspPlannerError(
+            f"states must be floating point, torch.float32 or torch.float64, got {states.dtype}: convert "
+            "them; LowPrecision(model) evaluates a model in lower precision"
+        )
     if problem.low.ndim != 1 or problem.low.shape[0] == 0:
         raise GraspPlannerError(f"low must be (a,), got {tuple(problem.low.shape)}")
     batch, _, latent = states.shape

@@ -13,6 +13,7 @@ from torch import Tensor
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.frozen import frozen
 from grasp_planner.core.noise import Noise
+from grasp_planner.core.objectives import is_solved
 from grasp_planner.core.plans import (
     Budget,
     Plan,
@@ -149,8 +150,7 @@ class _Search:
             self.best = offer if self.best is None else chosen(running, better(self.best, offer), self.best)
             self.known_actions = offer.actions
             faulty |= ~torch.isfinite(offer.cost)
-        # Without a tolerance only the perfect plan is enough: a cost may be negative where an objective rewards.
-        converged = self.best.cost <= self.tolerance if self.tolerance > 0 else self.best.cost == 0
+        converged = is_solved(self.problem.objective, self.best.cost, self.tolerance)
         self.status[running & converged] = int(Status.CONVERGED)
         self.status[running & faulty] = int(Status.NONFINITE)
 

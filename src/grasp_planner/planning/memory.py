@@ -61,4 +61,4 @@ def _split(meter: Meter, said: str) -> None:
             "Plan fewer problems at a time, fewer candidates, or a shorter horizon; with gradients a row takes several "
             "times as much: CEM, ICEM, MPPI and RandomShooting need none"
         )
-    meter.model = Chunked(meter.dynamics, rows=most // 2)
+    meter.model = Chunked(meter.dynamics, rows=most // 2).checked(meter.check_deadline)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.plans import Status
+from grasp_planner.wrappers.piecewise import checked
 
 
 class BudgetSpent(Exception):
@@ -35,7 +36,7 @@ class Meter:
     """
 
     def __init__(self, dynamics: Dynamics) -> None:
-        self.dynamics = self.model = dynamics
+        self.dynamics = self.model = checked(dynamics, self.check_deadline)
         self.context = dynamics.context
         self.calls = 0
         self.rows = 0

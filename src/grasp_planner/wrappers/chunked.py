@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -57,6 +59,7 @@ class Chunked:
         self.dynamics = dynamics
         self.context = dynamics.context
         self.rows, self.memory = rows, memory
+        self._before_piece: Callable[[], None] | None = None
         self._fitting: dict[Any, int] = {}
         self._kept = 0  # rows in graphs that are still alive
         self._lock = threading.RLock()
@@ -69,8 +72,22 @@ class Chunked:
             return self._keep(self.dynamics(states, actions), count) if graph else self.dynamics(states, actions)
         pieces = -(-count // limit)
         parts = zip(states.tensor_split(pieces), actions.tensor_split(pieces))
-        evaluate = self._again if graph else self.dynamics
+        evaluate = self._again if graph else self._piece
         return torch.cat([evaluate(*part) for part in parts])
+
+    def checked(self, before_piece: Callable[[], None]) -> Chunked:
+        """Return the same model, which calls ``before_piece`` before it evaluates each piece, also within gradients.
+
+        ``plan`` checks the deadline this way.
+        """
+        changed = copy.copy(self)
+        changed._before_piece, changed._kept = before_piece, 0
+        return changed
+
+    def _piece(self, states: Tensor, actions: Tensor) -> Tensor:
+        if self._before_piece is not None:
+            self._before_piece()
+        return self.dynamics(states, actions)
 
     def rows_at_once(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> int:
         """Largest number of rows of this shape that are evaluated at once.
@@ -104,7 +121,7 @@ class Chunked:
 
         # A model may write to its input, and it is evaluated on it twice.
         def once(states: Tensor, actions: Tensor) -> Tensor:
-            return self.dynamics(states.clone(), actions.clone())
+            return self._piece(states.clone(), actions.clone())
 
         return checkpoint(once, states, actions, use_reentrant=False, preserve_rng_state=False)  # type: ignore[return-value]
 

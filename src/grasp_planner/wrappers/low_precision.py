@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.wrappers.piecewise import checked
 
 
 class LowPrecision:
@@ -26,7 +29,9 @@ class LowPrecision:
         GraspPlannerError: ``dtype`` is another type.
 
     Example:
-        >>> import torch
+        >>> from collections.abc import Callable
+
+    import torch
         >>> from grasp_planner import LowPrecision, Markov
         >>> layer = torch.nn.Linear(2, 2)
         >>> LowPrecision(Markov(lambda state, action: layer(state)))(torch.ones(3, 1, 2), torch.ones(3, 1, 2)).dtype
@@ -37,6 +42,10 @@ class LowPrecision:
         if dtype not in (torch.bfloat16, torch.float16):
             raise GraspPlannerError(f"LowPrecision.dtype must be torch.bfloat16 or torch.float16, got {dtype}")
         self.dynamics, self.context, self.dtype = dynamics, dynamics.context, dtype
+
+    def checked(self, before_piece: Callable[[], None]) -> LowPrecision:
+        """Return the same model; a model inside that is evaluated in pieces calls ``before_piece`` before each."""
+        return LowPrecision(checked(self.dynamics, before_piece), self.dtype)
 
     def __call__(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n s"]:
         """Evaluate the model in ``dtype``, and return the result in the dtype of ``states``."""

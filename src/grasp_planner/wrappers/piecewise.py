@@ -1,0 +1,22 @@
+"""Models that are evaluated in pieces, and can be interrupted between two pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
+
+from grasp_planner.core.dynamics import Dynamics
+
+
+@runtime_checkable
+class Piecewise(Protocol):
+    """A model that is evaluated in pieces, such as ``Chunked``, or a wrapper around a model that may be."""
+
+    def checked(self, before_piece: Callable[[], None]) -> Dynamics:
+        """Return the same model, which calls ``before_piece`` before it evaluates each piece."""
+        ...
+
+
+def checked(dynamics: Dynamics, before_piece: Callable[[], None]) -> Dynamics:
+    """Return the model with a check before each piece; a model that is not evaluated in pieces is returned as it is."""
+    return dynamics.checked(before_piece) if isinstance(dynamics, Piecewise) else dynamics
