@@ -27,7 +27,7 @@ def units_of(
         return scale.expand_as(goal)
     distance, size = _root_mean_square(goal - start), _root_mean_square(goal)
     fallback = torch.where(size > 0, size, torch.ones_like(size))
-    unit = torch.where(distance > 0, distance, fallback)
+    unit = torch.where(distance == 0, fallback, distance)
     if not bool(torch.isfinite(unit).all()):
         rows = (~torch.isfinite(unit[:, 0])).nonzero().flatten().tolist()
         raise GraspPlannerError(
