@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -164,12 +166,18 @@ class Slow(Nonlinear):
 
 
 class Counted:
-    """A model that keeps what it is called with: states, actions, the number of rows, whether gradients were wanted."""
+    """A model that keeps what it is called with: states, actions, the number of rows, whether gradients were wanted.
 
-    def __init__(self, model=None, keep: bool = False) -> None:
+    Args:
+        model: evaluates the rows; ``None``: a small nonlinear model.
+        keep: whether states and actions are kept, too.
+        before: called before each call with the states; it may move a clock, or raise.
+    """
+
+    def __init__(self, model=None, keep: bool = False, before: Callable[[Tensor], object] | None = None) -> None:
         self.inner = Nonlinear() if model is None else model
         self.context = self.inner.context
-        self.keep = keep
+        self.keep, self.before = keep, before
         self.rows: list[int] = []
         self.gradients = False
         self.states: list[Tensor] = []
@@ -177,6 +185,8 @@ class Counted:
 
     def __call__(self, states: Tensor, actions: Tensor) -> Tensor:
         """Note the call, and pass it on."""
+        if self.before is not None:
+            self.before(states)
         self.rows.append(states.shape[0])
         self.gradients |= actions.requires_grad
         if self.keep:

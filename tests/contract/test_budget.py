@@ -18,23 +18,17 @@ from grasp_planner import Budget, Chunked, GraspPlannerError, LowPrecision, Stat
 BATCH, HORIZON = 2, 4
 
 
-class Counting:
-    """Counts calls and rows by itself; every call can take time on a clock, and one can be interrupted."""
+def counting(clock: Clock | None = None, seconds: float = 0.0, interrupt_at: int | None = None) -> toys.Counted:
+    """A model that counts by itself; every call can take time on a clock, and one can be interrupted."""
 
-    context = 1
-
-    def __init__(self, clock: Clock | None = None, seconds: float = 0.0, interrupt_at: int | None = None) -> None:
-        self.inner, self.clock, self.seconds, self.interrupt_at = toys.Nonlinear(), clock, seconds, interrupt_at
-        self.calls = self.rows = 0
-
-    def __call__(self, states, actions):
-        if self.calls == self.interrupt_at:
+    def before(_: torch.Tensor) -> None:
+        if model.calls == interrupt_at:
             raise KeyboardInterrupt
-        self.calls += 1
-        self.rows += states.shape[0]
-        if self.clock is not None:
-            self.clock.now += self.seconds
-        return self.inner(states, actions)
+        if clock is not None:
+            clock.now += seconds
+
+    model = toys.Counted(before=before)
+    return model
 
 
 class Clock:
@@ -61,7 +55,7 @@ def best_so_far(found, problem):
 @every_row
 @pytest.mark.parametrize("seconds", [0.0, 1.0, 4.0])
 def test_no_model_call_is_started_after_the_deadline(row: Row, clock, seconds):
-    model = Counting(clock, seconds=0.01)
+    model = counting(clock, seconds=0.01)
     problem = toys.problem(BATCH, HORIZON, model)
     found = plan(problem, row.planner, Budget(seconds=seconds), seeds=1)
     ended = clock.now
@@ -75,33 +69,22 @@ def test_no_model_call_is_started_after_the_deadline(row: Row, clock, seconds):
         assert (found.cost < found.trace.cost[0]).any()
 
 
-class Timed:
-    """A model whose calls move a clock and note when they start."""
+def timed(clock: Clock, starts: list[float], most_rows: float = float("inf"), dtype=torch.float64) -> toys.Counted:
+    """A model whose calls move a clock and note when they start; it has memory for so many rows."""
 
-    context = 1
-
-    def __init__(self, clock: Clock) -> None:
-        self.inner, self.clock, self.starts = toys.Nonlinear(), clock, []
-
-    def __call__(self, states, actions):
-        self.starts.append(self.clock.now)
-        self.clock.now += 0.01
-        return self.inner(states, actions)
-
-
-class SmallMemory(Timed):
-    """Has memory for three rows at a time."""
-
-    def __call__(self, states, actions):
-        if states.shape[0] > 3:
+    def before(states: torch.Tensor) -> None:
+        if states.shape[0] > most_rows:
             raise MemoryError
-        return super().__call__(states, actions)
+        starts.append(clock.now)
+        clock.now += 0.01
+
+    return toys.Counted(toys.Nonlinear().to(dtype), before=before)
 
 
 PIECES = {
-    "one row": lambda clock: Chunked(Timed(clock), rows=1),
-    "in low precision": lambda clock: LowPrecision(Chunked(Timed(clock), rows=2)),
-    "memory": SmallMemory,
+    "one row": lambda *at: Chunked(timed(*at), rows=1),
+    "in low precision": lambda *at: LowPrecision(Chunked(timed(*at, dtype=torch.float32), rows=2)),
+    "memory": lambda *at: timed(*at, most_rows=3),
 }
 
 
@@ -111,20 +94,17 @@ PIECES = {
 def test_no_piece_of_a_call_is_started_after_the_deadline(row: Row, clock, kind, seconds):
     """Nor is one evaluated again, for its gradient."""
     dtype = torch.float32 if kind == "in low precision" else torch.float64
-    model = PIECES[kind](clock)
-    timed = model
-    while not isinstance(timed, Timed):
-        timed = timed.dynamics
-    timed.inner = toys.Nonlinear().to(dtype)
+    starts: list[float] = []
+    model = PIECES[kind](clock, starts)
     found = plan(toys.problem(BATCH, HORIZON, model, dtype=dtype), row.planner, Budget(seconds=seconds), seeds=1)
     assert (found.status == Status.DEADLINE).all()
-    assert max(timed.starts) < 100.0 + seconds and clock.now - 100.0 >= 0.5 * seconds
+    assert max(starts) < 100.0 + seconds and clock.now - 100.0 >= 0.5 * seconds
 
 
 @every_row
 def test_the_clock_touches_nothing_while_there_is_time(row: Row, clock):
-    slow = plan(toys.problem(2, 4, Counting(clock, seconds=0.01)), row.planner, Budget(steps=7, seconds=1e6), seeds=1)
-    free = plan(toys.problem(2, 4, Counting()), row.planner, Budget(steps=7), seeds=1)
+    slow = plan(toys.problem(2, 4, counting(clock, seconds=0.01)), row.planner, Budget(steps=7, seconds=1e6), seeds=1)
+    free = plan(toys.problem(2, 4, counting()), row.planner, Budget(steps=7), seeds=1)
     assert toys.same(slow, free)
 
 
@@ -151,10 +131,10 @@ def test_a_deadline_on_a_real_clock(row: Row):
 @settings(max_examples=6)
 @given(transitions=st.integers(HORIZON, 200))
 def test_transitions_are_never_overrun_by_an_independent_count(row: Row, transitions):
-    model = Counting()
+    model = counting()
     problem = toys.problem(BATCH, HORIZON, model)
     found = plan(problem, row.planner, Budget(transitions=transitions), seeds=1)
-    rows, calls = model.rows, model.calls
+    rows, calls = sum(model.rows), model.calls
     assert rows <= transitions * BATCH
     assert found.transitions == rows // BATCH and found.calls == calls
     assert (found.status == Status.BUDGET).all()
@@ -173,10 +153,10 @@ def dearest_step(row: Row) -> int:
 @some_rows
 @pytest.mark.parametrize("transitions", [0, 1, HORIZON - 1])
 def test_too_few_transitions_to_score_the_first_plan_is_an_error(row: Row, transitions):
-    model = Counting()
+    model = counting()
     with pytest.raises(GraspPlannerError, match=f"transitions.*at least the horizon.*{HORIZON}.*{transitions}"):
         plan(toys.problem(BATCH, HORIZON, model), row.planner, Budget(transitions=transitions))
-    assert model.rows == 0
+    assert not model.rows
 
 
 @every_row
@@ -197,7 +177,7 @@ def test_a_step_is_one_rollout_or_one_parallel_call_per_candidate(row: Row):
 @every_row
 def test_the_share_of_the_budget_that_is_spent(row: Row, clock):
     """Of the nearest limit; planners and callbacks are told the same."""
-    problem = toys.problem(BATCH, HORIZON, Counting(clock, seconds=0.01))
+    problem = toys.problem(BATCH, HORIZON, counting(clock, seconds=0.01))
     for budget in (Budget(steps=8), Budget(transitions=600), Budget(seconds=2.0), Budget(steps=9, seconds=0.9)):
         told, seen = [], []
         plan(problem, Told(row.planner, told), budget, seeds=1, callback=lambda p, s=seen: s.append(p.spent))
@@ -224,7 +204,7 @@ class Told:
 
 @every_row
 def test_each_limit_that_is_given_holds(row: Row, clock):
-    model = Counting(clock, seconds=0.01)
+    model = counting(clock, seconds=0.01)
     problem = toys.problem(BATCH, HORIZON, model)
     assert plan(problem, row.planner, Budget(steps=2, seconds=100.0, transitions=10**6)).steps == 2
     found = plan(problem, row.planner, Budget(steps=10**6, seconds=100.0, transitions=300))
@@ -236,7 +216,7 @@ def test_each_limit_that_is_given_holds(row: Row, clock):
 @every_row
 @pytest.mark.parametrize("call", [HORIZON, HORIZON + 6])
 def test_ctrl_c_within_the_model_gives_the_best_plan_back(row: Row, call):
-    problem = toys.problem(BATCH, HORIZON, Counting(interrupt_at=call))
+    problem = toys.problem(BATCH, HORIZON, counting(interrupt_at=call))
     found = plan(problem, row.planner, Budget(steps=50), seeds=1)
     assert (found.status == Status.INTERRUPTED).all()
     best_so_far(found, toys.problem(BATCH, HORIZON))
@@ -248,7 +228,7 @@ def test_ctrl_c_within_the_model_gives_the_best_plan_back(row: Row, call):
 @every_row
 def test_ctrl_c_before_there_is_a_plan_is_passed_on(row: Row):
     with pytest.raises(KeyboardInterrupt):
-        plan(toys.problem(BATCH, HORIZON, Counting(interrupt_at=1)), row.planner, Budget(steps=50))
+        plan(toys.problem(BATCH, HORIZON, counting(interrupt_at=1)), row.planner, Budget(steps=50))
 
 
 @some_rows

@@ -103,14 +103,14 @@ def test_a_tolerance_ends_each_problem_by_itself(row: Row):
 @every_row
 def test_a_solved_problem_costs_no_more_and_the_others_do_not_notice(row: Row):
     problem = toys.problem(6, 4)
-    every, fewer = LastRows(problem.dynamics), LastRows(problem.dynamics)
+    every, fewer = toys.Counted(problem.dynamics), toys.Counted(problem.dynamics)
     bests = plan(problem.through(every), row.planner, Budget(steps=40), seeds=1)
     planner = dataclasses.replace(row.planner, tolerance=middle(bests.trace.cost[-1]))
     found = plan(problem.through(fewer), planner, Budget(steps=40), seeds=1)
     running = found.status != Status.CONVERGED
     assert 0 < int(running.sum()) < 6
     # What is solved by the very last call was still asked about in it.
-    assert fewer.rows in [every.rows * count // 6 for count in range(int(running.sum()), 6)]
+    assert fewer.rows[-1] in [every.rows[-1] * count // 6 for count in range(int(running.sum()), 6)]
     torch.testing.assert_close(found.cost[running], bests.cost[running], rtol=1e-7, atol=0)
     torch.testing.assert_close(found.actions[running], bests.actions[running], rtol=1e-7, atol=1e-7)
     again = plan(problem, planner, Budget(steps=0), seeds=1, warm_start=found.warm_start)
@@ -118,17 +118,6 @@ def test_a_solved_problem_costs_no_more_and_the_others_do_not_notice(row: Row):
     assert solved[~running].all(), "what has stopped stays so"
     assert not solved[running].any()
     assert found.transitions == bests.transitions
-
-
-class LastRows:
-    """Remembers the rows of its last call."""
-
-    def __init__(self, inner) -> None:
-        self.inner, self.context, self.rows = inner, inner.context, 0
-
-    def __call__(self, states, actions):
-        self.rows = len(states)
-        return self.inner(states, actions)
 
 
 @every_row

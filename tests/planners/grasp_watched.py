@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-import toys
 from grasp_planner import Budget, plan
 from grasp_planner.core.noise import Noise
 from grasp_planner.planners.grasp import GRASPState
@@ -32,6 +31,3 @@ def after(planner, problem, state, noise, steps=1) -> GRASPState:
     for k in range(steps):
         state, _ = planner.step(problem, state, noise.fold(k) if steps > 1 else noise)
     return state
-
-
-Counted = toys.Counted

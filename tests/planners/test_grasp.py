@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 import torch
-from grasp_watched import NEVER, ONES, Counted, after, begun, states_of
+from grasp_watched import NEVER, ONES, after, begun, states_of
 
 import toys
 from grasp_planner import CEM, GD, GRASP, Budget, Markov, MultiStart, plan
@@ -61,7 +61,7 @@ def test_without_the_stop_states_are_moved_through_the_model():
 @pytest.mark.parametrize("starts", [1, 3])
 @pytest.mark.parametrize("context", [1, 3])
 def test_a_lifted_step_is_one_call_whatever_the_horizon(horizon, starts, context):
-    model = Counted(toys.Nonlinear() if context == 1 else toys.Remembering(context))
+    model = toys.Counted(toys.Nonlinear() if context == 1 else toys.Remembering(context))
     spent = []
     planner = MultiStart(GRASP(sync=None, sync_every=NEVER), starts=starts)
     plan(
@@ -77,7 +77,7 @@ def test_a_lifted_step_is_one_call_whatever_the_horizon(horizon, starts, context
 @pytest.mark.parametrize("context", [1, 3])
 def test_the_first_state_is_held_and_the_last_is_the_goal(context):
     """Every lifted call starts from the history given, at step 0, 1, .. of the horizon; s_T is never an input."""
-    model = Counted(toys.Remembering(context), keep=True)
+    model = toys.Counted(toys.Remembering(context), keep=True)
     problem = toys.problem(2, 5, model)
     planner = GRASP(sync_every=NEVER, state_noise=0.3)
     seen = states_of(problem, planner, 4)

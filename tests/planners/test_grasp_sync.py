@@ -7,7 +7,7 @@ import time
 
 import pytest
 import torch
-from grasp_watched import NEVER, Counted, after, begun, states_of
+from grasp_watched import NEVER, after, begun, states_of
 from torch import Tensor
 
 import toys
@@ -35,7 +35,7 @@ from grasp_planner.planners.lifted import gap_deviation
 @pytest.mark.parametrize("every", [1, 2, 5])
 @pytest.mark.parametrize("count", [1, 4])
 def test_k_lifted_steps_then_j_steps_of_the_sync_and_a_rollout(every, count):
-    model, calls, rolled_out = Counted(), [], []
+    model, calls, rolled_out = toys.Counted(), [], []
     problem = toys.problem(2, 3, model)
     planner = GRASP(sync=GD(), sync_every=every, sync_steps=count)
 
