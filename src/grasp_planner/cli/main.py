@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
+from typing import TextIO
 
 from grasp_planner import __version__
 from grasp_planner.core.errors import GraspPlannerError, missing_extra, unknown_name
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except GraspPlannerError as error:
         return _complain(str(error))
     except OSError as error:
-        _give_up_unwritten_output()
+        _give_up_unwritten(sys.stdout)
         if isinstance(error, BrokenPipeError):
             return 0  # the reader of the output has closed it
         return _complain(f"{error.filename or 'the output'}: {error.strerror}" if error.strerror else str(error))
@@ -88,17 +89,18 @@ def usage() -> str:
     )
 
 
-def _give_up_unwritten_output() -> None:
-    """Redirect the standard output to nowhere if it cannot be written; Python would else fail again at its exit."""
+def _give_up_unwritten(stream: TextIO) -> None:
+    """Redirect a stream that cannot be written to nowhere; Python would else fail again at its exit."""
     try:
-        sys.stdout.flush()
+        stream.flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _complain(message: str) -> int:
     with suppress(OSError):  # the error output can be full, too
         print(f"grasp: error: {' '.join(message.split())}", file=sys.stderr)
+    _give_up_unwritten(sys.stderr)
     return FAILED
 
 

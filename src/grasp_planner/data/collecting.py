@@ -175,3 +175,4 @@ def _run(
         ) from error
     finally:
         pool.close()
+        remove_abandoned(folder)  # of the processes that were ended
