@@ -5,15 +5,20 @@ import signal
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from full_disk import largest_file
 from grasp_planner import GraspPlannerError
 from grasp_planner.io.atomic import (
     make_folder,
+    remove_abandoned,
     replace_folder,
     staged_files,
+    temporary_folder,
     write_atomically,
+    write_bytes_atomically,
     write_folder_atomically,
 )
 
@@ -57,6 +62,81 @@ def test_a_writer_that_is_killed_leaves_the_old_file(tmp_path):
         os.kill(writer.pid, signal.SIGKILL)
     assert path.read_text() == "old"
     assert [found.name for found in tmp_path.glob("*.txt")] == ["x.txt"], "what is left does not look like a result"
+    write_atomically(tmp_path / "another", lambda temporary: temporary.write_text("new"))
+    assert names(tmp_path) == ["another", "x.txt"], "the next writer in the folder removes what is left"
+
+
+@pytest.mark.parametrize("begin", [make_folder, remove_abandoned, lambda folder: staged_files(folder).__enter__()])
+def test_only_what_dead_processes_left_is_removed(tmp_path, begin):
+    code = (
+        "import sys, time; from pathlib import Path; from grasp_planner.io.atomic import temporary_folder\n"
+        f"with temporary_folder(Path({str(tmp_path)!r})) as folder:\n"
+        "    (folder / 'half').write_text('half'); print(folder, flush=True); time.sleep(60)\n"
+    )
+    run = [sys.executable, "-c", code]
+    with (
+        subprocess.Popen(run, stdout=subprocess.PIPE, text=True) as dead,
+        subprocess.Popen(run, stdout=subprocess.PIPE, text=True) as living,
+        temporary_folder(tmp_path) as own,
+    ):
+        assert dead.stdout is not None and living.stdout is not None
+        places = [Path(process.stdout.readline().strip()) for process in (dead, living)]
+        dead.kill()
+        dead.wait()
+        begin(tmp_path)
+        assert not places[0].exists() and own.exists()
+        assert (places[1] / "half").read_text() == "half"
+        living.kill()
+        living.wait()
+        remove_abandoned(tmp_path)
+        assert own.exists() and not places[1].exists()
+
+
+def test_writers_and_cleaners_do_not_disturb_each_other(tmp_path, figure):
+    """Eight threads write files and folders in one folder; each write begins by removing what is abandoned."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def write(number):
+        content = str(number).encode()
+        write_bytes_atomically(tmp_path / f"file{number % 5}", content)
+        write_folder_atomically(tmp_path / f"folder{number}", lambda place: (place / "x").write_bytes(content))
+        return (tmp_path / f"folder{number}" / "x").read_bytes() == content
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(write, range(200)))
+    assert not list(tmp_path.glob(".*"))
+    figure("atomic writes of eight threads in one folder", 400)
+
+
+@pytest.mark.parametrize("limit", [0, 1, 1000, 4999])
+def test_a_full_disk_is_an_error_that_names_the_file(tmp_path, limit):
+    path = tmp_path / "x.bin"
+    path.write_bytes(b"old")
+    with largest_file(limit), pytest.raises(OSError, match="File too large") as caught:
+        write_bytes_atomically(path, bytes(5000))
+    assert caught.value.filename == str(path)
+    assert path.read_bytes() == b"old" and names(tmp_path) == ["x.bin"]
+    with largest_file(limit), pytest.raises(OSError, match="File too large") as caught:
+        with staged_files(tmp_path) as staging:
+            (staging / "y.bin").write_bytes(bytes(5000))
+    assert str(caught.value.filename) in (str(tmp_path / "y.bin"), str(tmp_path)) and names(tmp_path) == ["x.bin"]
+    with largest_file(limit), pytest.raises(OSError, match="File too large") as caught:
+        write_folder_atomically(tmp_path / "set", lambda place: (place / "z").write_bytes(bytes(5000)))
+    assert caught.value.filename == str(tmp_path / "set") and names(tmp_path) == ["x.bin"]
+    write_bytes_atomically(path, bytes(5000))
+    assert path.stat().st_size == 5000
+
+
+def test_a_device_is_not_replaced_by_a_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "folder"):
+        with pytest.raises(GraspPlannerError, match=f"{name}, which is a folder or a device"):
+            write_bytes_atomically(tmp_path / name, b"new")
+        with pytest.raises(GraspPlannerError, match=f"{name}, which is a folder or a device"):
+            with staged_files(tmp_path) as staging:
+                (staging / name).write_bytes(b"new")
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode) and names(tmp_path) == ["folder", "pipe"]
 
 
 def test_a_folder_that_fails_leaves_the_old_folder_and_no_litter(tmp_path):

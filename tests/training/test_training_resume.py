@@ -12,8 +12,11 @@ import pytest
 import torch
 from training_data import CART, cart
 
+from full_disk import largest_file
 from grasp_planner import GraspPlannerError
 from grasp_planner.training import train
+from grasp_planner.training.interrupts import delayed_interrupt
+from grasp_planner.training.logs import CSVLog
 
 
 class Stopped(Exception):
@@ -146,20 +149,92 @@ def test_a_state_that_runs_code_is_refused(tmp_path):
     assert not marker.exists()
 
 
-def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(tmp_path, monkeypatch):
-    from grasp_planner.training import checkpoints
+@pytest.mark.parametrize("limit", [0, 100, 3000])
+def test_a_checkpoint_that_cannot_be_written_leaves_the_last_one(tmp_path, limit):
+    often = {"progress": False, "checkpoint_every": 10}
+    whole = train(CART, cart(), tmp_path / "whole", **often)
+    with pytest.raises(Stopped):
+        train(CART, cart(), tmp_path / "parts", callback=stop_at(20), validate_every=20, **often)
+    folder = tmp_path / "parts"
+    before = (folder / "training_state.pt").read_bytes()
+    with largest_file(limit), pytest.raises(OSError, match="File too large") as caught:
+        train(CART, cart(), folder, resume=True, **often)
+    assert str(caught.value.filename).startswith(str(folder))
+    assert (folder / "training_state.pt").read_bytes() == before
+    assert not [p for p in folder.iterdir() if p.name.startswith(".")], "litter"
+    train(CART, cart(), folder, resume=True, **often)
+    assert (folder / "model.safetensors").read_bytes() == (whole.folder / "model.safetensors").read_bytes()
+    assert_equal(states(whole.folder), states(folder))
 
-    train(CART, cart(), tmp_path, progress=False)
-    before = (tmp_path / "training_state.pt").read_bytes()
-    real = torch.save
 
-    def full(content, file):
-        real(content, file)
-        Path(file).write_bytes(Path(file).read_bytes()[:50])
-        raise OSError(28, "No space left on device")
+def test_a_row_of_the_log_that_was_not_written_to_its_end_is_dropped(tmp_path):
+    path = tmp_path / "log.csv"
+    log = CSVLog(path, 0)
+    for step in (100, 200, 2100):
+        log.write({"step": step, "loss": 0.5})
+    whole = path.read_bytes()
+    for cut in range(len(b"step,loss\r\n100,0.5\r\n200,0.5\r\n"), len(whole)):
+        path.write_bytes(whole[:cut])
+        CSVLog(path, 2000).write({"step": 2100, "loss": 0.5})
+        assert path.read_bytes() == whole
 
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(OSError, match="No space left"):
-        checkpoints.save_state(tmp_path, {"step": 1})
-    assert (tmp_path / "training_state.pt").read_bytes() == before
-    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")], "litter"
+
+# --- Ctrl-C ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("presses", [1, 7, 20])
+def test_ctrl_c_saves_the_step_that_it_came_in(tmp_path, monkeypatch, presses):
+    """Without any checkpoint before it; resumed, the training equals the uninterrupted one."""
+    seldom = {"progress": False, "checkpoint_every": 10**9}
+    whole = train(CART, cart(), tmp_path / "whole", **seldom)
+    real, steps = torch.optim.AdamW.step, []
+
+    def step(self, *arguments, **options):
+        steps.append(len(steps) + 1)
+        if steps[-1] == presses:
+            signal.raise_signal(signal.SIGINT)  # in the middle of a step: some weights would be new, others old
+        return real(self, *arguments, **options)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    usual = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train(CART, cart(), tmp_path / "parts", **seldom)
+    assert signal.getsignal(signal.SIGINT) is usual
+    assert states(tmp_path / "parts")["step"] == presses == steps[-1]
+    parts = train(CART, cart(), tmp_path / "parts", resume=True, **seldom)
+    assert_equal(states(whole.folder), states(parts.folder))
+    assert (whole.folder / "model.safetensors").read_bytes() == (parts.folder / "model.safetensors").read_bytes()
+
+
+def test_a_second_ctrl_c_does_not_wait():
+    with pytest.raises(KeyboardInterrupt), delayed_interrupt() as interrupted:
+        assert not interrupted()
+        signal.raise_signal(signal.SIGINT)
+        assert interrupted()
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("still here")
+
+
+def test_a_ctrl_c_that_the_block_does_not_look_at_is_not_lost():
+    after = []
+    with pytest.raises(KeyboardInterrupt), delayed_interrupt():
+        signal.raise_signal(signal.SIGINT)
+        after.append(1)
+    assert after
+
+
+def test_a_process_that_ignores_ctrl_c_still_does():
+    usual = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with delayed_interrupt() as interrupted:
+            signal.raise_signal(signal.SIGINT)
+            assert not interrupted()
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+def test_outside_the_main_thread_nothing_is_changed(tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(train, CART, cart(), tmp_path, progress=False).result().steps == CART.steps

@@ -63,17 +63,28 @@ class RecordFile:
         return of_kind(self, kind)
 
     def append(self, records: Iterable[Record]) -> int:
-        """Write the records that the file does not hold yet, and return their number."""
+        """Write the records that the file does not hold yet, and return their number.
+
+        Raises:
+            OSError: the records cannot be written, for example since the disk is full. The file is unchanged.
+        """
         new = {key_of(record): record for record in records if key_of(record) not in self._known}
         if not new:
             return 0
         lines = "".join(json.dumps(record_to_json(record), allow_nan=False) + "\n" for record in new.values()).encode()
         handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         try:
-            left = lines
-            while left:
-                left = left[os.write(handle, left) :]
-            os.fsync(handle)
+            before = os.fstat(handle).st_size
+            try:
+                left = lines
+                while left:
+                    left = left[os.write(handle, left) :]
+                os.fsync(handle)
+            except BaseException:  # Ctrl-C, too: part of a line would spoil the next record
+                os.ftruncate(handle, before)
+                raise
+        except OSError as error:
+            raise OSError(error.errno, os.strerror(error.errno or 0), str(self.path)) from error
         finally:
             os.close(handle)
         self._known |= dict(zip(new, _parsed(lines, self.path), strict=True))

@@ -51,7 +51,14 @@ def check_device(name: str) -> None:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
-        raise GraspPlannerError(f"no device {name!r} here ({reason}): give --device cpu, cuda, cuda:1, mps") from error
+        if name.split(":")[0] == "cuda" and not torch.cuda.is_available():
+            reason = f"PyTorch finds no CUDA GPU on this machine: {reason}"
+        usable = (
+            ["cpu"]
+            + [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+            + ["mps"] * torch.backends.mps.is_available()
+        )
+        raise GraspPlannerError(f"no device {name!r} here ({reason}): give --device {' or '.join(usable)}") from error
 
 
 def check_show(show: int, episodes: int) -> None:

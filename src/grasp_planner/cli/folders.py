@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -76,12 +76,12 @@ def leaving_no_empty_folder(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def hint_when_stopped(hint: str) -> Iterator[None]:
-    """Print to stderr how to continue if Ctrl-C ends the block."""
+def hint_when_stopped(hint: Callable[[], str]) -> Iterator[None]:
+    """Print to stderr how to continue if Ctrl-C ends the block; ``hint`` is called after the block."""
     try:
         yield
     except KeyboardInterrupt:
-        print(f"grasp: {hint}", file=sys.stderr)
+        print(f"grasp: {hint()}", file=sys.stderr)
         raise
 
 

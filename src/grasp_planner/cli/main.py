@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
+from typing import TextIO
 
 from grasp_planner import __version__
 from grasp_planner.core.errors import GraspPlannerError, missing_extra, unknown_name
@@ -36,15 +38,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return _call(words)
+        status = _call(words)
+        sys.stdout.flush()
+        return status
     except GraspPlannerError as error:
         return _complain(str(error))
     except OSError as error:
+        _give_up_unwritten(sys.stdout)
         if isinstance(error, BrokenPipeError):
-            # The reader of the output has closed it. Nothing more may be written, not even while Python shuts down.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
-        return _complain(f"{error.filename or 'a file'}: {error.strerror or error}")
+            return 0  # the reader of the output has closed it
+        return _complain(f"{error.filename or 'the output'}: {error.strerror}" if error.strerror else str(error))
     except KeyboardInterrupt:
         print("grasp: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -86,8 +89,18 @@ def usage() -> str:
     )
 
 
+def _give_up_unwritten(stream: TextIO) -> None:
+    """Redirect a stream that cannot be written to nowhere; Python would else fail again at its exit."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def _complain(message: str) -> int:
-    print(f"grasp: error: {' '.join(message.split())}", file=sys.stderr)
+    with suppress(OSError):  # the error output can be full, too
+        print(f"grasp: error: {' '.join(message.split())}", file=sys.stderr)
+    _give_up_unwritten(sys.stderr)
     return FAILED
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.plans import Plan, Statuses, WarmStart
-from grasp_planner.io.atomic import write_atomically
+from grasp_planner.io.atomic import write_bytes_atomically
 from grasp_planner.io.text_files import parse_json
 from grasp_planner.planners import PLANNERS
 
@@ -131,14 +131,14 @@ def _names_of(cls: type) -> list[str]:
 
 
 def _save(thing: Any, kind: str, path: str | Path) -> Path:
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tensors: dict[str, Tensor] = {}
     content = _written(thing, kind, tensors)
     header = {"kind": kind, "version": VERSION, "content": content, "sha256": _digest(content, tensors)}
     target = Path(path)
     try:
-        write_atomically(target, lambda file: save_file(tensors, file, {"grasp_planner": json.dumps(header)}))
+        write_bytes_atomically(target, save(tensors, {"grasp_planner": json.dumps(header)}))
     except OSError as error:
         raise GraspPlannerError(f"{target} cannot be written: {error.strerror or error}") from error
     return target

@@ -13,7 +13,7 @@ from grasp_planner.data.recipe import Recipe, default_steps, environment_id, res
 from grasp_planner.data.rollouts import make_environment
 from grasp_planner.data.shards import collect_shard, finished, shards
 from grasp_planner.domains.domain import Policy
-from grasp_planner.io.atomic import make_folder
+from grasp_planner.io.atomic import make_folder, remove_abandoned
 from grasp_planner.io.broken_files import broken
 from grasp_planner.io.processes import WorkerPool, WorkersLostError, usable_cores
 from grasp_planner.io.progress import progress_bar
@@ -68,6 +68,7 @@ def collect(
 
     Raises:
         GraspPlannerError: a name is unknown, a number is out of range, `out` holds other files, or a process died.
+        OSError: the disk is full. Finished episodes are kept; the same call continues when there is room.
         MissingExtraError: a package is not installed.
 
     >>> import tempfile
@@ -92,6 +93,7 @@ def collect(
     )
     out = Path(out).expanduser()
     unfinished = out / UNFINISHED
+    remove_abandoned(out)
     if complete(out, recipe):
         shutil.rmtree(unfinished, ignore_errors=True)
         return out
@@ -130,6 +132,7 @@ def _begin(out: Path, recipe: Recipe) -> None:
     """Make the folder of an unfinished collection, or check that the existing one has the same recipe."""
     file = out / UNFINISHED / RECIPE
     if file.exists():
+        remove_abandoned(file.parent)
         differences = recipe.differences(read_json(file))
         if differences:
             raise broken(
@@ -172,3 +175,4 @@ def _run(
         ) from error
     finally:
         pool.close()
+        remove_abandoned(folder)  # of the processes that were ended

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import re
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,14 +17,14 @@ from grasp_planner.data.recipe import Recipe, specification
 from grasp_planner.data.rollouts import Named, make_environment
 from grasp_planner.data.shards import joined
 from grasp_planner.data.statistics import compute, dumps
-from grasp_planner.io.atomic import replace_folder
+from grasp_planner.io.atomic import write_folder_atomically
 from grasp_planner.io.progress import progress_bar
 
 SCHEMA = 1
 
 
 def assemble(recipe: Recipe, parts: list[range], folder: Path, out: Path, progress: bool) -> None:
-    """Join the shards in `folder`, and rename the finished data set to ``out/data``.
+    """Join the shards in `folder` to the data set ``out/data``, which is written atomically.
 
     Args:
         recipe: how the data were collected.
@@ -36,6 +35,7 @@ def assemble(recipe: Recipe, parts: list[range], folder: Path, out: Path, progre
 
     Raises:
         MissingExtraError: Minari is not installed.
+        OSError: the data set cannot be written.
     """
     try:
         from minari import __version__ as minari_version
@@ -43,43 +43,48 @@ def assemble(recipe: Recipe, parts: list[range], folder: Path, out: Path, progre
     except ImportError as error:
         raise missing_extra("minari", "data", "writing a Minari data set") from error
 
-    data = (folder / "data").absolute()  # Minari joins a relative path with itself when it computes sizes
-    shutil.rmtree(data, ignore_errors=True)
     observations, actions, names = _spaces(recipe)
     spec = copy.deepcopy(specification(recipe.environment))
     if recipe.pixels is not None:
         spec.kwargs["pixels"] = recipe.pixels
-    storage = MinariStorage.new(data, observations, actions, spec, jpeg_encoding=False)
-    with progress_bar(f"writing {out.name}", recipe.episodes, show=progress) as advance:
-        for part in joined(folder, parts, data / MAIN):
-            advance(len(part))
-    steps = _count_steps(data / MAIN)
-    own = {
-        "schema": SCHEMA,
-        "environment": recipe.environment,
-        "policy": recipe.policy,
-        "seed": recipe.seed,
-        "frameskip": recipe.every,
-        "version": recipe.version,
-        "state_names": names,
-        "recipe": asdict(recipe),
-    }
-    storage.update_metadata(
-        {
-            "dataset_id": dataset_id(out),
-            "minari_version": minari_version,
-            "total_episodes": recipe.episodes,
-            "total_steps": steps,
-            "algorithm_name": recipe.policy,
-            "description": f"{recipe.environment}, policy {recipe.policy}, {recipe.every} environment steps per step",
-            "requirements": ["grasp-planner[envs]"],
-            "grasp_planner": own,
+
+    def write(temporary: Path) -> None:
+        data = temporary.absolute()  # Minari joins a relative path with itself when it computes sizes
+        storage = MinariStorage.new(data, observations, actions, spec, jpeg_encoding=False)
+        with progress_bar(f"writing {out.name}", recipe.episodes, show=progress) as advance:
+            for part in joined(folder, parts, data / MAIN):
+                advance(len(part))
+        steps = _count_steps(data / MAIN)
+        about = f"{recipe.environment}, policy {recipe.policy}, {recipe.every} environment steps per step"
+        own = {
+            "schema": SCHEMA,
+            "environment": recipe.environment,
+            "policy": recipe.policy,
+            "seed": recipe.seed,
+            "frameskip": recipe.every,
+            "version": recipe.version,
+            "state_names": names,
+            "recipe": asdict(recipe),
         }
-    )
-    # Reading the data set back is a last check before it gets its name.
-    found = dumps(compute(read(folder, pictures=False, cache=False)))
-    storage.update_metadata({"grasp_planner": own | {"statistics": found}, "dataset_size": float(storage.get_size())})
-    replace_folder(data, out / "data")
+        storage.update_metadata(
+            {
+                "dataset_id": dataset_id(out),
+                "minari_version": minari_version,
+                "total_episodes": recipe.episodes,
+                "total_steps": steps,
+                "algorithm_name": recipe.policy,
+                "description": about,
+                "requirements": ["grasp-planner[envs]"],
+                "grasp_planner": own,
+            }
+        )
+        # Reading the data set back is a last check before it gets its name.
+        found = dumps(compute(read(data.parent, pictures=False, cache=False)))
+        storage.update_metadata(
+            {"grasp_planner": own | {"statistics": found}, "dataset_size": float(storage.get_size())}
+        )
+
+    write_folder_atomically(out / "data", write)
 
 
 def dataset_id(out: Path) -> str:

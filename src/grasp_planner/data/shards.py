@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from grasp_planner.core.errors import missing_extra
+from grasp_planner.data.hdf5_writing import hdf5, written_hdf5
 from grasp_planner.data.recipe import Recipe
 from grasp_planner.data.rollouts import Recording, make_environment, roll
 from grasp_planner.domains.domain import Policy
@@ -33,7 +33,7 @@ def finished(folder: Path, episodes: range) -> bool:
     if not path.exists():
         return False
     try:
-        with _hdf5().File(path, "r") as file:
+        with hdf5().File(path, "r") as file:
             whole = set(file) == {name(index) for index in episodes}
     except OSError:
         whole = False
@@ -51,10 +51,10 @@ def collect_shard(recipe: Recipe, make_policy: Callable[[], Policy], episodes: r
     env, policy = make_environment(recipe), make_policy()
 
     def write(temporary: Path) -> None:
-        # The layout of HDF5 1.10 has compact groups: a set of short episodes is a tenth smaller.
-        with _hdf5().File(temporary, "w", libver=("v110", "v110")) as file:
+        with written_hdf5(temporary) as file:
             for index in episodes:
-                write_episode(file, index, roll(env, policy, recipe, index))
+                write_episode(file.content, index, roll(env, policy, recipe, index))
+                file.check()
 
     try:
         write_atomically(shard_file(folder, episodes), write)
@@ -84,23 +84,15 @@ def write_episode(file: Any, index: int, recording: Recording) -> None:
 
 def joined(folder: Path, parts: list[range], target: Path) -> Iterator[range]:
     """Join all shards into one file without decompressing them, and yield the episodes of each finished shard."""
-    h5py = _hdf5()
-    with h5py.File(target, "w", libver=("v110", "v110")) as whole:
+    with written_hdf5(target) as whole:
         for episodes in parts:
-            with h5py.File(shard_file(folder, episodes), "r") as file:
+            with hdf5().File(shard_file(folder, episodes), "r") as file:
                 for index in episodes:
-                    file.copy(name(index), whole)
+                    file.copy(name(index), whole.content)
+                    whole.check()
             yield episodes
 
 
 def name(index: int) -> str:
     """Minari's name of an episode's group."""
     return f"episode_{index}"
-
-
-def _hdf5() -> Any:
-    try:
-        import h5py
-    except ImportError as error:
-        raise missing_extra("h5py", "data", "writing data sets") from error
-    return h5py

@@ -102,13 +102,24 @@ def _counted(frames: Iterator[np.ndarray], progress: Callable[[int], None] | Non
 def _write_mp4(path: Path, frames: Iterator[np.ndarray]) -> None:
     try:
         import imageio.v2 as imageio
-        import imageio_ffmpeg  # noqa: F401
+        import imageio_ffmpeg
     except ImportError as error:
         raise missing_extra("imageio-ffmpeg", "figures", "an animation as mp4 (gif does without)") from error
     options = {"fps": FRAMES_PER_SECOND, "macro_block_size": 2, "quality": 8, "format": "FFMPEG"}
-    with imageio.get_writer(path, **options) as writer:
-        for frame in frames:
-            writer.append_data(frame)  # type: ignore[attr-defined]
+    drawn, written, cause = 0, 0, None
+    try:
+        with imageio.get_writer(path, **options) as writer:
+            for frame in frames:
+                writer.append_data(frame)  # type: ignore[attr-defined]
+                drawn += 1
+        # The writer does not report that ffmpeg failed, so the frames in the file are counted.
+        written, _ = imageio_ffmpeg.count_frames_and_secs(str(path))
+    except (OSError, RuntimeError) as error:
+        cause = error
+    if cause is not None or written < drawn:
+        raise GraspPlannerError(
+            f"{path.name}: ffmpeg could not write the video: is the disk full? A gif does without ffmpeg"
+        ) from cause
 
 
 def _write_gif(path: Path, recording: Recording, moments: int, progress: Callable[[int], None] | None) -> None:

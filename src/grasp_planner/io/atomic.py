@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
-import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from grasp_planner.core.errors import GraspPlannerError
 
+try:
+    import fcntl
+except ImportError:  # Windows: temporary folders of dead processes cannot be told from others, and are kept
+    fcntl = None  # type: ignore[assignment]
+
 ATTEMPTS = 10  # at replacing a folder while other processes replace it too
+PREFIX = ".grasp-unfinished-"
+DISK_FULL = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
@@ -26,20 +33,45 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
         ``path``.
 
     Raises:
-        OSError: the file cannot be written.
+        GraspPlannerError: ``path`` is a folder or a device.
+        OSError: the file cannot be written; the error names ``path``.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_atomically(Path(folder) / "notes.txt", lambda temporary: temporary.write_text("done")).read_text()
     'done'
     """
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        temporary = Path(folder) / path.name
-        write(temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
+    _check_replaceable(path)
+    try:
+        with temporary_folder(path.parent) as folder:
+            temporary = folder / path.name
+            write(temporary)
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+    except OSError as error:
+        raise _naming(error, path) from error
     return path
+
+
+def write_bytes_atomically(path: Path, content: bytes) -> Path:
+    """Write bytes atomically.
+
+    Libraries that write files answer a full disk with exceptions of their own, or crash. Content that is first made in
+    memory is written here, where a full disk is an ``OSError``.
+
+    Args:
+        path: the file; its folder must exist.
+        content: all of its bytes.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        GraspPlannerError: ``path`` is a folder or a device.
+        OSError: the file cannot be written; the error names ``path``.
+    """
+    return write_atomically(path, lambda temporary: temporary.write_bytes(content))
 
 
 def write_folder_atomically(folder: Path, write: Callable[[Path], object]) -> Path:
@@ -53,15 +85,17 @@ def write_folder_atomically(folder: Path, write: Callable[[Path], object]) -> Pa
         ``folder``.
 
     Raises:
-        OSError: the folder cannot be written.
+        OSError: the folder cannot be written; the error names ``folder``.
     """
-    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    folder.parent.mkdir(parents=True, exist_ok=True)
     try:
-        temporary.mkdir(parents=True)
-        write(temporary)
-        replace_folder(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        with temporary_folder(folder.parent) as place:
+            temporary = place / folder.name
+            temporary.mkdir()
+            write(temporary)
+            replace_folder(temporary, folder)
+    except OSError as error:
+        raise _naming(error, folder) from error
     return folder
 
 
@@ -80,12 +114,8 @@ def replace_folder(finished: Path, folder: Path) -> None:
             # The name is taken: by an old folder, or by one that another process has just finished.
             if not folder.exists():
                 raise
-            old = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.old")
-            try:
-                folder.rename(old)
-            except FileNotFoundError:
-                continue
-            shutil.rmtree(old, ignore_errors=True)
+            with temporary_folder(folder.parent) as place, suppress(FileNotFoundError):
+                folder.rename(place / folder.name)
     raise GraspPlannerError(f"{folder}: other processes keep writing to this folder")
 
 
@@ -103,20 +133,26 @@ def staged_files(folder: Path) -> Iterator[Path]:
         The hidden folder to write to.
 
     Raises:
-        GraspPlannerError: ``folder`` is a file, or it cannot be created or written.
+        GraspPlannerError: ``folder`` is a file, it cannot be created or written, or it holds a folder or a device of
+            the name of an output file.
+        OSError: a file cannot be written; the error names it.
     """
-    make_folder(folder)
-    staging = Path(tempfile.mkdtemp(prefix=".grasp-", dir=folder))
-    try:
-        yield staging
-        for path in sorted(staging.iterdir()):
-            path.replace(folder / path.name)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    with temporary_folder(make_folder(folder)) as staging:
+        try:
+            yield staging
+            for path in sorted(staging.iterdir()):
+                _check_replaceable(folder / path.name)
+                path.replace(folder / path.name)
+        except OSError as error:
+            if error.filename is None and error.errno not in DISK_FULL:
+                raise  # it need not be about these files
+            raise _naming(error, folder / Path(error.filename or "").name) from error
 
 
 def make_folder(folder: Path) -> Path:
     """Create ``folder`` if it does not exist, and check that files can be created in it.
+
+    Temporary files that dead processes left in it are removed.
 
     Returns:
         ``folder``.
@@ -127,8 +163,91 @@ def make_folder(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
-            return folder
+            pass
     except OSError as error:
         raise GraspPlannerError(
             f"needed a folder that can be written, got {folder}: {error.strerror}; give another folder"
         ) from error
+    remove_abandoned(folder)
+    return folder
+
+
+def _check_replaceable(path: Path) -> None:
+    if path.exists() and not path.is_file():
+        raise GraspPlannerError(f"needed a file that can be replaced, got {path}, which is a folder or a device")
+
+
+def _naming(error: OSError, path: Path) -> OSError:
+    """Return the same error about ``path``, unless the error names a file that is not temporary."""
+    if error.filename is not None and PREFIX not in str(error.filename):
+        return error
+    if error.errno is None:  # a library's own text instead of the system's error
+        return OSError(f"{path}: {error}")
+    return OSError(error.errno, os.strerror(error.errno), str(path))
+
+
+@contextmanager
+def temporary_folder(parent: Path) -> Iterator[Path]:
+    """Make a hidden folder in ``parent``, and remove it with its content when the block ends.
+
+    If the process is killed within the block, the folder stays. The next writer in ``parent`` removes it.
+
+    Raises:
+        OSError: the folder cannot be made.
+    """
+    remove_abandoned(parent)
+    folder, lock = _locked_folder(parent)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def remove_abandoned(parent: Path) -> None:
+    """Remove the temporary folders in ``parent`` whose processes are dead.
+
+    A process holds a lock on each of its temporary folders. The system releases the lock when the process ends, even
+    after ``kill -9``.
+    """
+    for folder in parent.glob(f"{PREFIX}*"):
+        with suppress(OSError):  # in use (BlockingIOError), removed by another process, or not ours to remove
+            lock = os.open(folder, os.O_RDONLY)
+            try:
+                _lock(lock)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)
+
+
+def _locked_folder(parent: Path) -> tuple[Path, int]:
+    """Make a temporary folder, and lock it until the returned file descriptor is closed."""
+    for _ in range(ATTEMPTS):
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+        try:
+            lock = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:
+            continue  # another process took the folder for abandoned before it was locked, here and below
+        try:
+            _lock(lock)
+        except BlockingIOError:
+            os.close(lock)
+            continue
+        except OSError:  # a file system without locks: other processes cannot lock the folder either
+            return folder, lock
+        if folder.exists():
+            return folder, lock
+        os.close(lock)
+    raise GraspPlannerError(f"{parent}: other processes keep removing temporary folders")
+
+
+def _lock(descriptor: int) -> None:
+    """Lock an open folder.
+
+    Raises:
+        BlockingIOError: another process, or another part of this process, has locked the folder.
+        OSError: the file system has no locks.
+    """
+    if fcntl is None:
+        raise OSError("no locks on this operating system")
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

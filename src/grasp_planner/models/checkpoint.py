@@ -21,7 +21,7 @@ from torch.nn.modules.module import (
 )
 
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.io.atomic import make_folder, write_atomically
+from grasp_planner.io.atomic import make_folder, write_bytes_atomically
 from grasp_planner.io.text_files import read_json, write_json
 
 CONFIG_FILE = "config.json"
@@ -50,12 +50,13 @@ def save_model(model: nn.Module, config: Any, kind: str, folder: str | Path) -> 
 
     Raises:
         GraspPlannerError: the folder cannot be written.
+        OSError: a file cannot be written.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     folder = make_folder(Path(folder))
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    write_atomically(folder / WEIGHTS_FILE, lambda temporary: save_file(tensors, temporary))
+    write_bytes_atomically(folder / WEIGHTS_FILE, save(tensors))
     write_json(folder / CONFIG_FILE, {"kind": kind, "schema": SCHEMA, **asdict(config)})
     return folder
 

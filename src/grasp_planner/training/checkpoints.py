@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.io.atomic import write_atomically
+from grasp_planner.io.atomic import write_bytes_atomically
 from grasp_planner.io.torch_files import load_tensors
 
 STATE_FILE = "training_state.pt"
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
-    """Write ``state`` (tensors and plain values) to ``folder`` atomically, in place of an earlier state."""
-    write_atomically(folder / STATE_FILE, lambda temporary: torch.save(state, temporary))
+    """Write ``state`` (tensors and plain values) to ``folder`` atomically, in place of an earlier state.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    content = io.BytesIO()
+    torch.save(state, content)
+    write_bytes_atomically(folder / STATE_FILE, content.getvalue())
 
 
 def load_state(folder: Path, recipe: dict[str, Any]) -> dict[str, Any]:

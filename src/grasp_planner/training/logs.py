@@ -26,8 +26,9 @@ class CSVLog:
         self.path = path
         kept: list[dict[str, str]] = []
         if step > 0 and path.is_file():
-            with path.open(newline="", encoding="utf-8") as file:
-                kept = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
+            content = path.read_text(encoding="utf-8")
+            whole = content[: content.rfind("\n") + 1]  # a kill or a full disk can leave part of a last row
+            kept = [row for row in csv.DictReader(whole.splitlines()) if int(row["step"]) <= step]
         self.rows = len(kept)
         write_atomically(path, lambda temporary: _write(temporary, kept))
 

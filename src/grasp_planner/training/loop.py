@@ -24,6 +24,7 @@ from grasp_planner.io.progress import progress_bar
 from grasp_planner.io.text_files import write_json
 from grasp_planner.training.checkpoints import STATE_FILE, load_state, save_state
 from grasp_planner.training.engine import Engine, SingleDevice
+from grasp_planner.training.interrupts import delayed_interrupt
 from grasp_planner.training.learner import Learner
 from grasp_planner.training.logs import CSVLog, TensorBoard
 from grasp_planner.training.recipes import Recipe, build_learner
@@ -73,7 +74,8 @@ def train(
 
     Each batch is drawn with replacement from a random stream that depends only on the seed, the process and the step.
     A training that was killed and resumed therefore gives the same result as an uninterrupted one (bit for bit on a
-    CPU).
+    CPU). Ctrl-C finishes the current step, saves a checkpoint and raises ``KeyboardInterrupt``; a second Ctrl-C raises
+    it at once.
 
     Args:
         recipe: the model and the settings of the training; see ``recipes.RECIPES``.
@@ -92,6 +94,7 @@ def train(
     Raises:
         GraspPlannerError: the data do not suit the recipe, ``out`` cannot be written, ``out`` holds another training,
             or the loss is no longer finite.
+        OSError: a file cannot be written, for example since the disk is full. The last checkpoint is unchanged.
     """
     engine = SingleDevice(device, recipe.precision) if engine is None else engine
     folder = make_folder(Path(out))
@@ -105,7 +108,11 @@ def train(
     board = TensorBoard(folder / "tensorboard") if tensorboard and writes else None
 
     bar = progress_bar(folder.name, recipe.steps, done=first_step, show=progress and writes)
-    with bar as advance, closing(board) if board is not None else nullcontext():
+    with (
+        delayed_interrupt() as interrupted,
+        bar as advance,
+        closing(board) if board is not None else nullcontext(),
+    ):
         while run.step < recipe.steps:
             row = run.advance()
             advance(1)
@@ -123,8 +130,11 @@ def train(
                     board.write({"step": run.step, **errors})
                 if callback is not None:
                     callback(run.step, errors)
-            if writes and (last or run.step % checkpoint_every == 0):
+            stopped = interrupted()
+            if writes and (last or stopped or run.step % checkpoint_every == 0):
                 run.save()
+            if stopped:
+                break
     return run.finish()
 
 

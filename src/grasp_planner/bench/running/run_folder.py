@@ -11,6 +11,7 @@ from grasp_planner.bench.record_json import SCHEMA
 from grasp_planner.bench.suites.spaces import spaces
 from grasp_planner.bench.suites.suite import Suite
 from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.io.atomic import make_folder
 from grasp_planner.io.text_files import read_json, write_json
 from grasp_planner.io.typed_json import from_json, to_json
 
@@ -61,11 +62,11 @@ def claim_folder(folder: Path, wanted: RunFile) -> None:
     """Write ``suite.json``, or check that the folder already holds this run.
 
     Raises:
-        GraspPlannerError: the folder holds records of another suite, of other models, or of other spaces.
+        GraspPlannerError: the folder holds records of another suite, of other models, or of other spaces, or it cannot
+            be written.
     """
-    path = folder / RUN_FILE
+    path = make_folder(folder) / RUN_FILE
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
         write_json(path, to_json(wanted))
         return
     found = read_run_file(folder)

@@ -44,6 +44,10 @@ def load_suite(name_or_path: str | Path, variant: Variant = "state") -> Suite:
     packaged = suites()
     path = packaged.get(str(name_or_path), Path(name_or_path))
     if not path.is_file():
+        if path.suffix or len(path.parts) > 1:
+            raise GraspPlannerError(
+                f"there is no suite file {path}: give an existing TOML file, or one of the suites {', '.join(packaged)}"
+            )
         raise unknown_name("suite", str(name_or_path), packaged)
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))

@@ -69,7 +69,7 @@ def run(arguments: Sequence[str]) -> int:
     with (
         threads(1),
         leaving_no_empty_folder(out),
-        hint_when_stopped("run the same command again to continue where it stopped"),
+        hint_when_stopped(lambda: "run the same command again to continue where it stopped"),
         engine(settings.engine, settings.workers, settings.address) as workers,
         progress_bars(progress_console) as bars,
     ):

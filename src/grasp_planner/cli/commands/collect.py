@@ -48,7 +48,7 @@ def run(arguments: Sequence[str]) -> int:
 
     with (
         leaving_no_empty_folder(settings.out),
-        hint_when_stopped("run the same command again to continue where it stopped"),
+        hint_when_stopped(lambda: "run the same command again to continue where it stopped"),
     ):
         options = asdict(settings)
         collect(options.pop("env"), **options)

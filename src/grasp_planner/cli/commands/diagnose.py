@@ -66,14 +66,16 @@ def run(arguments: Sequence[str]) -> int:
         raise GraspPlannerError(f"--horizons are at least 2 model steps and --episodes at least 1, got {asked}")
     check_device(asked.device)
     console, progress_console = consoles()
+    from grasp_planner.bench.running.observing import model_steps
     from grasp_planner.bench.tasks import episodes
     from grasp_planner.cli.limits import threads
     from grasp_planner.figures.style import save_picture
     from grasp_planner.models.registry import load_world_model
 
     task = task_called(asked.task, asked.horizon)
+    model = load_world_model(asked.model, device=asked.device)
+    model_steps(model, task.horizon)  # a horizon that the model cannot have is refused before any work
     with threads(1), output_folder(asked.out) as folder, progress_bars(progress_console) as bars:
-        model = load_world_model(asked.model, device=asked.device)
         update = bars.task("problems")
         drawn = episodes(task, "validation", asked.episodes)
         update(1.0)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from grasp_planner.bench.running.observing import model_steps
 from grasp_planner.bench.running.planning_frames import Recorder
 from grasp_planner.bench.tasks import episodes
 from grasp_planner.cli.checks import check_device, check_show, task_called
@@ -95,6 +96,7 @@ def run(arguments: Sequence[str]) -> int:
     console, progress_console = consoles()
     with threads(settings.threads), output_folder(settings.out) as folder:
         model = load_world_model(settings.model, device=settings.device)
+        model_steps(model, task.horizon)  # a horizon that the model cannot have is refused before any work
         asked = episodes(task, settings.split, settings.episodes)
         recorder = Recorder(planner, settings.show)
         with progress_bars(progress_console) as bars:

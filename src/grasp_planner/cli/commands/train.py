@@ -14,6 +14,7 @@ from grasp_planner.cli.parsing import parse
 from grasp_planner.cli.tables import consoles
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.training import RECIPES, FabricEngine, Recipe, Training, recipe, train
+from grasp_planner.training.checkpoints import STATE_FILE
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def run(arguments: Sequence[str]) -> int:
             raise GraspPlannerError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(settings, name)}")
     with (
         leaving_no_empty_folder(settings.out),
-        hint_when_stopped("the same command with --resume continues where it stopped"),
+        hint_when_stopped(lambda: how_to_continue(settings.out)),
     ):
         engine = FabricEngine(settings.devices, precision=settings.recipe.precision) if settings.devices > 1 else None
         trained = train(
@@ -76,6 +77,13 @@ def run(arguments: Sequence[str]) -> int:
     console.print(errors_table(trained))
     console.print(f"{trained.steps:,} steps in {trained.seconds:,.0f} s; the model is in {trained.folder}")
     return 0
+
+
+def how_to_continue(out: Path) -> str:
+    """Say how to continue a training that was stopped, depending on whether it has a checkpoint."""
+    if (out / STATE_FILE).is_file():
+        return "the same command with --resume continues where it stopped"
+    return "the training had not begun; run the same command again"
 
 
 def parsed(arguments: Sequence[str]) -> Train:
