@@ -6,15 +6,20 @@ import gc
 import sys
 import types
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from torch import Tensor, nn
 
 
 def modules_in(*things: object) -> list[nn.Module]:
     """Find the modules that models hold, close over, or name in their code, and the modules inside those."""
+    return modules_among(reachable(*things))
+
+
+def modules_among(things: Iterable[object]) -> list[nn.Module]:
+    """Pick out the modules, and add the modules inside those."""
     found: dict[int, nn.Module] = {}
-    for thing in reachable(*things):
+    for thing in things:
         if issubclass(type(thing), nn.Module):
             assert isinstance(thing, nn.Module)
             # A scripted module lists its submodules here alone.
@@ -22,7 +27,7 @@ def modules_in(*things: object) -> list[nn.Module]:
     return list(found.values())
 
 
-def reachable(*things: object, most: int = 200_000) -> Iterator[object]:
+def reachable(*things: object, most: int = 50_000) -> Iterator[object]:
     """Yield the objects that ``things`` lead to, nearest first, each once.
 
     Args:
