@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import collections
 import concurrent.futures
 import dataclasses
 import functools
+import gc
+import random
+import sys
+import types
+import weakref
 
+import numpy
 import pytest
 import torch
 from contract_rows import Row, every_row, some_rows
 from torch import Tensor, nn
 
 import toys
-from grasp_planner import Budget, GoalDistance, Markov, Problem, plan
+from grasp_planner import Budget, GoalDistance, GraspPlannerError, LowPrecision, Markov, Problem, plan
 
 STEPS = Budget(steps=4)
 
@@ -104,7 +111,126 @@ def with_a_forward_reference(net: Living) -> Markov:
     return wrapped
 
 
+KEPT = types.ModuleType("kept")
+"""An imported module that holds a model."""
+
+
+def in_an_imported_module(net: Living) -> Markov:
+    KEPT.inner = types.ModuleType("kept.inner")
+    KEPT.inner.net = net
+    return Markov(lambda s, a: KEPT.inner.net.move(s, a))
+
+
+def imported_when_called(net: Living) -> Markov:
+    sys.modules["kept"] = KEPT
+    KEPT.net = net
+
+    def step(state, action):
+        import kept
+
+        return kept.net.move(state, action)
+
+    return Markov(step)
+
+
+def in_the_attribute_of_a_named_class(net: Living) -> Markov:
+    class Kept:
+        model = net
+
+    return Markov(lambda s, a: Kept.model.move(s, a))
+
+
+def decorated(function):
+    @functools.wraps(function)
+    def wrapper(*arguments):
+        return function(*arguments)
+
+    return wrapper
+
+
+def in_nested_namespaces(net: Living, depth: int = 12) -> Markov:
+    space = types.SimpleNamespace(net=net)
+    for _ in range(depth):
+        space = types.SimpleNamespace(inner=space)
+
+    def step(state, action):
+        inner = space
+        while not hasattr(inner, "net"):
+            inner = inner.inner
+        return inner.net.move(state, action)
+
+    return Markov(step)
+
+
+def inside_another_module(net: Living, kept: object) -> nn.Module:
+    """A module that does not register the net as its part."""
+
+    class Outer(nn.Module):
+        context = 1
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.parts = kept
+
+        def forward(self, states: Tensor, actions: Tensor) -> Tensor:
+            return net_of(self.parts)(states, actions)
+
+    def net_of(parts: object) -> nn.Module:
+        while not isinstance(parts, nn.Module):
+            parts = parts() if isinstance(parts, weakref.ref) else parts[0]
+        return parts
+
+    return Outer()
+
+
+def through_a_property(net: Living) -> object:
+    class Lazy:
+        context = 1
+        model = property(lambda self: net)
+
+        def __call__(self, states: Tensor, actions: Tensor) -> Tensor:
+            return self.model(states, actions)
+
+    return Lazy()
+
+
+def of_an_attribute_of_a_function(net: Living) -> Markov:
+    def step(state, action):
+        return step.net.move(state, action)
+
+    step.net = net
+    return Markov(step)
+
+
+def in_a_hook(net: Living) -> nn.Module:
+    outer = nn.Identity()
+    outer.context = 1
+    outer.forward = lambda states, actions: states[:, -1]
+    outer.register_forward_hook(lambda module, inputs, output: net(*inputs))
+    return outer
+
+
 MODELS = {
+    "deque": lambda net: (lambda parts: Markov(lambda s, a: parts[0].move(s, a)))(collections.deque([net])),
+    "weak reference": lambda net: (lambda ref: Markov(lambda s, a: ref().move(s, a)))(weakref.ref(net)),
+    "weak proxy": lambda net: (lambda proxy: Markov(lambda s, a: proxy.move(s, a)))(weakref.proxy(net)),
+    "weak dictionary": lambda net: (lambda kept: Markov(lambda s, a: kept["net"].move(s, a)))(
+        weakref.WeakValueDictionary({"net": net})
+    ),
+    "read-only dictionary": lambda net: (lambda kept: Markov(lambda s, a: kept["net"].move(s, a)))(
+        types.MappingProxyType({"net": net})
+    ),
+    "imported module": in_an_imported_module,
+    "module imported when called": imported_when_called,
+    "attribute of a named class": in_the_attribute_of_a_named_class,
+    "decorated": lambda net: Markov(decorated(decorated(functools.lru_cache(decorated(lambda s, a: net.move(s, a)))))),
+    "nested namespaces": in_nested_namespaces,
+    "list in a module": lambda net: inside_another_module(net, [net]),
+    "tuple in a deque in a module": lambda net: inside_another_module(net, collections.deque([(net,)])),
+    "weak reference in a module": lambda net: inside_another_module(net, [weakref.ref(net)]),
+    "property": through_a_property,
+    "attribute of a function": of_an_attribute_of_a_function,
+    "hook": in_a_hook,
     "module": lambda net: net,
     "lambda": lambda net: Markov(lambda s, a: net.move(s, a)),
     "partial": lambda net: Markov(functools.partial(through, net)),
@@ -176,6 +302,109 @@ def test_a_module_is_found_wherever_it_is(row: Row, kind):
     unchanged(before, photograph(net))
     problem = toys.problem(2, 3, Living().eval())
     torch.testing.assert_close(found.cost, toys.cost_by_hand(problem, found.actions))
+
+
+def hidden(net: nn.Module) -> Markov:
+    place = id(net)
+
+    def step(state, action):
+        return next(thing for thing in gc.get_objects() if id(thing) == place).move(state, action)
+
+    return Markov(step)
+
+
+class Mover(nn.Module):
+    """A net whose method ``move`` is a step of a model."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = part
+
+    def move(self, state: Tensor, action: Tensor) -> Tensor:
+        return state + 0.1 * self.part(action).sum(-1, keepdim=True)
+
+
+class Drawing(nn.Module):
+    """Draws at random whatever its mode is, from one of the global random states."""
+
+    def __init__(self, draw) -> None:
+        super().__init__()
+        self.draw = draw
+
+    def forward(self, action: Tensor) -> Tensor:
+        return action * self.draw()
+
+
+RESTLESS = {
+    "dropout": (lambda: nn.Dropout(0.5).train(), "a Dropout in training mode ran.*Pass the module"),
+    "batch norm": (lambda: nn.BatchNorm1d(2).double().train(), "a BatchNorm1d in training mode ran"),
+    "functional dropout": (lambda: Drawing(lambda: nn.functional.dropout(torch.ones(()))), "equal calls .* differ"),
+    "torch": (lambda: Drawing(lambda: torch.rand(()).double()), "equal calls of the model differ"),
+    "numpy": (lambda: Drawing(numpy.random.rand), "equal calls of the model differ"),
+    "Python": (lambda: Drawing(random.random), "equal calls of the model differ"),
+}
+
+
+@some_rows
+@pytest.mark.parametrize("kind", RESTLESS)
+def test_a_module_that_is_not_found_and_not_at_rest_is_noticed(row: Row, kind):
+    make, message = RESTLESS[kind]
+    net = Mover(make())
+    net.part.train()
+    before = photograph(net)
+    state = torch.get_rng_state(), numpy.random.get_state()[1].tolist(), random.getstate()
+    with pytest.raises(GraspPlannerError, match=message):
+        plan(toys.problem(3, 3, hidden(net)), row.planner, STEPS, seeds=1)
+    unchanged(before, photograph(net))
+    assert torch.equal(torch.get_rng_state(), state[0]), "the global random state was moved"
+    assert (numpy.random.get_state()[1].tolist(), random.getstate()) == state[1:]
+
+
+@some_rows
+def test_a_module_that_is_not_found_but_at_rest_is_planned_with(row: Row):
+    net = Mover(nn.Sequential(nn.Dropout(0.5), nn.BatchNorm1d(2).double())).eval().requires_grad_(False)
+    before = photograph(net)
+    found = plan(toys.problem(2, 3, hidden(net)), row.planner, STEPS, seeds=1)
+    assert toys.same(found, plan(toys.problem(2, 3, Markov(net.move)), row.planner, STEPS, seeds=1))
+    unchanged(before, photograph(net))
+
+
+@some_rows
+def test_a_model_that_writes_to_its_buffer_in_eval_mode_is_noticed(row: Row):
+    class Remembering(Living):
+        def move(self, state: Tensor, action: Tensor) -> Tensor:
+            self.offset += 0.1
+            return super().move(state, action)
+
+    with pytest.raises(GraspPlannerError, match="writes to its buffer 'offset', of a Remembering, in eval mode"):
+        plan(toys.problem(2, 3, Remembering()), row.planner, STEPS, seeds=1)
+
+
+@some_rows
+def test_another_thread_that_draws_at_random_is_no_fault_of_the_model(row: Row):
+    class Neighboured(Living):
+        """Moves the global random state as another thread would."""
+
+        def forward(self, states: Tensor, actions: Tensor) -> Tensor:
+            torch.rand(1)
+            return super().forward(states, actions)
+
+    alone = plan(toys.problem(2, 3, Living()), row.planner, STEPS, seeds=1)
+    found = plan(toys.problem(2, 3, Neighboured()), row.planner, STEPS, seeds=1)
+    assert toys.same(alone, found) and alone.calls == found.calls
+
+
+@some_rows
+def test_autocast_of_the_caller_does_not_change_plans(row: Row):
+    net = Living().float()
+    problem = toys.problem(2, 3, net, dtype=torch.float32)
+    alone = plan(problem, row.planner, STEPS, seeds=1)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = plan(problem, row.planner, STEPS, seeds=1)
+        assert torch.is_autocast_enabled("cpu")
+    assert toys.same(alone, found)
+    low = LowPrecision(net)
+    assert not toys.same(alone, plan(problem.through(low), row.planner, STEPS, seeds=1)), "its own autocast is kept"
 
 
 @every_row

@@ -11,7 +11,8 @@ from torch import nn
 
 import toys
 from grasp_planner import GraspPlannerError, Markov, Status
-from grasp_planner.core.frozen import frozen, modules_in
+from grasp_planner.core.frozen import frozen
+from grasp_planner.core.reachable import modules_in
 from grasp_planner.planning.meter import BudgetSpent, Meter
 
 GLOBAL_NET = nn.Linear(2, 2)

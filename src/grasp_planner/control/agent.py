@@ -16,11 +16,11 @@ from grasp_planner.control.frames import Observation, differing, encoded, frame_
 from grasp_planner.control.history import History
 from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.core.frozen import frozen
 from grasp_planner.core.noise import Noise
 from grasp_planner.core.objectives import Objective
 from grasp_planner.core.plans import Budget, Plan, Status
 from grasp_planner.core.problem import Problem
+from grasp_planner.core.surroundings import planning_mode
 from grasp_planner.core.world_model import WorldModel, environment_actions, idle_block
 from grasp_planner.planning.loop import run
 from grasp_planner.planning.protocol import Planner
@@ -276,7 +276,7 @@ def _note(reason: list[str], rows: Bool[Tensor, " b"], text: str) -> None:
 def _after(problem: Problem, actions: Float[Tensor, "b k a"]) -> Problem:
     """The same problems after k more model steps, as the model predicts them."""
     h = problem.context
-    with torch.no_grad(), frozen(problem.dynamics):
+    with planning_mode(problem.states.device, problem.dynamics):
         states = torch.cat([problem.states, problem.rollout(actions)], dim=1)[:, -h:]
     taken = torch.cat([problem.past_actions, actions], dim=1)
     return replace(problem, states=states, past_actions=taken[:, taken.shape[1] - h + 1 :])

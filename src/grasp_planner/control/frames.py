@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.core.frozen import frozen
+from grasp_planner.core.surroundings import planning_mode
 from grasp_planner.core.world_model import WorldModel
 from grasp_planner.planning.memory import is_out_of_memory
 
@@ -79,7 +79,7 @@ def encoded(model: WorldModel, frames: Sequence[Frame], name: str) -> Float[Tens
     stacked = {key: torch.stack([frame[key] for frame in frames], dim=1) for key in frames[-1]}
     environments = len(next(iter(stacked.values())))
     try:
-        with torch.no_grad(), frozen(model):
+        with planning_mode(model.low.device, model):
             latents = model.encode(stacked)
     except Exception as error:
         if not is_out_of_memory(error):

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.core.frozen import frozen
 from grasp_planner.core.objectives import GoalDistance, Objective, costs_of, only_the_end_counts
 from grasp_planner.core.problem_checks import as_tensors, check_problem
 from grasp_planner.core.scale import units_of
+from grasp_planner.core.surroundings import planning_mode
 from grasp_planner.core.world_model import WorldModel, goal_objective, idle_block, one_moment_repeated
 
 Array = Tensor | numpy.ndarray
@@ -167,7 +167,7 @@ class Problem:
         Raises:
             GraspPlannerError: see :class:`Problem`.
         """
-        with torch.no_grad(), frozen(model):
+        with planning_mode(model.low.device, model):
             if isinstance(observations, Tensor):
                 states = observations
             else:

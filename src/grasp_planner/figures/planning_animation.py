@@ -116,7 +116,7 @@ def _write_mp4(path: Path, frames: Iterator[np.ndarray]) -> None:
         written, _ = imageio_ffmpeg.count_frames_and_secs(str(path))
     except (OSError, RuntimeError) as error:
         cause = error
-    if cause is not None or written < drawn:
+    if cause is not None or (written or 0) < drawn:
         raise GraspPlannerError(
             f"{path.name}: ffmpeg could not write the video: is the disk full? A gif does without ffmpeg"
         ) from cause

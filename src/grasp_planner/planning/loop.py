@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.core.frozen import frozen
 from grasp_planner.core.noise import Noise
 from grasp_planner.core.objectives import is_solved
 from grasp_planner.core.plans import (
@@ -27,9 +26,11 @@ from grasp_planner.core.plans import (
     score,
 )
 from grasp_planner.core.problem import Problem
+from grasp_planner.core.surroundings import planning_mode
+from grasp_planner.planning.first_scoring import score_first
 from grasp_planner.planning.memory import within_memory
 from grasp_planner.planning.meter import BudgetSpent, Meter
-from grasp_planner.planning.protocol import Callback, Planner, Progress, is_planner, tolerance_of
+from grasp_planner.planning.protocol import Callback, Planner, Progress, asks_to_stop, is_planner, tolerance_of
 from grasp_planner.planning.recorder import Recorder
 
 _RUNNING = -1
@@ -50,13 +51,12 @@ def run(
     """
     started = time.perf_counter()
     _check_arguments(problem, planner, budget)
-    # Inference mode is left before any tensor is made, because autograd refuses tensors that were made in it.
-    with torch.inference_mode(False), torch.no_grad(), frozen(problem.dynamics, problem.objective):
+    with planning_mode(problem.states.device, problem.dynamics, problem.objective):
         first_actions, state, age = first_actions_of(problem, planner, warm_start)
         streams = Noise.of(seeds, problem.batch, problem.states.device)
         search = _Search(problem.detached(), planner, budget, started, callback)
         # The limits come into force after the first plan is scored, so that there is always a plan to return.
-        search.take(search.call(score, first_actions), first_actions)
+        search.take(search.call(score_first, first_actions), first_actions)
         search.limit(keep_a_rollout=True)
         try:
             search.record(state)
@@ -200,7 +200,7 @@ class _Search:
         if self.callback is not None:
             best = self.best._replace(states=self.best.states * self.problem.unit[:, None])
             now = self.theirs, self.steps, seconds, self.share(), state, best, self.known_actions is not None
-            if self.callback(Progress(*now, self.status)) is True:
+            if asks_to_stop(self.callback(Progress(*now, self.status))):
                 raise _StopAsked
 
     def result(self, warm_start: WarmStart) -> Plan:

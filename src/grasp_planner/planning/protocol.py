@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import numpy
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -88,8 +90,19 @@ class Progress(NamedTuple):
     status: Int[Tensor, " b"]
 
 
-Callback = Callable[[Progress], bool | None]
+Callback = Callable[[Progress], bool | numpy.bool_ | Tensor | None]
 """Called after every step; planning ends with status INTERRUPTED if it returns True."""
+
+
+def asks_to_stop(answer: object) -> bool:
+    """Return whether a callback's answer is True, as a ``bool`` or as one element of numpy or torch.
+
+    >>> asks_to_stop(numpy.True_), asks_to_stop(Tensor([1.0]) > 0), asks_to_stop(1), asks_to_stop(None)
+    (True, True, False, False)
+    """
+    if isinstance(answer, (Tensor, numpy.ndarray)):
+        return answer.dtype in (torch.bool, numpy.bool_) and answer.shape in ((), (1,)) and bool(answer)
+    return isinstance(answer, (bool, numpy.bool_)) and bool(answer)
 
 
 def is_planner(thing: object) -> bool:

@@ -10,10 +10,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from grasp_planner.core.frozen import frozen
 from grasp_planner.core.noise import Noise
 from grasp_planner.core.plans import Plan
 from grasp_planner.core.problem import Problem
+from grasp_planner.core.surroundings import planning_mode
 from grasp_planner.planning.memory import within_memory
 from grasp_planner.planning.meter import Meter
 from grasp_planner.planning.protocol import Planner, virtual_states
@@ -69,7 +69,7 @@ def diagnose(problem: Problem, plan: Plan, law: TrustLaw | None = None, *, steep
     """
     law = TrustLaw() if law is None else law
     meter = Meter(problem.dynamics)
-    with torch.no_grad(), frozen(problem.dynamics):
+    with planning_mode(problem.states.device, problem.dynamics):
         return within_memory(meter, partial(_diagnosis, problem.through(meter), plan, law, steep))
 
 

@@ -12,10 +12,10 @@ from torch import Tensor
 from grasp_planner.core.checks import whole
 from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.core.frozen import frozen
 from grasp_planner.core.noise import Noise
 from grasp_planner.core.objectives import GoalDistance
 from grasp_planner.core.problem import Problem
+from grasp_planner.core.surroundings import planning_mode
 from grasp_planner.planning.meter import Meter
 
 
@@ -110,7 +110,7 @@ class TrustLaw:
         count, (batch, horizon, _) = self.samples, actions.shape
         # All problems share the noise, so that the trust in a plan does not depend on its batch-mates.
         noise = Noise.of(self.seed, 1, actions.device).normal((count, horizon, problem.latent_size), actions.dtype)
-        with torch.no_grad(), frozen(problem.dynamics):
+        with planning_mode(problem.states.device, problem.dynamics):
             many = problem.repeat(count + 1)  # the first rollout of each problem has no noise
             window = many.states
             taken = torch.cat([many.past_actions, actions.repeat_interleave(count + 1, dim=0)], dim=1)
