@@ -6,6 +6,7 @@ import functools
 import itertools
 import time
 
+import numpy
 import pytest
 import torch
 from contract_rows import Row, every_row, some_rows
@@ -265,6 +266,16 @@ class NanFarAway:
 
     def __call__(self, states, actions):
         return torch.where(states[:, -1, :1].abs() < FAR / 2, toys.Nonlinear()(states, actions), torch.nan)
+
+
+@some_rows
+def test_the_truth_of_numpy_and_of_torch_stops_planning(row: Row):
+    for answer in (True, numpy.True_, numpy.array(True), torch.tensor(True), torch.tensor([True])):
+        found = plan(toys.problem(1, 2), row.planner, Budget(steps=2), callback=lambda p, a=answer: a)
+        assert found.steps == 0 and found.status.tolist() == [Status.INTERRUPTED]
+    for answer in (numpy.False_, torch.tensor(False), torch.tensor(1.0), torch.tensor([True, True]), numpy.ones(1)):
+        found = plan(toys.problem(1, 2), row.planner, Budget(steps=2), callback=lambda p, a=answer: a)
+        assert found.steps == 2
 
 
 @some_rows

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import grasp_planner.control.agent
-from grasp_planner import GD, GRASP, Budget, GraspPlannerError, MultiStart, Sequential
+from grasp_planner import GD, GRASP, Budget, GoalDistance, GraspPlannerError, MultiStart, Sequential
 from grasp_planner.control.current_plans import Source
 from grasp_planner.core.plans import score
 
@@ -200,6 +200,175 @@ def test_a_goal_that_cannot_be_used_is_ignored_and_reported():
         assert one.report.source == (P,) * ENVIRONMENTS
         assert one.report.sound == (goal is world.goal)
     assert torch.equal(one._state.goals.latents, torch.from_numpy(world.goal["state"]))
+
+
+@pytest.mark.parametrize("batch", [None, ENVIRONMENTS])
+def test_a_wrongly_shaped_first_observation_fixes_nothing(batch):
+    """The call raises, and the calls that follow are those of an agent that never saw the observation."""
+    one, undisturbed = agent(batch=batch), agent(batch=batch)
+    world = World(one)
+    rows = slice(None) if batch else 0
+    state, goal = world.state[rows], world.goal["state"][rows]
+    wrong = (state[..., :2], state[..., None], numpy.stack([state, state], axis=-2))
+    for spoiled in ({"state": part} for part in wrong):
+        for spoiled_goal in (None, {"state": goal + 1.0}):
+            before = one._state
+            with pytest.raises((GraspPlannerError, RuntimeError)):
+                one.act(spoiled, spoiled_goal)
+            assert one._state is before
+    extra = {"state": state, "clock": numpy.zeros(batch or 1)[rows]}
+    with pytest.raises(GraspPlannerError, match="no goal yet"):
+        one.act(extra)
+    assert numpy.array_equal(
+        one.act({"state": state}, {"state": goal}), undisturbed.act({"state": state}, {"state": goal})
+    )
+    assert one.report.sound
+
+
+@pytest.mark.parametrize("kind", ["exception", "interrupt"])
+def test_a_call_that_raises_leaves_everything_as_it_was(kind, figure):
+    """Whichever call of the model raises: that of a new goal, of the observation, or any of those of planning."""
+
+    class Raising(Encoder):
+        calls, raises_at = 0, -1
+
+        def count(self):
+            self.calls += 1
+            if self.calls - 1 == self.raises_at:
+                raise Broken if kind == "exception" else KeyboardInterrupt
+
+        def __call__(self, states, actions):
+            self.count()
+            return super().__call__(states, actions)
+
+        def encode(self, observations):
+            self.count()
+            return super().encode(observations)
+
+    one = agent(planner=GD(), execute=2)
+    one.model = Raising()
+    world = World(one)
+    world.step(one.act(world.observation(), world.goal))
+    raised, at = 0, 0
+    while True:
+        before, one.model.calls, one.model.raises_at = one._state, 0, at
+        try:
+            one.act(world.observation(), {"state": world.goal["state"] + 1.0})
+        except (Broken, KeyboardInterrupt):
+            assert one._state is before and one.plan is before.plan
+            assert torch.equal(one._state.goals.latents, torch.from_numpy(world.goal["state"]))
+            raised += 1
+        else:
+            one._state = before
+            if one.model.calls <= at:
+                break
+        at += 1
+    assert raised >= 2
+    figure("calls of an agent that raised", raised)
+
+
+@pytest.mark.parametrize("batch", [None, ENVIRONMENTS])
+def test_a_goal_may_be_a_tensor_of_latents(batch):
+    one, other = agent(batch=batch), agent(batch=batch)
+    world = World(one)
+    rows = slice(None) if batch else 0
+    latents = torch.from_numpy(world.goal["state"][rows])
+    for _ in range(3):
+        observation = {"state": world.state[rows]}
+        found = one.act(observation, latents)
+        assert numpy.array_equal(found, other.act(observation, {"state": world.goal["state"][rows]}))
+        assert one.report == other.report and one.report.sound
+        world.step(found if batch else found[None])
+    before = one.plan
+    one.act({"state": world.state[rows]}, latents.float()[None] if batch is None else latents[0].clone())
+    assert one.report.sound and one.plan is not before, "(1, s), and one goal for all environments"
+    one.act({"state": world.state[rows]}, latents[..., :2])
+    assert "goal must be latents" in one.report.reason[0] and "(3,), got (" in one.report.reason[0]
+    one.act({"state": world.state[rows]}, latents * torch.nan)
+    assert "goal encodes to NaN" in one.report.reason[0]
+
+
+class Seeing(Encoder):
+    """Reads a picture and proprioception, of which the goal weights leave out the latter."""
+
+    def __init__(self, weights=(1.0, 1.0, 0.0)) -> None:
+        super().__init__()
+        self.goal_weights = torch.tensor(weights, dtype=torch.float64)
+
+    def encode(self, observations):
+        for key in ("pixels", "proprio"):
+            if key not in observations:
+                raise GraspPlannerError(f"encode needs observations[{key!r}], got the keys {sorted(observations)}")
+        return torch.cat([observations["pixels"], observations["proprio"]], dim=-1).double()
+
+
+def seen(state):
+    return {"pixels": state[..., :2], "proprio": state[..., 2:], "not read": numpy.zeros(len(state))}
+
+
+def test_a_goal_may_lack_what_does_not_count_towards_it():
+    one, other = agent(), agent()
+    one.model, other.model = Seeing(), Seeing()
+    world = World(one)
+    whole = {"pixels": world.goal["state"][:, :2], "proprio": world.goal["state"][:, 2:]}
+    for _ in range(2):
+        found = one.act(seen(world.state), {"pixels": whole["pixels"]})
+        assert one.report.sound
+        numpy.testing.assert_allclose(found, other.act(seen(world.state), whole), rtol=1e-12, atol=1e-12)
+        world.step(found)
+    one.act(None, {"pixels": whole["pixels"] + 1.0})
+    assert one.report.reason == ("there is no observation",) * ENVIRONMENTS
+
+
+def test_a_goal_that_lacks_what_counts_towards_it_is_answered_with_what_it_lacks():
+    for model, objective in ((Seeing((1.0, 1.0, 0.1)), None), (Seeing(), GoalDistance())):
+        one = agent(objective=objective)
+        one.model = model
+        world = World(one)
+        with pytest.raises(GraspPlannerError, match=r"goal lacks \['not read', 'proprio'\], which the cost depends on"):
+            one.act(seen(world.state), {"pixels": world.goal["state"][:, :2]})
+    with pytest.raises(GraspPlannerError, match=r"the goal cannot be encoded: encode needs goal\['pixels'\]"):
+        one.act({"proprio": world.state[:, 2:]}, {"proprio": world.state[:, 2:]})
+
+
+@pytest.mark.parametrize(
+    "seeds", [5, numpy.int64(5), numpy.uint8(5), numpy.array([5] * 3), torch.tensor(5), [numpy.int32(5)] * 3]
+)
+def test_seeds_and_settings_may_be_integers_of_numpy(seeds):
+    one, other = agent(), agent(seeds=seeds, execute=numpy.int64(1), batch=numpy.int32(3), horizon=numpy.int16(4))
+    world = World(one)
+    for _ in range(2):
+        found = one.act(world.observation(), world.goal)
+        assert numpy.array_equal(found, other.act(world.observation(), world.goal))
+        world.step(found)
+
+
+WRONG = {
+    "execute": (0, -1, 5, 1.0, True, "1", None, numpy.float64(1), [1], torch.tensor(1.0)),
+    "batch": (0, -1, 1.5, True, "3", numpy.nan, [3], (3,)),
+    "horizon": (0, -1, 4.0, True, "4", None, numpy.float32(4), [4]),
+    "seeds": (0.5, "5", "567", [0.5] * 3, object(), {}, [None] * 3, numpy.ones(3), torch.ones(3)),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_settings_of_a_wrong_type_get_one_clear_error(name):
+    for value in WRONG[name]:
+        with pytest.raises(GraspPlannerError, match=f"^{name}.* (integer|integers).*got"):
+            agent(**{name: value})
+
+
+def test_autocast_of_the_caller_does_not_change_what_is_encoded_and_planned():
+    class Casting(Encoder):
+        def encode(self, observations):
+            return (observations["state"].float() @ torch.eye(3)).double()
+
+    one, other = agent(), agent()
+    one.model, other.model = Casting(), Casting()
+    world = World(one)
+    found = one.act(world.observation(), world.goal)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert numpy.array_equal(found, other.act(world.observation(), world.goal))
 
 
 def test_after_a_plan_that_failed_the_next_plan_has_no_warm_start(asked):

@@ -12,16 +12,16 @@ from torch import Tensor
 
 from grasp_planner.control.agent_state import AgentState, Goals, Report
 from grasp_planner.control.current_plans import CurrentPlans, Source
-from grasp_planner.control.frames import Observation, differing, encoded, frame_of, merged
+from grasp_planner.control.frames import LATENT, Frame, Observation, differing, encoded, frame_of, latent_frame, merged
 from grasp_planner.control.history import History
 from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.noise import Noise
-from grasp_planner.core.objectives import Objective
+from grasp_planner.core.objectives import GoalDistance, Objective
 from grasp_planner.core.plans import Budget, Plan, Status
 from grasp_planner.core.problem import Problem
 from grasp_planner.core.surroundings import planning_mode
-from grasp_planner.core.world_model import WorldModel, environment_actions, idle_block
+from grasp_planner.core.world_model import WorldModel, environment_actions, goal_objective, idle_block
 from grasp_planner.planning.loop import run
 from grasp_planner.planning.protocol import Planner
 from grasp_planner.trust.diagnosis import Diagnosis, diagnose
@@ -91,15 +91,15 @@ class Agent:
         *,
         horizon: int = 10,
         objective: Objective | None = None,
-        seeds: int | Sequence[int] = 0,
+        seeds: int | Sequence[int] | Tensor = 0,
         batch: int | None = None,
         dynamics: Dynamics | None = None,
         trust: TrustLaw | None = None,
     ) -> None:
-        if not 1 <= execute <= horizon:
-            raise GraspPlannerError(f"execute must be between 1 and the horizon ({horizon}), got {execute}")
-        if batch is not None and batch < 1:
-            raise GraspPlannerError(f"batch must be None (one environment) or >= 1, got {batch}")
+        horizon = _whole(horizon, "horizon must be an integer >= 1 (model steps)")
+        execute = _whole(execute, f"execute must be an integer between 1 and the horizon ({horizon})", horizon)
+        if batch is not None:
+            batch = _whole(batch, "batch must be None (one environment) or an integer >= 1")
         self.model, self.planner, self.budget = model, planner, budget
         self.dynamics = dynamics
         self.execute, self.horizon, self.batch, self.trust = execute, horizon, batch, trust
@@ -131,13 +131,17 @@ class Agent:
         """What the last call of ``act`` did."""
         return self._state.report
 
-    def act(self, observation: Observation | None, goal: Observation | None = None, *, late: int = 0) -> numpy.ndarray:
+    def act(
+        self, observation: Observation | None, goal: Observation | Tensor | None = None, *, late: int = 0
+    ) -> numpy.ndarray:
         """Return the environment actions up to the next call: ``(frameskip, e)``, with a batch ``(b, frameskip, e)``.
 
         Args:
             observation: arrays of one moment, with the keys that ``model.encode`` reads; ``None``: no observation.
-            goal: the same for the goal; ``None``: the goal is unchanged. Where the goal changes, the old plan is
-                dropped and a new plan is made at once. A goal that cannot be encoded is ignored.
+            goal: the same for the goal, or latents ``(b, s)`` or ``(s,)``; ``None``: the goal is unchanged. Where the
+                goal changes, the old plan is dropped and a new plan is made at once. A goal that cannot be encoded is
+                ignored. A goal may lack arrays that do not count towards it, such as proprioception where the weight
+                of its coordinates in the objective is 0.
             late: model steps since the observation was made. The agent then predicts the current state from the
                 observation and from the actions since.
         """
@@ -148,11 +152,11 @@ class Agent:
             self._state = before
             raise
 
-    def _act(self, observation: Observation | None, goal: Observation | None, late: int) -> numpy.ndarray:
+    def _act(self, observation: Observation | None, goal: Observation | Tensor | None, late: int) -> numpy.ndarray:
         reason = [""] * self._environments
         self._state = replace(self._state, history=self._state.history.begun(self._state.planned))
         if goal is not None:
-            self._change_goal(goal, reason)
+            self._change_goal(goal, observation, reason)
         observed = self._observe(observation, late, reason)
         due = self._state.plans.due
         planned = torch.zeros_like(due)
@@ -177,15 +181,16 @@ class Agent:
         actions = environment_actions(self.model, action).numpy(force=True)
         return actions if self.batch is not None else actions[0]
 
-    def _change_goal(self, goal: Observation, reason: list[str]) -> None:
+    def _change_goal(self, goal: Observation | Tensor, observation: Observation | None, reason: list[str]) -> None:
         """Encode a goal that is new, and drop the plans of the environments that it is new for."""
         everyone, goals = torch.ones(self._environments, dtype=torch.bool), self._state.goals
         try:
-            frame = frame_of(goal, self.batch, "goal")
+            latent = isinstance(goal, Tensor)
+            frame = latent_frame(goal, self.model, self.batch) if latent else frame_of(goal, self.batch, "goal")
             changed = everyone if goals is None else differing(frame, goals.frame)
             if not changed.any():
                 return
-            latents = encoded(self.model, [frame], "goal")[:, -1]
+            latents = frame[LATENT] if latent else self._encoded_goal(frame, observation)
         except GraspPlannerError as error:
             _note(reason, everyone, str(error))
             return
@@ -200,6 +205,21 @@ class Agent:
             goals=Goals(merged(rows, frame, goals.frame), kept),
             plans=self._state.plans.dropped(rows),
         )
+
+    def _encoded_goal(self, goal: Frame, observation: Observation | None) -> Float[Tensor, "b s"]:
+        """Encode a goal. Arrays that it lacks and that do not count towards it are those of the observation."""
+        known = self._state.history.first  # of the form that the model reads
+        if known is None and observation is not None:
+            known = frame_of(observation, self.batch, "observation")
+        lacking = {key: value for key, value in (known or {}).items() if key not in goal}
+        latents = encoded(self.model, [{**lacking, **goal}], "goal")[:, -1]
+        if lacking:
+            objective = goal_objective(self.model) if self.objective is None else self.objective
+            others = {key: value + 1 for key, value in lacking.items()}
+            differ = (encoded(self.model, [{**others, **goal}], "goal")[:, -1] != latents).any(0)
+            if not isinstance(objective, GoalDistance) or objective.weights_like(latents)[differ].any():
+                raise GraspPlannerError(f"goal lacks {sorted(lacking)}, which the cost depends on")
+        return latents
 
     def _observe(self, observation: Observation | None, late: int, reason: list[str]) -> bool:
         """Add an observation to the history. Returns whether there was one of the right form."""
@@ -265,6 +285,14 @@ class Agent:
             dynamics=self.dynamics,
         )
         return _after(problem, state.history.actions(late, 0, idle)[places]) if late else problem
+
+
+def _whole(value: object, wanted: str, most: int | None = None) -> int:
+    """Return an integer of Python or numpy that is at least 1."""
+    number = isinstance(value, (int, numpy.integer)) and not isinstance(value, bool)
+    if not number or value < 1 or (most is not None and value > most):  # type: ignore[operator]
+        raise GraspPlannerError(f"{wanted}, got {value!r}")
+    return int(value)  # type: ignore[arg-type]
 
 
 def _note(reason: list[str], rows: Bool[Tensor, " b"], text: str) -> None:

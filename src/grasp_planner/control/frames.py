@@ -31,7 +31,8 @@ def frame_of(observation: Observation, batch: int | None, name: str) -> Frame:
         GraspPlannerError: ``observation`` is not a mapping of arrays of numbers for that many environments.
     """
     if not isinstance(observation, Mapping) or not observation:
-        raise GraspPlannerError(f"{name} must be a mapping of arrays, got {type(observation).__name__}")
+        or_latents = " or a tensor of latents" if name == "goal" else ""
+        raise GraspPlannerError(f"{name} must be a mapping of arrays{or_latents}, got {type(observation).__name__}")
     frame: Frame = {}
     for key, value in observation.items():
         try:
@@ -46,6 +47,24 @@ def frame_of(observation: Observation, batch: int | None, name: str) -> Frame:
                 f"{name}[{key!r}] must have {batch} environments in front, got {tuple(value.shape)}"
             )
     return frame
+
+
+LATENT = "latent"
+"""The key of a frame that holds latents (b, s) in place of arrays that ``model.encode`` reads."""
+
+
+def latent_frame(goal: Tensor, model: WorldModel, batch: int | None) -> Frame:
+    """Copy a goal that is given as latents ``(b, s)``, or ``(s,)`` for all environments.
+
+    Raises:
+        GraspPlannerError: the tensor has another shape, or holds no numbers.
+    """
+    environments, size = batch or 1, len(model.scale)
+    if tuple(goal.shape) not in ((environments, size), (size,)) or goal.dtype == torch.bool or goal.is_complex():
+        raise GraspPlannerError(
+            f"goal must be latents {(environments, size)} or {(size,)}, got {tuple(goal.shape)} {goal.dtype}"
+        )
+    return {LATENT: goal.detach().to(model.scale).expand(environments, -1).clone()}
 
 
 def differing(first: Frame, second: Frame) -> Bool[Tensor, " b"]:
@@ -81,6 +100,10 @@ def encoded(model: WorldModel, frames: Sequence[Frame], name: str) -> Float[Tens
     try:
         with planning_mode(model.low.device, model):
             latents = model.encode(stacked)
+    except GraspPlannerError as error:
+        if name != "goal":
+            raise
+        raise GraspPlannerError(f"the goal cannot be encoded: {error}".replace("observations", "goal")) from error
     except Exception as error:
         if not is_out_of_memory(error):
             raise

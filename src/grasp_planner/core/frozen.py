@@ -71,7 +71,7 @@ class _Hold:
 
     def release(self) -> None:
         """Let go of every flag. Repeating a call, or calling again after an interrupt, is safe."""
-        if self.owners:
+        if self.owners or _LOCK._is_owned():  # type: ignore[attr-defined]
             _while_locked(self._release)
 
     def _take(self) -> None:
@@ -93,7 +93,7 @@ class _Hold:
 
 
 def _while_locked(work: Callable[[], None]) -> None:
-    """Do some work under the lock. An interrupt never leaves the lock held after a second call."""
+    """Do some work under the lock. If an interrupt leaves the lock held, then the next call frees it."""
     try:
         _LOCK.acquire()
         work()

@@ -193,7 +193,7 @@ class _Search:
             _StopAsked: the callback asked to stop.
         """
         if self.steps:
-            rows = self.meter.rows - self.recorder.transitions[-1] * self.problem.batch
+            rows = self.meter.rows - self.recorder.transitions * self.problem.batch
             self.cheapest_step = rows if self.steps == 1 else min(self.cheapest_step, rows)
         seconds = time.perf_counter() - self.started
         self.recorder.add(self.steps, seconds, self.transitions(), self.best)

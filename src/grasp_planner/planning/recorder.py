@@ -2,38 +2,49 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from grasp_planner.core.plans import Scored, Snapshot, Trace
 
 
+class _Row(NamedTuple):
+    """What is known after a step."""
+
+    cost: Float[Tensor, " b"]
+    seconds: float
+    transitions: int
+
+
 class Recorder:
     """Collects the rows of a :class:`~grasp_planner.core.plans.Trace`.
 
-    Attributes:
-        seconds: wall-clock time after each step.
-        transitions: model transitions per problem after each step.
+    A run may be interrupted at any instruction. Each row is added whole or not at all.
     """
 
     def __init__(self) -> None:
-        self.seconds: list[float] = []
-        self.transitions: list[int] = []
-        self._costs: list[Tensor] = []
+        self._rows: list[_Row] = []
         self._snapshots: list[Snapshot] = []
+
+    @property
+    def transitions(self) -> int:
+        """Model transitions per problem after the last step."""
+        return self._rows[-1].transitions
 
     def add(self, step: int, seconds: float, transitions: int, best: Scored) -> None:
         """Add a row, and a snapshot if the best plans changed and the last snapshot is long enough ago."""
-        self._costs.append(best.cost)
-        self.seconds.append(seconds)
-        self.transitions.append(transitions)
+        self._rows.append(_Row(best.cost, seconds, transitions))
         last = self._snapshots[-1] if self._snapshots else None
         if last is None or (step >= last.step * 1.05 and best.actions is not last.actions):
             self._snapshots.append(Snapshot(step, seconds, transitions, best.actions, best.cost))
 
     def trace(self, step: int, seconds: float, transitions: int, best: Scored) -> Trace:
         """Return the trace, which ends with a snapshot of the best plans."""
-        if best.actions is not self._snapshots[-1].actions:
+        rows = self._rows or [_Row(best.cost, seconds, transitions)]  # interrupted before the first row
+        if not self._snapshots or best.actions is not self._snapshots[-1].actions:
             self._snapshots.append(Snapshot(step, seconds, transitions, best.actions, best.cost))
-        rows = torch.stack(self._costs), tuple(self.seconds), tuple(self.transitions)
-        return Trace(*rows, tuple(self._snapshots))
+        costs, times, spent = zip(*rows, strict=True)
+        return Trace(torch.stack(costs), times, spent, tuple(self._snapshots))
