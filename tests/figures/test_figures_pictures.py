@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from recordings import push_t_recording
 
+from full_disk import largest_file
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.figures import planning_animation as animations
 from grasp_planner.figures.panels import outcome
@@ -149,3 +150,11 @@ def test_drawing_leaves_matplotlib_as_it_was() -> None:
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parent, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("limit", [0, 20_000])
+def test_a_video_that_does_not_fit_on_the_disk_is_an_error(tmp_path: Path, limit: int) -> None:
+    """ffmpeg is a program of its own, whose failure at the end of the file its writer does not report."""
+    with largest_file(limit), pytest.raises(GraspPlannerError, match="is the disk full"):
+        planning_animation(push_t_recording(), tmp_path / "x.mp4", moments=8)
+    assert not list(tmp_path.iterdir())
