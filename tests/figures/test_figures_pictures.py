@@ -152,9 +152,10 @@ def test_drawing_leaves_matplotlib_as_it_was() -> None:
     assert subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parent, check=False).returncode == 0
 
 
-@pytest.mark.parametrize("limit", [0, 20_000])
-def test_a_video_that_does_not_fit_on_the_disk_is_an_error(tmp_path: Path, limit: int) -> None:
+def test_a_video_that_does_not_fit_on_the_disk_is_an_error(tmp_path: Path) -> None:
     """ffmpeg is a program of its own, whose failure at the end of the file its writer does not report."""
-    with largest_file(limit), pytest.raises(GraspPlannerError, match="is the disk full"):
-        planning_animation(push_t_recording(), tmp_path / "x.mp4", moments=8)
-    assert not list(tmp_path.iterdir())
+    path = planning_animation(push_t_recording(), tmp_path / "x.mp4", moments=4)
+    before = path.read_bytes()
+    with largest_file(len(before) - 100), pytest.raises(GraspPlannerError, match="is the disk full"):
+        planning_animation(push_t_recording(), path, moments=4)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
