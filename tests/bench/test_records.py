@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from record_samples import CLOCK, WORK, all_kinds, record
 
+from full_disk import largest_file
 from grasp_planner import GraspPlannerError
 from grasp_planner.bench.record_files import RecordFile, read_records
 from grasp_planner.bench.record_json import SCHEMA, comparable, record_from_json, record_to_json
@@ -120,3 +121,16 @@ def test_a_record_that_is_being_written_is_left_out(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-5])
     before = path.read_bytes()
     assert len(read_records([path])) == 1 and path.read_bytes() == before
+
+
+@pytest.mark.parametrize("more", [0, 1, 100])
+def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path, more: int) -> None:
+    path = tmp_path / "x.jsonl"
+    file = RecordFile(path)
+    file.append([record(0)])
+    before = path.read_bytes()
+    with largest_file(len(before) + more), pytest.raises(OSError, match="File too large") as caught:
+        file.append([record(1), record(2)])
+    assert caught.value.filename == str(path) and path.read_bytes() == before and len(file) == 1
+    assert file.append([record(1), record(2)]) == 2
+    assert len(RecordFile(path)) == 3

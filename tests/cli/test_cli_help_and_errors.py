@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from grasp_planner import PLANNERS
 from grasp_planner.cli.checks import task_called
@@ -120,6 +121,10 @@ ERRORS = {
     "plan --model no/such/folder": ["no folder no/such/folder"],
     "plan --model MODEL --task wall": ["'state'", "7"],
     "plan --horizon 0": ["horizon", "got 0"],
+    "bench missing.toml": ["no suite file missing.toml", "smoke"],
+    "bench no/such/suite": ["no suite file no/such/suite", "smoke"],
+    "bench smok": ["unknown suite 'smok'", "did you mean 'smoke'"],
+    "diagnose --model MODEL --horizon 7": ["multiple of 5", "got 7"],
     "plan --model MODEL --horizon 7": ["multiple of 5", "got 7"],
     "plan --episodes 0": ["--episodes", "got 0"],
     "plan --episodes 2 --show 2": ["--show", "got 2"],
@@ -163,6 +168,26 @@ def test_errors_are_one_line_and_leave_nothing(
     for expected in ERRORS[words]:
         assert expected in said[0]
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["plan", "diagnose"])
+def test_a_horizon_that_the_model_cannot_have_is_refused_before_a_progress_bar_shows(
+    command: str, model_folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = [command, "--model", str(model_folder), "--horizon", "7", "--out", str(tmp_path / "o")]
+    status, out, err = outcome(words, capsys)
+    assert status == 2 and not out and len(err.splitlines()) == 1 and "multiple of 5" in err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+@pytest.mark.parametrize(
+    "words", ["plan", "diagnose", "check pusht-state", "train pusht-state --data nowhere --out OUT"]
+)
+def test_cuda_that_is_not_there_is_said_to_be_missing(
+    words: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    status, _, err = outcome([*words.replace("OUT", str(tmp_path)).split(), "--device", "cuda"], capsys)
+    assert status == 2 and "PyTorch finds no CUDA GPU on this machine" in err and err.endswith("give --device cpu\n")
 
 
 @pytest.mark.parametrize(

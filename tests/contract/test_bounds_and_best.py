@@ -147,3 +147,9 @@ def test_trace_and_snapshots_tell_one_story(row: Row):
     assert torch.equal(trace.snapshots[-1].actions, found.actions)
     for snapshot in trace.snapshots:
         torch.testing.assert_close(snapshot.cost, toys.cost_by_hand(problem, snapshot.actions))
+        seconds, transitions = trace.seconds[snapshot.step], trace.transitions[snapshot.step]
+        if snapshot is not trace.snapshots[-1]:
+            assert (snapshot.seconds, snapshot.transitions) == (seconds, transitions)
+        else:  # the score of the last actions is not a step
+            assert seconds <= snapshot.seconds <= found.seconds
+            assert transitions <= snapshot.transitions <= found.transitions

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 import toys
 from damage import changed
+from full_disk import largest_file
 from grasp_planner import CEM, GD, GRASP, PLANNERS, Budget, GraspPlannerError, WarmStart, plan
 from grasp_planner.control.saving import known_types, load_plan, load_state, save_plan, save_state
 from grasp_planner.core.plans import Plan
@@ -164,3 +165,16 @@ def test_a_damaged_file_is_refused(tmp_path, figure):
         except GraspPlannerError:
             refused += 1
     assert refused > 80
+
+
+@pytest.mark.parametrize("limit", [0, 100, 1500])
+def test_a_full_disk_is_one_clear_error_and_leaves_the_old_plan(limit, tmp_path):
+    found, path = made(tmp_path)[0], tmp_path / "mine.plan"
+    save_plan(found, path)
+    before = path.read_bytes()
+    for save, thing in ((save_plan, found), (save_state, found.warm_start)):
+        with largest_file(limit), pytest.raises(GraspPlannerError, match="mine.plan cannot be written: File too large"):
+            save(thing, path)
+        assert path.read_bytes() == before and not list(tmp_path.glob(".*"))
+    save_plan(found, path)
+    equal(load_plan(path), found)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from recordings import push_t_recording
 
+from full_disk import largest_file
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.figures import planning_animation as animations
 from grasp_planner.figures.panels import outcome
@@ -149,3 +150,12 @@ def test_drawing_leaves_matplotlib_as_it_was() -> None:
         "sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parent, check=False).returncode == 0
+
+
+def test_a_video_that_does_not_fit_on_the_disk_is_an_error(tmp_path: Path) -> None:
+    """ffmpeg is a program of its own, whose failure at the end of the file its writer does not report."""
+    path = planning_animation(push_t_recording(), tmp_path / "x.mp4", moments=4)
+    before = path.read_bytes()
+    with largest_file(len(before) - 100), pytest.raises(GraspPlannerError, match="is the disk full"):
+        planning_animation(push_t_recording(), path, moments=4)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]

@@ -43,6 +43,12 @@ AGENT = "tests/reliability/test_agent.py"
 FILES = "tests/reliability/test_untrusted_files.py"
 SAVING = "tests/contract/test_saving.py"
 PICKLES = "tests/models/test_pickles.py"
+GRASP = "tests/planners/test_grasp.py"
+SYNC = "tests/planners/test_grasp_sync.py"
+MPPI = "tests/planners/test_mppi.py"
+TRACE = "tests/contract/test_bounds_and_best.py"
+ATOMIC = "tests/io/test_atomic.py"
+RESUME = "tests/training/test_training_resume.py"
 
 GUARDS = (
     Guard(
@@ -226,6 +232,132 @@ GUARDS = (
         Condition("_digest"),
         SAVING,
         "something_else or damaged",
+    ),
+    Guard(
+        "GRASP.stop_gradient=True stops gradients to state inputs",
+        "lifted_loss",
+        Condition("stop_gradient", False),
+        GRASP,
+        "gradients_to_state_inputs",
+    ),
+    Guard(
+        "GRASP.stop_gradient=False lets gradients flow to state inputs",
+        "lifted_loss",
+        Condition("stop_gradient", True),
+        GRASP,
+        "without_the_stop",
+    ),
+    Guard(
+        "GRASP.reset_states=True moves the states to the rollout",
+        "GRASP.end_of_sync",
+        Condition("reset_states", False),
+        SYNC,
+        "resetting_states",
+    ),
+    Guard(
+        "GRASP.reset_states=False leaves the states",
+        "GRASP.end_of_sync",
+        Condition("reset_states", True),
+        SYNC,
+        "resetting_states",
+    ),
+    Guard(
+        "GRASP.reset_moments=True resets the moments",
+        "GRASP.end_of_sync",
+        Condition("reset_moments", False),
+        SYNC,
+        "resetting_moments",
+    ),
+    Guard(
+        "GRASP.reset_moments=False keeps the moments",
+        "GRASP.end_of_sync",
+        Condition("reset_moments", True),
+        SYNC,
+        "resetting_moments",
+    ),
+    Guard(
+        "GRASP.goal_schedule lowers the goal weight",
+        "GRASP.lifted_step",
+        Assignment("gamma", "self.goal_weight, self.state_noise * left[self.noise_schedule]"),
+        SYNC,
+        "schedules_fall",
+    ),
+    Guard(
+        "GRASP.noise_schedule lowers the noise",
+        "GRASP.lifted_step",
+        Assignment("gamma", "self.goal_weight * left[self.goal_schedule], self.state_noise"),
+        SYNC,
+        "schedules_fall",
+    ),
+    Guard(
+        "a constant schedule does not fall",
+        "GRASP.lifted_step",
+        Assignment("left", "dict.fromkeys(('constant', 'linear'), 1.0 - state.phase / self.sync_every)"),
+        GRASP,
+        "papers_update or torch_adam",
+    ),
+    Guard(
+        "GRASP.gap_std sets the deviation of the sync",
+        "GRASP.sync_step",
+        Call("with_std", "{0}"),
+        SYNC,
+        "gap_std_is",
+    ),
+    Guard(
+        "MPPI.refit_std=True refits the deviation",
+        "MPPI.step",
+        Condition("refit_std", False),
+        MPPI,
+        "equals_numpy",
+    ),
+    Guard(
+        "MPPI.refit_std=False keeps the deviation",
+        "MPPI.step",
+        Condition("refit_std", True),
+        MPPI,
+        "equals_numpy",
+    ),
+    Guard(
+        "MPPI.min_std limits the deviation from below",
+        "MPPI.step",
+        Call("clamp", "{self}"),
+        MPPI,
+        "equals_numpy",
+    ),
+    Guard(
+        "a snapshot tells its time",
+        "Recorder.add",
+        Call("Snapshot", "Snapshot({0}, -{1}, {2}, {3}, {4})"),
+        TRACE,
+        "one_story",
+    ),
+    Guard(
+        "the last snapshot tells its time",
+        "Recorder.trace",
+        Call("Snapshot", "Snapshot({0}, -{1}, {2}, {3}, {4})"),
+        TRACE,
+        "one_story",
+    ),
+    Guard(
+        "temporary folders of living processes are kept",
+        "remove_abandoned",
+        Call("_lock"),
+        ATOMIC,
+        "only_what_dead",
+    ),
+    Guard(
+        "a device is not replaced by a file",
+        "_check_replaceable",
+        Condition("is_file"),
+        ATOMIC,
+        "device",
+    ),
+    Guard(
+        "a training that is stopped saves a checkpoint",
+        "train",
+        Assignment("stopped", "False"),
+        RESUME,
+        "ctrl_c_saves",
     ),
 )
 

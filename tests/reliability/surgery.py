@@ -19,10 +19,11 @@ class Lost(AssertionError):
 
 
 class Condition(NamedTuple):
-    """Replace the condition of one ``if`` statement.
+    """Replace the condition of one ``if`` statement or conditional expression.
 
     Args:
-        marker: a name in the condition, or a piece of a text directly under the ``if``, such as its error message.
+        marker: a name in the condition, or a piece of a text directly under an ``if`` statement, such as its error
+            message.
         value: the new condition.
     """
 
@@ -31,10 +32,12 @@ class Condition(NamedTuple):
 
     def apply(self, function: Function) -> None:
         """Change the function in place."""
-        node = _only((node for node in ast.walk(function) if isinstance(node, ast.If) and self._marked(node)), self)
-        node.test = ast.Constant(self.value)
+        nodes = (node for node in ast.walk(function) if isinstance(node, ast.If | ast.IfExp) and self._marked(node))
+        _only(nodes, self).test = ast.Constant(self.value)  # type: ignore[attr-defined]
 
-    def _marked(self, node: ast.If) -> bool:
+    def _marked(self, node: ast.If | ast.IfExp) -> bool:
+        if isinstance(node, ast.IfExp):
+            return self.marker in names_in(node.test)
         return self.marker in names_in(node.test) or any(
             isinstance(part, ast.Constant) and isinstance(part.value, str) and self.marker in part.value
             for statement in node.body

@@ -113,7 +113,7 @@ def _write_mp4(path: Path, frames: Iterator[np.ndarray]) -> None:
                 writer.append_data(frame)  # type: ignore[attr-defined]
                 drawn += 1
         # The writer does not report that ffmpeg failed, so the frames in the file are counted.
-        written, _ = imageio_ffmpeg.count_frames_and_secs(str(path))
+        written = imageio_ffmpeg.count_frames_and_secs(str(path))[0] or 0
     except (OSError, RuntimeError) as error:
         cause = error
     if cause is not None or (written or 0) < drawn:

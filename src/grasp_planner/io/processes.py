@@ -60,7 +60,7 @@ class WorkerPool:
                     ) from error
 
     def close(self) -> None:
-        """End the processes now, without waiting for the jobs that they are running."""
+        """End the processes now, without waiting for the jobs that they are running, and wait until they have ended."""
         pool, self._pool = self._pool, None
         if pool is None:
             return
@@ -68,7 +68,8 @@ class WorkerPool:
         pool.shutdown(wait=False, cancel_futures=True)
         for process in processes:
             process.terminate()
-        pool.shutdown(wait=True)
+        for process in processes:
+            process.join()
 
     def _results_until_a_loss(
         self, do: Callable[[Work], Result], jobs: Mapping[int, Work]
