@@ -121,8 +121,10 @@ def resolve_policy(policy: str | Callable[[], Policy] | None, environment: str) 
         domain = domain_of(environment)
         if domain is None:
             raise GraspPlannerError(
-                f"there is no published policy for {environment!r}: give policy=, one of {sorted(POLICIES)} "
-                f"or a class with reset(rng, state) and act(state)"
+                f"{environment!r} is not an environment of this package, so there is no published policy and no "
+                f"published number of steps for it: give policy= (--policy), one of {', '.join(sorted(POLICIES))} or "
+                "in Python a class with reset(rng, state) and act(state), and steps= (--steps), the environment steps "
+                "per episode"
             )
         return domain.name, domain.policy
     name = known_name("policy", policy, POLICIES)
@@ -137,5 +139,5 @@ def default_steps(environment: str) -> int:
     """
     domain = domain_of(environment)
     if domain is None:
-        raise GraspPlannerError(f"needed steps=, the environment steps per episode of {environment!r}")
+        raise GraspPlannerError(f"needed steps= (--steps), the environment steps per episode of {environment!r}")
     return domain.data.episode_steps
