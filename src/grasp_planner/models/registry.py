@@ -11,6 +11,7 @@ import torch
 from grasp_planner.core.errors import GraspPlannerError, known_name, unknown_name
 from grasp_planner.core.world_model import WorldModel
 from grasp_planner.models.checkpoint import CONFIG_FILE, read_config
+from grasp_planner.models.stable_worldmodel.saved import how_to_load, is_saved_by_stable_worldmodel
 
 if TYPE_CHECKING:
     from grasp_planner.models.normalisation import Statistics
@@ -137,7 +138,8 @@ def load_world_model(
         name_or_path: the name of a packaged checkpoint (see ``checkpoints()``) in any spelling; ``"ball-nav"``, whose
             dynamics are known; or a folder. A folder holds ``config.json`` and ``model.safetensors``, or it was written
             by DINO-WM's training script (``hydra.yaml``, ``checkpoints/``), or it holds a ``.pth.tar`` and a ``.yaml``
-            file of JEPA-WMs. ``load_dino_wm`` and ``load_jepa_wms`` have further settings.
+            file of JEPA-WMs. ``load_dino_wm`` and ``load_jepa_wms`` have further settings. A folder that
+            stable-worldmodel wrote is answered with the call that loads it.
         device: where the tensors go.
         statistics: for DINO-WM and JEPA-WMs, whose files do not contain them: the statistics of the training data, or
             ``"published"``.
@@ -159,6 +161,8 @@ def load_world_model(
         for is_checkpoint, load in FOREIGN.values():
             if is_checkpoint(folder):
                 return load(folder, device, statistics, allow_pickle)
+    if is_saved_by_stable_worldmodel(folder):
+        raise how_to_load(folder)
     kind = str(read_config(folder).get("kind"))
     if kind not in KINDS:
         raise unknown_name("kind of model in " + str(folder / CONFIG_FILE), kind, KINDS)
