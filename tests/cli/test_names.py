@@ -38,7 +38,7 @@ LOOKUPS: dict[str, tuple[Any, Any]] = {
     "presets": (PRESETS, lambda name: next(one for one in PRESETS if PRESETS[one] is preset(name))),
     "planners": (
         PLANNERS,
-        lambda name: settings_of(planner_of({"name": name, **AROUND.get(name.lower(), {})}))["name"],
+        lambda name: settings_of(planner_of({"name": name}))["name"],
     ),
     "suites": (suites(), lambda name: load_suite(name).name),
     "recipes": (RECIPES, lambda name: next(one for one in RECIPES if RECIPES[one] is recipe(name))),
