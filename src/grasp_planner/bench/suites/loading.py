@@ -81,7 +81,7 @@ def _file(name_or_path: str | Path) -> Path:
         return path
     if path.suffix or path.name != str(name_or_path):
         raise GraspPlannerError(
-            f"there is no suite file {path}: give an existing TOML file, or one of the suites {', '.join(sorted(packaged))}"
+            f"there is no suite file {path}: give an existing TOML file, or one of the suites {', '.join(packaged)}"
         )
     return packaged[known_name("suite", str(name_or_path), packaged)]
 
