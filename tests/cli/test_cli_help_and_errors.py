@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from grasp_planner import PLANNERS
-from grasp_planner.cli.checks import task_called
+from grasp_planner.bench.tasks import task
 from grasp_planner.cli.main import COMMANDS, main
 from grasp_planner.cli.parsing import described_fields
 from grasp_planner.planners.presets import PRESETS
@@ -116,10 +116,19 @@ ERRORS = {
     "plan --epsodes 5": ["unknown option '--epsodes'", "did you mean '--episodes'"],
     "plan push-t": ["unknown option 'push-t'", "grasp plan --help"],
     "plan --task push-tt": ["unknown task 'push-tt'", "push_t/dset"],
-    "plan --task push-t/dst": ["unknown task", "did you mean 'push_t/dset'"],
+    "plan --task push-t/dst": ["unknown task", "did you mean 'push_t/dset/v1'"],
     "plan --model pusht-stat": ["unknown checkpoint 'pusht-stat'", "did you mean 'pusht-state'"],
     "plan --model no/such/folder": ["no folder no/such/folder"],
-    "plan --model MODEL --task wall": ["'state'", "7"],
+    "plan --model MODEL --task wall": ["does not fit the task wall/dset/v1", "'state'", "7", "wall-state"],
+    "plan --model wall_state --task push-t": ["the model wall-state belongs to WallSingle-v1", "pusht-state"],
+    "plan --model wall-state --task ball-nav": ["the model wall-state belongs to WallSingle-v1", "ball-nav"],
+    "plan --model ball-nav --task wall": ["the model ball-nav belongs to BallNav-v1", "wall-state"],
+    "plan --task wall --horizon 7": ["multiple of 5", "got 7"],
+    "demo --model wall-state": ["the model wall-state belongs to WallSingle-v1", "pusht-state"],
+    "diagnose path --task wall --model pusht-state": ["the model pusht-state belongs to PushT-v1", "wall-state"],
+    "bench no/such.toml": ["there is no suite file no/such.toml", "smoke"],
+    "bench nosuch.toml": ["there is no suite file nosuch.toml", "smoke"],
+    "bench smok": ["unknown suite 'smok'", "did you mean 'smoke'"],
     "plan --horizon 0": ["horizon", "got 0"],
     "bench missing.toml": ["no suite file missing.toml", "smoke"],
     "bench no/such/suite": ["no suite file no/such/suite", "smoke"],
@@ -168,6 +177,8 @@ def test_errors_are_one_line_and_leave_nothing(
     for expected in ERRORS[words]:
         assert expected in said[0]
     assert not list(tmp_path.iterdir())
+    if "horizon" in words:
+        assert err.rstrip() == said[0]  # no progress bar before it
 
 
 @pytest.mark.parametrize("command", ["plan", "diagnose"])
@@ -272,10 +283,12 @@ def test_ctrl_c_outside_planning_ends_with_130(
     assert status == 130 and "continue where it stopped" in err and not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("spelling", ["push-t", "push_t", "PushT", "push-t/dset", "push_t/dset/v1", "pusht/v1"])
+@pytest.mark.parametrize(
+    "spelling", ["push-t", "push_t", "PushT", "push-t/dset", "push_t/dset/v1", "pusht/v1", "PushT-v1", "PUSH_T"]
+)
 def test_tasks_by_any_spelling(spelling: str) -> None:
-    assert task_called(spelling, None).name == "push_t/dset/v1"
-    assert task_called("wall/random-state", 40).horizon == 40
+    assert task(spelling).name == "push_t/dset/v1"
+    assert task("wall/random-state", 40).horizon == 40
 
 
 def test_the_last_value_of_a_flag_counts() -> None:

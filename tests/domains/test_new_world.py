@@ -25,7 +25,6 @@ import grasp_planner.domains
 from grasp_planner.bench.running.policy_floors import floor
 from grasp_planner.bench.running.simulation import execute
 from grasp_planner.bench.tasks import TASKS, episodes, task
-from grasp_planner.cli.checks import task_called
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.data import read
 from grasp_planner.data.collecting import collect
@@ -56,7 +55,7 @@ assert data.metadata["grasp_planner"]["policy"] == "toy"
 assert [name for name in TASKS if name.startswith("toy/")] == [
     "toy/random_state/v1", "toy/dset/v1", "toy/random_action/v1"
 ]
-assert task_called("toy", None) == task("toy/dset/v1")
+assert task("toy") == task("toy/dset/v1")
 for name in ("toy/dset/v1", "toy/random_action/v1"):
     for episode in episodes(task(name, 10), count=3):
         outcome = execute(task(name, 10), episode, episode.actions)

@@ -135,14 +135,22 @@ class PreJEPA(nn.Module):
 
 
 class TDMPC2(nn.Module):
-    def __init__(self):
+    def __init__(self, pixels=False):
         super().__init__()
-        self.use_pixels, self.latent_dim = False, 8
+        self.use_pixels, self.latent_dim = pixels, 16 if pixels else 8
+        self.pixel_encoder = nn.Linear(3 * SIDE * SIDE, 8) if pixels else None
         self.extra_encoders = nn.ModuleDict({"state": nn.Linear(4, 8)})
-        self.dynamics = nn.Sequential(nn.Linear(8 + BLOCK, 8), nn.Softmax(dim=-1))
+        self.dynamics = nn.Sequential(nn.Linear(self.latent_dim + BLOCK, self.latent_dim), nn.Softmax(dim=-1))
+        self.reward = nn.Linear(self.latent_dim + BLOCK, 5)
 
     def encode(self, obs):
-        return self.extra_encoders["state"](obs["state"].float()).softmax(-1)
+        parts = [self.pixel_encoder(obs["pixels"].float().flatten(-3))] if self.use_pixels else []
+        parts += [encoder(obs[key].float()) for key, encoder in self.extra_encoders.items()]
+        return torch.cat(parts, dim=-1).softmax(-1)
+
+    def forward(self, z, action):
+        both = torch.cat([z, action], dim=-1)
+        return self.dynamics(both), self.reward(both)
 
     def get_cost(self, info_dict, action_candidates):
         raise AssertionError("only their own solvers call this")

@@ -123,6 +123,43 @@ def test_calls_have_noise_of_their_own_and_seeds_repeat():
     assert torch.equal(random, torch.get_rng_state())
 
 
+def test_consecutive_seeds_share_no_noise_between_calls():
+    """The plans of solvers with consecutive seeds, over consecutive calls, all come from different noise."""
+    model, planner = lively(swm.LeWM()), CEM(samples=8, elites=2)
+    plans = []
+    for seed in (3, 4, 5):
+        made = solver(evaluator(model), planner, seed=seed)
+        plans += [made(information())["actions"] for _ in range(3)]
+    for i in range(len(plans)):
+        assert not any(torch.allclose(plans[i], plans[j]) for j in range(i))
+
+
+@pytest.mark.parametrize(
+    ("model", "missing", "message"),
+    [
+        (swm.LeWM, "goal", r"the environment gives no goal picture: the model needs info \['goal'\]"),
+        (swm.PLDM, "goal", "the environment gives no goal picture"),
+        (swm.PreJEPA, "goal", "the environment gives no goal picture"),
+        (swm.PreJEPA, "goal_proprio", r"the model needs info \['goal_proprio'\]"),
+        (swm.TDMPC2, "goal_state", r"the model needs info \['goal_state'\]"),
+    ],
+)
+def test_an_environment_without_a_goal_that_the_model_compares(model, missing, message):
+    info = information()
+    del info[missing]
+    with pytest.raises(GraspPlannerError, match=message):
+        solver(lively(model()))(info)
+
+
+def test_a_goal_picture_for_one_of_our_own_models():
+    made = WorldModelSolver(GD(), Budget(steps=1), model=load_world_model("wall-pixels"))
+    made.configure(action_space=swm.Batched(2), n_envs=2, config=swm.PlanConfig(2, 1, action_block=5))
+    pixels, state = torch.zeros(2, 1, 64, 64, 3, dtype=torch.uint8), torch.zeros(2, 1, 2)
+    with pytest.raises(GraspPlannerError, match="the environment gives no goal picture"):
+        made({"pixels": pixels, "state": state, "goal_state": state})
+    assert made({"pixels": pixels, "goal": pixels})["actions"].shape == (2, 2, 10)
+
+
 def test_padded_histories_are_not_read():
     """Where a batch mixes histories, the policy pads the shorter ones with copies and zero actions."""
     info = information(2, 3)

@@ -23,7 +23,7 @@ def test_recipes_by_name(name):
 
 def test_an_unknown_recipe_is_suggested():
     with pytest.raises(GraspPlannerError, match="did you mean 'pusht-state'"):
-        recipe("pusht_state")
+        recipe("pusht_stat")
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from grasp_planner.core.errors import GraspPlannerError, unknown_name
+from grasp_planner.core.errors import GraspPlannerError, known_name, unknown_name
 from grasp_planner.domains.domain import Domain
-from grasp_planner.domains.registry import DOMAINS
+from grasp_planner.domains.registry import DOMAINS, other_spellings
 
 SPLITS = ("test", "validation")
+REACHABLE = "dset"  # the goal source of a task that is named by its world alone
 DECIMALS = 6  # of every number in an episode, so that episodes do not depend on the rounding of a mathematics library
 MOST_DRAWS = 1000  # for one episode; a task that drops more pairs is an error
 
@@ -82,7 +83,8 @@ def task(name: str, horizon: int | None = None) -> Task:
     """The task of that name, at its default horizon or another.
 
     Args:
-        name: key of `TASKS`.
+        name: key of `TASKS` in any spelling, with or without version. The world, or its environment, without a goal
+            source means the goal source ``dset``, whose goals are reachable.
         horizon: environment steps; None: the default.
 
     Raises:
@@ -90,15 +92,27 @@ def task(name: str, horizon: int | None = None) -> Task:
 
     >>> task("push_t/dset/v1", horizon=50).horizon
     50
+    >>> task("PushT-v1").name, task("wall/random-state").name
+    ('push_t/dset/v1', 'wall/random_state/v1')
     """
-    if name not in TASKS:
-        raise unknown_name("task", name, TASKS)
-    found = TASKS[name]
+    found = TASKS[known_name("task", name, TASKS, _other_spellings())]
     if horizon is None:
         return found
     if horizon < 1:
         raise GraspPlannerError(f"a horizon is at least 1 environment step, got {horizon}")
     return replace(found, horizon=horizon)
+
+
+def _other_spellings() -> dict[str, str]:
+    """Shorter names of tasks: without the version, and names of worlds and environments for the goal source dset."""
+    short: dict[str, str] = {}
+    for full in TASKS:
+        world, source, version = full.split("/")
+        short[f"{world}/{source}"] = full
+        if source == REACHABLE:
+            names = [world, *(name for name, env in other_spellings().items() if env == DOMAINS[world].env)]
+            short |= {spelling: full for name in names for spelling in (name, f"{name}/{version}", f"{name}-{version}")}
+    return short
 
 
 @dataclass(frozen=True)

@@ -1,42 +1,8 @@
-"""Checks of settings before any work begins, and a task from any spelling of its name."""
+"""Checks of settings before any work begins."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from grasp_planner.core.errors import GraspPlannerError, unknown_name
-
-if TYPE_CHECKING:
-    from grasp_planner.bench.tasks import Task
-
-
-def task_called(name: str, horizon: int | None) -> Task:
-    """Return a task from any unambiguous spelling: ``push-t`` and ``push_t/dset`` are ``push_t/dset/v1``.
-
-    A name without a goal source means the goal source ``dset``, whose goals are reachable.
-
-    Args:
-        name: the environment, with or without goal source and version.
-        horizon: environment steps from start to goal; ``None``: the task's own horizon.
-
-    Raises:
-        GraspPlannerError: there is no task of this name, or the horizon is not positive.
-    """
-    from grasp_planner.bench.tasks import TASKS, task
-
-    spelt = {}
-    for full in TASKS:
-        env, source, version = full.split("/")
-        spelt |= {_plain(full): full, _plain(f"{env}/{source}"): full}
-        if source == "dset":
-            spelt |= {_plain(env): full, _plain(f"{env}/{version}"): full}
-    if _plain(name) not in spelt:
-        raise unknown_name("task", name, [full.rpartition("/")[0] for full in TASKS])
-    return task(spelt[_plain(name)], horizon)
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("-", "").replace("_", "").strip("/")
+from grasp_planner.core.errors import GraspPlannerError
 
 
 def check_device(name: str) -> None:

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from typing import TextIO
 
 from grasp_planner import __version__
-from grasp_planner.core.errors import GraspPlannerError, missing_extra, unknown_name
+from grasp_planner.core.errors import GraspPlannerError, known_name, missing_extra
 
 # name -> summary for `grasp --help`. The module of the same name in ``commands`` is imported only when the command is
 # called, since most commands import torch, which takes seconds.
@@ -60,12 +60,11 @@ def _call(words: list[str]) -> int:
     if words[0] == "--version":
         print(f"grasp-planner {__version__}")
         return 0
-    if words[0] not in COMMANDS:
-        raise unknown_name("command", words[0], COMMANDS)
+    command = known_name("command", words[0], COMMANDS)
     for package in ("tyro", "rich"):
         if find_spec(package) is None:
             raise missing_extra(package, "cli", "the command line")
-    return import_module(f"grasp_planner.cli.commands.{words[0]}").run(words[1:])
+    return import_module(f"grasp_planner.cli.commands.{command}").run(words[1:])
 
 
 def usage() -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_typ
 
 from grasp_planner.cli.choices import Choice, Choices, Option, no_choices
 from grasp_planner.cli.unknown_words import unknown_words
-from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.core.errors import GraspPlannerError, plain_name
 
 Settings = TypeVar("Settings")
 WIDTH = 80  # of the description in a command's help
@@ -73,7 +73,7 @@ def parse(
                 cls,
                 prog=f"grasp {command}",
                 description=_description(cls),
-                args=list(arguments),
+                args=_registered(arguments, _choice_names(cls, choices)),
                 return_unknown_args=True,
                 config=config,
             )
@@ -82,6 +82,34 @@ def parse(
     if unknown:
         raise unknown_words(unknown, settings, command, choices)
     return settings
+
+
+def _choice_names(cls: type, choices: Choices) -> dict[str, set[str]]:
+    """Return the names that each field can be given, for the fields of a dataclass and of the dataclasses it names."""
+    names: dict[str, set[str]] = {}
+    left, seen = [cls], set[type]()
+    while left:
+        holder = left.pop()
+        if holder in seen or not is_dataclass(holder):
+            continue
+        seen.add(holder)
+        hints = get_type_hints(holder, include_extras=True)
+        for one in fields(holder):
+            if (choice := choices(holder, hints[one.name])) is not None:
+                names.setdefault(one.name, set()).update(choice.options)
+                left += [option.cls for option in choice.options.values()]
+    return names
+
+
+def _registered(words: Sequence[str], names: dict[str, set[str]]) -> list[str]:
+    """Return the words with the registered spelling of every name in a word ``FIELD:NAME``."""
+    found = []
+    for word in words:
+        path, colon, name = word.partition(":")
+        known = names.get(path.rpartition(".")[2].replace("-", "_"), set()) if colon else set()
+        spelt = {plain_name(one): one for one in known}
+        found.append(f"{path}:{spelt[plain_name(name)]}" if plain_name(name) in spelt else word)
+    return found
 
 
 class _RefusedError(Exception):

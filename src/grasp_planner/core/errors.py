@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class GraspPlannerError(ValueError):
@@ -32,9 +32,42 @@ def missing_extra(package: str, extra: str, purpose: str) -> MissingExtraError:
     )
 
 
+def plain_name(name: str) -> str:
+    """Return a name without case, dashes and underscores: two spellings of one name give the same string.
+
+    >>> {plain_name(spelling) for spelling in ("push_t", "push-t", "PushT")}
+    {'pusht'}
+    """
+    return name.lower().replace("-", "").replace("_", "")
+
+
+def known_name(kind: str, name: str, known: Iterable[str], also: Mapping[str, str] | None = None) -> str:
+    """Return the registered spelling of a name that may be given in any case, with dashes or underscores.
+
+    Args:
+        kind: what is named, as the error says it, e.g. ``"planner"``.
+        name: the name in any spelling. A registered spelling always means itself.
+        known: the registered names.
+        also: further names, and the registered name that each stands for.
+
+    Raises:
+        GraspPlannerError: no registry knows the name; the nearest known name is suggested.
+
+    >>> known_name("planner", "Random-Shooting", ["random_shooting", "gd"])
+    'random_shooting'
+    """
+    known = list(known)
+    if name in known:
+        return name
+    spelt = {plain_name(one): full for one, full in (also or {}).items()} | {plain_name(one): one for one in known}
+    if (full := spelt.get(plain_name(name))) is None:
+        raise unknown_name(kind, name, known)
+    return full
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> GraspPlannerError:
     """The error for a name that no registry knows, with the nearest known name as a suggestion."""
-    known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return GraspPlannerError(f"unknown {kind} {name!r}: {hint}known are {', '.join(known)}")
+    plain = {plain_name(one): one for one in known}
+    near = difflib.get_close_matches(plain_name(name), plain, n=1)
+    hint = f"did you mean {plain[near[0]]!r}? " if near else ""
+    return GraspPlannerError(f"unknown {kind} {name!r}: {hint}known are {', '.join(sorted(plain.values()))}")

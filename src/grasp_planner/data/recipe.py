@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from grasp_planner.core.errors import GraspPlannerError, missing_extra, unknown_name
+from grasp_planner.core.errors import GraspPlannerError, known_name, missing_extra
 from grasp_planner.domains.domain import PICTURE_SIZES, Domain, Policy
-from grasp_planner.domains.registry import DOMAINS, ENVIRONMENTS, POLICIES
+from grasp_planner.domains.registry import DOMAINS, ENVIRONMENTS, POLICIES, other_spellings
 
 if TYPE_CHECKING:
     from gymnasium.envs.registration import EnvSpec
@@ -67,18 +66,15 @@ def environment_id(name: str) -> str:
     >>> environment_id("push_t"), environment_id("PushT-v1"), environment_id("grasp_planner/PushT-v1")
     ('grasp_planner/PushT-v1', 'grasp_planner/PushT-v1', 'grasp_planner/PushT-v1')
     """
-    names = {}
-    for domain in DOMAINS.values():
-        spellings = (domain.env, domain.env.split("-")[0], domain.name)
-        names |= {_plain(spelling): domain.env for spelling in spellings}
-    plain = _plain(name.removeprefix("grasp_planner/"))
-    if plain in names:
-        return f"grasp_planner/{names[plain]}"
     try:
-        specification(name)
-    except GraspPlannerError:
-        raise unknown_name("environment", name, ENVIRONMENTS) from None
-    return name
+        own = known_name("environment", name.removeprefix("grasp_planner/"), ENVIRONMENTS, other_spellings())
+    except GraspPlannerError as unknown:
+        try:
+            specification(name)
+        except GraspPlannerError:
+            raise unknown from None
+        return name
+    return f"grasp_planner/{own}"
 
 
 def specification(name: str) -> EnvSpec:
@@ -125,13 +121,14 @@ def resolve_policy(policy: str | Callable[[], Policy] | None, environment: str) 
         domain = domain_of(environment)
         if domain is None:
             raise GraspPlannerError(
-                f"there is no published policy for {environment!r}: give policy=, one of {sorted(POLICIES)} "
-                f"or a class with reset(rng, state) and act(state)"
+                f"{environment!r} is not an environment of this package, so there is no published policy and no "
+                f"published number of steps for it: give policy= (--policy), one of {', '.join(sorted(POLICIES))} or "
+                "in Python a class with reset(rng, state) and act(state), and steps= (--steps), the environment steps "
+                "per episode"
             )
         return domain.name, domain.policy
-    if policy not in POLICIES:
-        raise unknown_name("policy", policy, POLICIES)
-    return policy, POLICIES[policy]
+    name = known_name("policy", policy, POLICIES)
+    return name, POLICIES[name]
 
 
 def default_steps(environment: str) -> int:
@@ -142,9 +139,5 @@ def default_steps(environment: str) -> int:
     """
     domain = domain_of(environment)
     if domain is None:
-        raise GraspPlannerError(f"needed steps=, the environment steps per episode of {environment!r}")
+        raise GraspPlannerError(f"needed steps= (--steps), the environment steps per episode of {environment!r}")
     return domain.data.episode_steps
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())

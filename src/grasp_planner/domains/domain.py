@@ -64,6 +64,8 @@ class Domain:
             it. None: a pair is dropped if the start is a success.
         horizons: default horizon of the task for each goal source, in environment steps.
         other_policies: further scripted policies, by name.
+        models: names of the packaged models of this world. The first is the model that plans are made in, unless the
+            caller gives another.
         version: version of the world's tasks, the last part of their names.
     """
 
@@ -77,6 +79,7 @@ class Domain:
     already_solved: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
     horizons: Mapping[str, int] = field(default_factory=dino_wm_horizons, hash=False)
     other_policies: Mapping[str, Callable[[], Policy]] = field(default_factory=dict, hash=False)
+    models: tuple[str, ...] = ()
     version: str = "v1"
 
     @property

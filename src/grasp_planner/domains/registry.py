@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from grasp_planner.core.errors import unknown_name
+from grasp_planner.core.errors import known_name
 from grasp_planner.domains.ball_nav.task import BALL_NAV
 from grasp_planner.domains.domain import Domain, Policy
 from grasp_planner.domains.point_maze.task import POINT_MAZE
@@ -35,14 +35,21 @@ SCENES: dict[str, Scene] = {domain.env: domain.scene for domain in DOMAINS.value
 
 
 def scene(env: str) -> Scene:
-    """The scene of an environment, by its id without the namespace.
+    """The scene of an environment, by any spelling of its name.
 
     Raises:
-        GraspPlannerError: no world has that id; the nearest id is suggested.
+        GraspPlannerError: no world has that name; the nearest name is suggested.
 
     >>> [body.name for body in scene("PushT-v1").bodies]
     ['block', 'pusher']
     """
-    if env not in SCENES:
-        raise unknown_name("scene", env, SCENES)
-    return SCENES[env]
+    return SCENES[known_name("scene", env, SCENES, other_spellings())]
+
+
+def other_spellings() -> dict[str, str]:
+    """Further names of environments: the names of their worlds, and their Gymnasium ids without version.
+
+    >>> other_spellings()["push_t"], other_spellings()["PushT"]
+    ('PushT-v1', 'PushT-v1')
+    """
+    return {name: one.env for one in DOMAINS.values() for name in (one.name, one.env.partition("-")[0])}

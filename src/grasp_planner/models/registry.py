@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from grasp_planner.core.errors import GraspPlannerError, unknown_name
+from grasp_planner.core.errors import GraspPlannerError, known_name, unknown_name
 from grasp_planner.core.world_model import WorldModel
 from grasp_planner.models.checkpoint import CONFIG_FILE, read_config
+from grasp_planner.models.stable_worldmodel.saved import how_to_load, is_saved_by_stable_worldmodel
 
 if TYPE_CHECKING:
     from grasp_planner.models.normalisation import Statistics
@@ -81,6 +82,49 @@ def checkpoints() -> dict[str, Path]:
     return {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{CONFIG_FILE}"))}
 
 
+def model_name(name_or_path: str | Path) -> str:
+    """Return the registered name of a model that is given by any spelling of it, or the path of a folder.
+
+    A folder of the same name comes before another spelling, and after the registered spelling.
+
+    Raises:
+        GraspPlannerError: there is no model of that name, and no such folder.
+
+    >>> model_name("PushT_State"), model_name("ball_nav")
+    ('pusht-state', 'ball-nav')
+    """
+    return _found(name_or_path)[0]
+
+
+def model_folder(name_or_path: str | Path) -> Path | None:
+    """Return the folder of a model; ``None`` if its dynamics are known.
+
+    Raises:
+        GraspPlannerError: there is no model of that name, and no such folder.
+    """
+    return _found(name_or_path)[1]
+
+
+def _found(name_or_path: str | Path) -> tuple[str, Path | None]:
+    """The name of a model, and its folder if it has one."""
+    registered: dict[str, Path | None] = {**checkpoints(), **dict.fromkeys(ANALYTIC)}
+    if isinstance(name_or_path, str) and name_or_path in registered:
+        return name_or_path, registered[name_or_path]
+    folder = Path(name_or_path)
+    if folder.is_dir():
+        return str(folder), folder
+    if folder.is_file():
+        raise GraspPlannerError(
+            f"a checkpoint is a folder with {CONFIG_FILE} and weights beside it, got the file {folder}"
+        )
+    if isinstance(name_or_path, Path) or folder.name != str(name_or_path):
+        raise GraspPlannerError(
+            f"no folder {folder}: give a folder with {CONFIG_FILE}, or one of {', '.join(sorted(registered))}"
+        )
+    name = known_name("checkpoint", name_or_path, registered)
+    return name, registered[name]
+
+
 def load_world_model(
     name_or_path: str | Path,
     *,
@@ -91,10 +135,11 @@ def load_world_model(
     """Load a world model, frozen and in evaluation mode; nothing is downloaded, and no code of a file is run.
 
     Args:
-        name_or_path: the name of a packaged checkpoint (see ``checkpoints()``); ``"ball-nav"``, whose dynamics are
-            known; or a folder. A folder holds ``config.json`` and ``model.safetensors``, or it was written by DINO-WM's
-            training script (``hydra.yaml``, ``checkpoints/``), or it holds a ``.pth.tar`` and a ``.yaml`` file of
-            JEPA-WMs. ``load_dino_wm`` and ``load_jepa_wms`` have further settings.
+        name_or_path: the name of a packaged checkpoint (see ``checkpoints()``) in any spelling; ``"ball-nav"``, whose
+            dynamics are known; or a folder. A folder holds ``config.json`` and ``model.safetensors``, or it was written
+            by DINO-WM's training script (``hydra.yaml``, ``checkpoints/``), or it holds a ``.pth.tar`` and a ``.yaml``
+            file of JEPA-WMs. ``load_dino_wm`` and ``load_jepa_wms`` have further settings. A folder that
+            stable-worldmodel wrote is answered with the call that loads it.
         device: where the tensors go.
         statistics: for DINO-WM and JEPA-WMs, whose files do not contain them: the statistics of the training data, or
             ``"published"``.
@@ -109,32 +154,16 @@ def load_world_model(
         >>> model.frameskip, tuple(model.low.shape), tuple(model.scale.shape)
         (5, (10,), (8,))
     """
-    if name_or_path in ANALYTIC:
-        return ANALYTIC[str(name_or_path)](device)
-    folder = _folder(name_or_path)
+    name, folder = _found(name_or_path)
+    if folder is None:
+        return ANALYTIC[name](device)
     if not (folder / CONFIG_FILE).exists():
         for is_checkpoint, load in FOREIGN.values():
             if is_checkpoint(folder):
                 return load(folder, device, statistics, allow_pickle)
+    if is_saved_by_stable_worldmodel(folder):
+        raise how_to_load(folder)
     kind = str(read_config(folder).get("kind"))
     if kind not in KINDS:
         raise unknown_name("kind of model in " + str(folder / CONFIG_FILE), kind, KINDS)
     return KINDS[kind](folder, device)
-
-
-def _folder(name_or_path: str | Path) -> Path:
-    packaged = checkpoints()
-    if isinstance(name_or_path, str) and name_or_path in packaged:
-        return packaged[name_or_path]
-    folder = Path(name_or_path)
-    if folder.is_dir():
-        return folder
-    if folder.is_file():
-        raise GraspPlannerError(
-            f"a checkpoint is a folder with {CONFIG_FILE} and weights beside it, got the file {folder}"
-        )
-    if isinstance(name_or_path, Path) or folder.name != str(name_or_path):
-        raise GraspPlannerError(
-            f"no folder {folder}: give a folder with {CONFIG_FILE}, or one of {', '.join(sorted(packaged))}"
-        )
-    raise unknown_name("checkpoint", str(name_or_path), [*packaged, *ANALYTIC])

@@ -7,7 +7,7 @@ SGD does not.
 
 from __future__ import annotations
 
-from grasp_planner.core.errors import unknown_name
+from grasp_planner.core.errors import known_name
 from grasp_planner.planners.cem import CEM
 from grasp_planner.planners.gd import GD
 from grasp_planner.planners.grasp import GRASP
@@ -100,7 +100,7 @@ PRESETS: dict[str, Planner] = {
 
 
 def preset(name: str) -> Planner:
-    """Return the planner with the settings of that name.
+    """Return the planner with the settings of that name, in any spelling.
 
     Raises:
         GraspPlannerError: there is no such preset; the message suggests the nearest name.
@@ -110,6 +110,4 @@ def preset(name: str) -> Planner:
         >>> preset("cem/dino-wm").samples
         300
     """
-    if name not in PRESETS:
-        raise unknown_name("preset", name, PRESETS)
-    return PRESETS[name]
+    return PRESETS[known_name("preset", name, PRESETS)]

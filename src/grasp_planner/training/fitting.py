@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -24,6 +24,17 @@ def check_finite(episodes: Episodes, keys: Sequence[str]) -> None:
     for key in keys:
         if not all(bool(np.isfinite(chunk).all()) for chunk in episodes.chunks(key)):
             raise GraspPlannerError(f"the data must be finite, found NaN or infinity in {key!r}")
+
+
+def size_flags(sizes: Mapping[str, int]) -> str:
+    """Say which fields of a recipe's model, and which flags of ``grasp train``, make the model fit the data.
+
+    >>> size_flags({"state_size": 3})
+    'another recipe with model.state_size=3 (--model.state-size 3)'
+    """
+    named = ", ".join(f"model.{name}={size}" for name, size in sizes.items())
+    flags = " ".join(f"--model.{name.replace('_', '-')} {size}" for name, size in sizes.items())
+    return f"another recipe with {named} ({flags})"
 
 
 def action_units(

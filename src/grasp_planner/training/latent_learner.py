@@ -14,7 +14,7 @@ from grasp_planner.data import Episodes, Windows
 from grasp_planner.models.latent.config import LatentModelConfig
 from grasp_planner.models.latent.model import LatentModel
 from grasp_planner.models.mlp import MLP
-from grasp_planner.training.fitting import action_units, check_finite
+from grasp_planner.training.fitting import action_units, check_finite, size_flags
 from grasp_planner.training.latent_losses import LatentLoss, bend, decorrelation, sigreg, unexplained, variance_hinge
 from grasp_planner.training.learner import Batch, Cut
 from grasp_planner.training.losses import path_loss
@@ -154,13 +154,13 @@ class LatentLearner(nn.Module):
         sizes = {"state": (config.state_size,), "pixels": (config.pixels, config.pixels, 3)}
         if config.proprio_size:
             sizes["proprio"] = (config.proprio_size,)
-        for key, wanted in sizes.items():
-            got = episodes.array(key).shape[1:]
-            if got != wanted:
-                raise GraspPlannerError(f"the model needs {key!r} of shape {wanted}, the data have {got}")
-        if episodes.action_dim != config.action_size:
+        got = {key: episodes.array(key).shape[1:] for key in sizes}
+        if got != sizes or episodes.action_dim != config.action_size:
+            flags = {f"{key}_size": shape[0] for key, shape in got.items() if key != "pixels"}
             raise GraspPlannerError(
-                f"the model needs actions of size {config.action_size}, the data have {episodes.action_dim}"
+                f"the model needs observations of the shapes {sizes} and actions of size {config.action_size}, the "
+                f"data have {got} and {episodes.action_dim}: choose the recipe of that environment, or "
+                f"{size_flags(flags | {'action_size': episodes.action_dim, 'pixels': got['pixels'][0]})}"
             )
 
     def _apart(self, visual: Tensor, proprio: Tensor) -> Tensor:

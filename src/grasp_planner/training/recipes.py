@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from grasp_planner.core.errors import GraspPlannerError, unknown_name
+from grasp_planner.core.errors import GraspPlannerError, known_name
 from grasp_planner.models.latent.config import LatentModelConfig
 from grasp_planner.models.state.model import StateModelConfig
 from grasp_planner.training.latent_learner import LatentLearner
@@ -120,7 +120,7 @@ class Recipe:
 
 
 def recipe(name: str) -> Recipe:
-    """Return the recipe of that name.
+    """Return the recipe of that name, in any spelling.
 
     Raises:
         GraspPlannerError: there is no recipe of that name.
@@ -129,9 +129,7 @@ def recipe(name: str) -> Recipe:
         >>> recipe("pusht-state").model.features
         'push_t'
     """
-    if name not in RECIPES:
-        raise unknown_name("recipe", name, RECIPES)
-    return RECIPES[name]
+    return RECIPES[known_name("recipe", name, RECIPES)]
 
 
 def _one_point(model: LatentModelConfig) -> Recipe:

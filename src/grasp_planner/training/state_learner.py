@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from grasp_planner.core.errors import GraspPlannerError, unknown_name
 from grasp_planner.data import Episodes, Windows
 from grasp_planner.models.state.model import StateModel, StateModelConfig
-from grasp_planner.training.fitting import action_units, check_finite
+from grasp_planner.training.fitting import action_units, check_finite, size_flags
 from grasp_planner.training.learner import Batch, Cut
 from grasp_planner.training.losses import path_loss
 from grasp_planner.training.symmetry import SYMMETRIES
@@ -59,7 +59,8 @@ class StateLearner(nn.Module):
         if (state_size, episodes.action_dim) != (config.state_size, config.action_size):
             raise GraspPlannerError(
                 f"the model needs states of size {config.state_size} and actions of size {config.action_size}, "
-                f"the data have {state_size} and {episodes.action_dim}"
+                f"the data have {state_size} and {episodes.action_dim}: choose the recipe of that environment, or "
+                f"{size_flags({'state_size': state_size, 'action_size': episodes.action_dim})}"
             )
         check_finite(episodes, ("state", "actions"))
         windows = Windows(episodes, history=1, future=self.stride, frameskip=1, keys=("state",))

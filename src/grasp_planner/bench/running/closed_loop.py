@@ -9,6 +9,7 @@ import numpy as np
 
 from grasp_planner.bench.running.observing import model_steps, observe, stacked
 from grasp_planner.bench.running.simulation import Outcome, outcome_of
+from grasp_planner.bench.running.task_models import check_actions
 from grasp_planner.bench.tasks import Episode, Task
 from grasp_planner.control.agent import Agent
 from grasp_planner.core.objectives import Objective
@@ -66,6 +67,7 @@ def drive(
     Raises:
         GraspPlannerError: the horizon is not a whole number of model steps, or a setting is out of range.
     """
+    check_actions(task, model)
     horizon = model_steps(model, task.horizon)
     envs = [task.make(pixels=pixels) for _ in episodes]
     observations, goals = zip(*map(observe, envs, episodes), strict=True)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
 from grasp_planner.bench.running.ray_engine import ray_engine
-from grasp_planner.core.errors import GraspPlannerError, unknown_name
+from grasp_planner.core.errors import GraspPlannerError, known_name
 from grasp_planner.io.processes import WorkerPool, usable_cores
 
 Work = TypeVar("Work")
@@ -37,8 +37,7 @@ def engine(name: str, workers: int | None = None, address: str | None = None) ->
         GraspPlannerError: there is no engine of that name, or the engine does not take an argument that was given.
         MissingExtraError: Ray is not installed.
     """
-    if name not in ENGINES:
-        raise unknown_name("engine", name, ENGINES)
+    name = known_name("engine", name, ENGINES)
     if address is not None and name != "ray":
         raise GraspPlannerError(f"--address is that of a Ray cluster, for --engine ray; the engine is {name}")
     if workers is not None and workers < 1:

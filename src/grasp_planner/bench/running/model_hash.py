@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from pathlib import Path
 
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.models.registry import ANALYTIC, checkpoints
+from grasp_planner.models.registry import ANALYTIC, checkpoints, model_folder, model_name
 
 
 def model_hash(name_or_path: str) -> str:
@@ -19,10 +18,10 @@ def model_hash(name_or_path: str) -> str:
     >>> len(model_hash("pusht-state"))
     16
     """
-    if name_or_path in ANALYTIC:
-        return hashlib.sha256(f"analytic/{name_or_path}".encode()).hexdigest()[:16]
     check_models([name_or_path])
-    folder = checkpoints().get(name_or_path, Path(name_or_path))
+    folder = model_folder(name_or_path)
+    if folder is None:
+        return hashlib.sha256(f"analytic/{model_name(name_or_path)}".encode()).hexdigest()[:16]
     total = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if path.suffix in (".json", ".safetensors", ".pth", ".tar", ".yaml") and path.name != "training.json":
@@ -36,12 +35,19 @@ def check_models(names: Iterable[str]) -> None:
     Raises:
         GraspPlannerError: a model is missing; the error lists the models that there are.
     """
-    packaged = checkpoints()
-    missing = [name for name in dict.fromkeys(names) if name not in {*ANALYTIC, *packaged} and not Path(name).is_dir()]
+    missing = [name for name in dict.fromkeys(names) if not _exists(name)]
     if missing:
         named = ", ".join(map(repr, missing))
         raise GraspPlannerError(
             f"the suite needs the model{'s' if len(missing) > 1 else ''} {named}, not here: train (`grasp train`), "
             "name the folder of one in a suite of your own, or leave cells out with --models and those to keep. "
-            f"Here are {', '.join([*packaged, *ANALYTIC])}"
+            f"Here are {', '.join([*checkpoints(), *ANALYTIC])}"
         )
+
+
+def _exists(name: str) -> bool:
+    try:
+        model_name(name)
+    except GraspPlannerError:
+        return False
+    return True

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from grasp_planner.bench.running.task_models import check_actions, misfit
 from grasp_planner.bench.tasks import Episode, Task
 from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.errors import GraspPlannerError
@@ -78,11 +79,15 @@ def problem_of(
     Raises:
         GraspPlannerError: the horizon is not a whole number of model steps, or the model refuses the observations.
     """
+    check_actions(task, model)
     horizon, env = model_steps(model, task.horizon), task.make(pixels=pixels)
     seen, wanted = zip(*(observe(env, episode) for episode in episodes), strict=True)
     observations = {name: array[:, None] for name, array in stacked(seen).items()}
     goals = {name: array[:, None] for name, array in stacked(wanted).items()}
-    return Problem.observed(model, observations, goals, horizon, objective=objective, dynamics=dynamics)
+    try:
+        return Problem.observed(model, observations, goals, horizon, objective=objective, dynamics=dynamics)
+    except GraspPlannerError as reason:
+        raise misfit(task, reason) from reason
 
 
 def problem_rows(problem: Problem, rows: slice) -> Problem:

@@ -11,7 +11,7 @@ import numpy as np
 from grasp_planner.bench.analysing.significance import Share
 from grasp_planner.bench.running.simulation import run_policy
 from grasp_planner.bench.tasks import Episode, Task
-from grasp_planner.core.errors import GraspPlannerError, unknown_name
+from grasp_planner.core.errors import GraspPlannerError, known_name
 from grasp_planner.domains.domain import Policy
 
 FLOORS = ("random", "nothing", "scripted")
@@ -46,8 +46,7 @@ def floor(task: Task, episodes: Sequence[Episode], policy: str = "random") -> Fl
     >>> floor(wall, episodes(wall, count=20), "nothing").end.successes
     0
     """
-    if policy not in FLOORS:
-        raise unknown_name("policy", policy, FLOORS)
+    policy = known_name("policy", policy, FLOORS)
     if not episodes:
         raise GraspPlannerError("a floor needs at least one episode, got none")
     env = task.make()

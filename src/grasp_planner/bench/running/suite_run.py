@@ -14,6 +14,7 @@ from grasp_planner.bench.running.job_records import run_job
 from grasp_planner.bench.running.jobs import Job
 from grasp_planner.bench.running.model_hash import check_models, model_hash
 from grasp_planner.bench.running.run_folder import RunFile, claim_folder
+from grasp_planner.bench.running.task_models import model_for
 from grasp_planner.bench.running.tuning import arm_settings, choice, survivors
 from grasp_planner.bench.suites.settings import Settings, planner_of
 from grasp_planner.bench.suites.spaces import drawn
@@ -47,6 +48,8 @@ class Run:
     def __init__(self, suite: Suite, folder: Path, earlier: Earlier | None = None) -> None:
         self.suite, self.folder, self.earlier = suite, folder, earlier or Earlier()
         check_models(cell.model for cell in suite.cells)
+        for cell in suite.cells:
+            model_for(cell.problem, cell.model)
         self.hashes = {cell.model: model_hash(cell.model) for cell in suite.cells}
         for arm in suite.arms:  # settings that make no planner are refused before any work is done
             planner_of(arm_settings(arm, suite.tuned_arm(arm), 0))

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from grasp_planner.bench.suites.suite import Suite
-from grasp_planner.core.errors import GraspPlannerError, unknown_name
+from grasp_planner.bench.tasks import task
+from grasp_planner.core.errors import GraspPlannerError, known_name
 from grasp_planner.io.typed_json import from_json
+from grasp_planner.models.registry import model_name
 
 SCHEMA = 2
 FOLDER = Path(__file__).parent / "packaged"
@@ -31,7 +33,7 @@ def load_suite(name_or_path: str | Path, variant: Variant = "state") -> Suite:
     """Load a suite of the package, or a suite from a TOML file.
 
     Args:
-        name_or_path: one of ``suites()``, or a file.
+        name_or_path: one of ``suites()`` in any spelling, or a file.
         variant: ``"state"``, or ``"pixels"`` for the same suite in models that read pictures: the ``pixels_model`` of
             every cell, with the changes in ``[pixels]`` of the file.
 
@@ -41,14 +43,7 @@ def load_suite(name_or_path: str | Path, variant: Variant = "state") -> Suite:
     >>> load_suite("push-t-long").episodes
     500
     """
-    packaged = suites()
-    path = packaged.get(str(name_or_path), Path(name_or_path))
-    if not path.is_file():
-        if path.suffix or len(path.parts) > 1:
-            raise GraspPlannerError(
-                f"there is no suite file {path}: give an existing TOML file, or one of the suites {', '.join(packaged)}"
-            )
-        raise unknown_name("suite", str(name_or_path), packaged)
+    path = _file(name_or_path)
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -63,13 +58,40 @@ def load_suite(name_or_path: str | Path, variant: Variant = "state") -> Suite:
         name += "-pixels"
         content |= pictures
     cells = [
-        {"task": entry.task, "horizon": horizon, "model": model, "pixels": entry.pixels if pixels else None}
+        {
+            "task": task(entry.task).name,
+            "horizon": horizon,
+            "model": _registered(model),
+            "pixels": entry.pixels if pixels else None,
+        }
         for entry in _entries(content.pop("cells", []), f"{path}, cells")
         for model, pixels in [(entry.pixels_model, True) if variant == "pixels" else (entry.model, False)]
         if model is not None
         for horizon in entry.horizons
     ]
     return from_json(Suite, {**content, "name": name, "cells": cells}, str(path))
+
+
+def _file(name_or_path: str | Path) -> Path:
+    """The file of a suite."""
+    packaged, path = suites(), Path(name_or_path)
+    if str(name_or_path) in packaged:
+        return packaged[str(name_or_path)]
+    if path.is_file():
+        return path
+    if path.suffix or path.name != str(name_or_path):
+        raise GraspPlannerError(
+            f"there is no suite file {path}: give an existing TOML file, or one of the suites {', '.join(packaged)}"
+        )
+    return packaged[known_name("suite", str(name_or_path), packaged)]
+
+
+def _registered(model: str) -> str:
+    """The registered name of a model. A model that is not on this machine may still be left out with ``--models``."""
+    try:
+        return model_name(model)
+    except GraspPlannerError:
+        return model
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from grasp_planner.core.errors import unknown_name
+from grasp_planner.core.errors import known_name, unknown_name
 from grasp_planner.planners import PLANNERS
 from grasp_planner.planning.multi_start import MultiStart
 from grasp_planner.planning.protocol import Planner
@@ -31,9 +31,7 @@ def planner_of(settings: Mapping[str, Any]) -> Planner:
     20
     """
     given = dict(settings)
-    name = given.pop("name", None)
-    if name not in PLANNERS:
-        raise unknown_name("planner", str(name), PLANNERS)
+    name = known_name("planner", str(given.pop("name", None)), PLANNERS)
     known = {one.name for one in fields(PLANNERS[name])}
     for field, value in given.items():
         if field not in known:

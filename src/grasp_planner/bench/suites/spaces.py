@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from grasp_planner.bench.suites.settings import Settings, changed, nested
-from grasp_planner.core.errors import GraspPlannerError, unknown_name
+from grasp_planner.core.errors import GraspPlannerError, known_name
 
 FILE = Path(__file__).parent / "spaces.toml"
 
@@ -48,8 +48,7 @@ def drawn(space: str, trial: int, change: Mapping[str, Any] | None = None) -> Se
     >>> drawn("cem", 0) == drawn("cem", 0) != drawn("cem", 1)
     True
     """
-    if space not in spaces():
-        raise unknown_name("space of settings", space, spaces())
+    space = known_name("space of settings", space, spaces())
     rng = random.Random(f"{space}/{trial}")
     flat: dict[str, Any] = {}
     for field, law in spaces()[space].items():

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from grasp_planner.bench.tasks import Task, task
-from grasp_planner.core.errors import GraspPlannerError, unknown_name
+from grasp_planner.core.errors import GraspPlannerError, known_name, unknown_name
 from grasp_planner.io.typed_json import to_json
 
 Mode = Literal["open-loop", "closed-loop"]
@@ -185,10 +185,8 @@ class Suite:
             GraspPlannerError: the suite has no cell of one of the models.
         """
         known = {cell.model for cell in self.cells}
-        for name in models:
-            if name not in known:
-                raise unknown_name(f"model in the suite {self.name}", name, known)
-        return replace(self, cells=tuple(cell for cell in self.cells if not models or cell.model in models))
+        chosen = {known_name(f"model in the suite {self.name}", name, known) for name in models} or known
+        return replace(self, cells=tuple(cell for cell in self.cells if cell.model in chosen))
 
 
 def main_arm(names: Sequence[str]) -> str:

@@ -41,9 +41,10 @@ def run(arguments: Sequence[str]) -> int:
     from rich.table import Table
 
     from grasp_planner.models.check import check_world_model
-    from grasp_planner.models.registry import load_world_model
+    from grasp_planner.models.registry import load_world_model, model_name
 
     check_device(settings.device)
+    name = model_name(settings.model)
     report = check_world_model(load_world_model(settings.model, device=settings.device), seed=settings.seed)
     table = Table("check", "result", "observed")
     for check in report.checks:
@@ -51,9 +52,9 @@ def run(arguments: Sequence[str]) -> int:
     console.print(table)
     failed = sum(not check.passed for check in report.checks)
     verdict = "keeps all promises" if report.ok else f"breaks {failed} of {len(report.checks)} promises"
-    console.print(f"{settings.model} {verdict}")
+    console.print(f"{name} {verdict}")
     if settings.out is not None:
         checks = [asdict(check) for check in report.checks]
-        write_json(settings.out, {"schema": 1, "model": settings.model, "ok": report.ok, "checks": checks})
+        write_json(settings.out, {"schema": 1, "model": name, "ok": report.ok, "checks": checks})
         console.print(f"written to {settings.out}")
     return 0 if report.ok else FAILED

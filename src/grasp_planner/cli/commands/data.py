@@ -10,7 +10,7 @@ from typing import Annotated
 from grasp_planner.cli.folders import output_folder, write_json
 from grasp_planner.cli.parsing import POSITIONAL, parse
 from grasp_planner.cli.tables import consoles
-from grasp_planner.core.errors import GraspPlannerError, unknown_name
+from grasp_planner.core.errors import GraspPlannerError, known_name
 
 USAGE = """usage: grasp data info PATH
        grasp data preview PATH [--out FILE.png]
@@ -61,9 +61,8 @@ def run(arguments: Sequence[str]) -> int:
         print(USAGE)
         return 0 if arguments else 2
     actions = {"info": _info, "preview": _preview}
-    if arguments[0] not in actions:
-        raise unknown_name("command", f"data {arguments[0]}", [f"data {name}" for name in actions])
-    return actions[arguments[0]](arguments[1:])
+    command = known_name("command", f"data {arguments[0]}", [f"data {name}" for name in actions])
+    return actions[command.removeprefix("data ")](arguments[1:])
 
 
 def _info(arguments: Sequence[str]) -> int:

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from grasp_planner.bench.running.observing import model_steps
 from grasp_planner.bench.running.open_loop import Evaluation
 from grasp_planner.bench.running.planning_frames import Recorder, Recording
+from grasp_planner.bench.running.task_models import model_for
 from grasp_planner.bench.tasks import episodes, task
 from grasp_planner.cli.checks import check_show
 from grasp_planner.cli.drawing import Animation, check_drawing, draw
@@ -69,10 +71,12 @@ def run(arguments: Sequence[str]) -> int:
     check_show(demo.show, demo.episodes)
     check_drawing(demo.animation)
     asked_task = task(TASK, HORIZON)
+    model_called = model_for(asked_task, demo.model)
     budget = budget_of(demo.steps, demo.seconds, demo.transitions, default=Budget(seconds=SECONDS))
     console, progress_console = consoles()
     with threads(demo.threads), output_folder(demo.out) as folder:
-        model = load_world_model(demo.model)
+        model = load_world_model(model_called)
+        model_steps(model, HORIZON)
         asked = episodes(asked_task, count=demo.episodes)
         evaluations: list[Evaluation] = []
         recordings: list[Recording] = []
@@ -87,10 +91,10 @@ def run(arguments: Sequence[str]) -> int:
                     recordings.append(recording)
                 if found.interrupted:
                     break
-            write_results(folder / "results.json", evaluations, command="demo", model=demo.model, seed=demo.seed)
+            write_results(folder / "results.json", evaluations, command="demo", model=model_called, seed=demo.seed)
             finished = draw(recordings, folder, demo.animation, bars)
         written = sorted(path.name for path in folder.iterdir())
-    print_results(console, evaluations, demo.model)
+    print_results(console, evaluations, model_called)
     console.print(f"written to {demo.out}: {', '.join(written)}")
     return INTERRUPTED if not finished or evaluations[-1].interrupted else 0
 

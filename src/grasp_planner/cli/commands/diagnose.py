@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from grasp_planner.cli.checks import check_device, task_called
+from grasp_planner.cli.checks import check_device
 from grasp_planner.cli.folders import json_text, output_folder
 from grasp_planner.cli.parsing import POSITIONAL, parse
 from grasp_planner.cli.results import versions
 from grasp_planner.cli.tables import consoles
-from grasp_planner.core.errors import GraspPlannerError, unknown_name
+from grasp_planner.core.errors import GraspPlannerError, known_name
 from grasp_planner.io.progress import progress_bars
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Diagnose:
     Args:
         what: horizon, landscape, path, adversarial, wall; without a name, all of them.
         out: the folder for the files.
-        model: a packaged name or a folder with config.json and model.safetensors.
+        model: a packaged name or a folder with config.json and model.safetensors. None: the model of the task's world.
         task: the task that starts and goals come from, with the goal source dset.
         horizon: environment steps, for landscape and path.
         horizons: model steps, for horizon.
@@ -47,8 +47,8 @@ class Diagnose:
 
     what: Annotated[tuple[str, ...], POSITIONAL] = ()
     out: Path = Path("out/diagnose")
-    model: str = "pusht-state"
-    task: str = "push-t"
+    model: str | None = None
+    task: str = "push_t"
     horizon: int = 50
     horizons: tuple[int, ...] = (2, 4, 8, 16, 24)
     episodes: int = 8
@@ -59,31 +59,31 @@ class Diagnose:
 def run(arguments: Sequence[str]) -> int:
     """Run the command and return its exit status."""
     asked = parse(Diagnose, arguments, "diagnose")
-    for name in asked.what:
-        if name not in DIAGNOSES:
-            raise unknown_name("diagnosis", name, DIAGNOSES)
+    what = [known_name("diagnosis", name, DIAGNOSES) for name in asked.what] or list(DIAGNOSES)
     if min(asked.horizons, default=0) < 2 or asked.episodes < 1:
         raise GraspPlannerError(f"--horizons are at least 2 model steps and --episodes at least 1, got {asked}")
     check_device(asked.device)
     console, progress_console = consoles()
+    from grasp_planner.bench import tasks
     from grasp_planner.bench.running.observing import model_steps
-    from grasp_planner.bench.tasks import episodes
+    from grasp_planner.bench.running.task_models import model_for
     from grasp_planner.cli.limits import threads
     from grasp_planner.figures.style import save_picture
     from grasp_planner.models.registry import load_world_model
 
-    task = task_called(asked.task, asked.horizon)
-    model = load_world_model(asked.model, device=asked.device)
+    task = tasks.task(asked.task, asked.horizon)
+    model_called = model_for(task, asked.model)
+    model = load_world_model(model_called, device=asked.device)
     model_steps(model, task.horizon)  # a horizon that the model cannot have is refused before any work
     with threads(1), output_folder(asked.out) as folder, progress_bars(progress_console) as bars:
         update = bars.task("problems")
-        drawn = episodes(task, "validation", asked.episodes)
+        drawn = tasks.episodes(task, "validation", asked.episodes)
         update(1.0)
-        for name in asked.what or tuple(DIAGNOSES):
+        for name in what:
             update = bars.task(name)
             found, figure, summary = DIAGNOSES[name](asked, task, model, drawn)
             save_picture(figure, folder / f"{name}.png")
-            content = {"schema": 1, "model": asked.model, "task": task.name, "versions": versions(), name: found}
+            content = {"schema": 1, "model": model_called, "task": task.name, "versions": versions(), name: found}
             (folder / f"{name}.json").write_text(json_text(content), encoding="utf-8")
             update(1.0)
             console.print(f"[bold]{name}[/]: {summary}")
@@ -102,11 +102,13 @@ def _pixels(model: WorldModel) -> int | None:
 
 def _horizon(asked: Diagnose, task: Task, model: WorldModel, drawn: Sequence[Episode]) -> Answer:
     from grasp_planner.bench.running.observing import problem_of
+    from grasp_planner.bench.running.task_models import model_for
     from grasp_planner.bench.studies.loss_growth import growth, linear_growth
     from grasp_planner.figures.model_studies import growth_figure
 
     problem = problem_of(task, model, drawn, pixels=_pixels(model))
-    found = [growth(asked.model, problem, asked.horizons, seed=asked.seed), linear_growth(RHO, asked.horizons)]
+    name = model_for(task, asked.model)
+    found = [growth(name, problem, asked.horizons, seed=asked.seed), linear_growth(RHO, asked.horizons)]
     summary = "; ".join(
         f"{one.name}, T = {one.horizons[0]} to {one.horizons[-1]}: curvature of the rollout "
         f"{one.shooting_curvature[0]:.3g} to {one.shooting_curvature[-1]:.3g}, lifted {one.lifted_curvature[0]:.3g} to "

@@ -9,8 +9,9 @@ from typing import Literal
 
 from grasp_planner.bench.running.observing import model_steps
 from grasp_planner.bench.running.planning_frames import Recorder
-from grasp_planner.bench.tasks import episodes
-from grasp_planner.cli.checks import check_device, check_show, task_called
+from grasp_planner.bench.running.task_models import model_for
+from grasp_planner.bench.tasks import episodes, task
+from grasp_planner.cli.checks import check_device, check_show
 from grasp_planner.cli.drawing import Animation, check_drawing, draw
 from grasp_planner.cli.evaluating import evaluate_with_bar
 from grasp_planner.cli.folders import output_folder
@@ -46,8 +47,9 @@ class PlanSettings:
     name of a planner before its flags. `grasp plan planner:NAME --help` lists the flags of a planner.
 
     Args:
-        task: environment, or environment/goal source: push-t, wall, point-maze, ball-nav; push-t/random-state.
-        model: a packaged name, ball-nav, or a folder with config.json and model.safetensors.
+        task: world, or world/goal source: push_t, wall, point_maze, ball_nav; push_t/random_state.
+        model: a packaged name, or a folder with config.json and model.safetensors. None: the model of the task's
+            world.
         horizon: environment steps from start to goal; None: the task's own horizon.
         episodes: number of problems, planned in one batch.
         split: list that the episodes come from: test for results, validation for tuning.
@@ -65,8 +67,8 @@ class PlanSettings:
         planner: the planner.
     """
 
-    task: str = "push-t"
-    model: str = "pusht-state"
+    task: str = "push_t"
+    model: str | None = None
     horizon: int | None = None
     episodes: int = 10
     split: Literal["test", "validation"] = "test"
@@ -90,25 +92,28 @@ def run(arguments: Sequence[str]) -> int:
     planner = settings.planner
     check_show(settings.show, settings.episodes)
     check_drawing(settings.animation)
-    task = task_called(settings.task, settings.horizon)
+    asked_task = task(settings.task, settings.horizon)
+    name = model_for(asked_task, settings.model)
     budget = budget_of(settings.steps, settings.seconds, settings.transitions, default=Budget(transitions=TRANSITIONS))
     check_device(settings.device)
     console, progress_console = consoles()
     with threads(settings.threads), output_folder(settings.out) as folder:
-        model = load_world_model(settings.model, device=settings.device)
-        model_steps(model, task.horizon)  # a horizon that the model cannot have is refused before any work
-        asked = episodes(task, settings.split, settings.episodes)
+        model = load_world_model(name, device=settings.device)
+        model_steps(model, asked_task.horizon)  # a horizon that the model cannot have is refused before any work
+        asked = episodes(asked_task, settings.split, settings.episodes)
         recorder = Recorder(planner, settings.show)
         with progress_bars(progress_console) as bars:
             dynamics = wrapped(model, settings.compile, settings.memory)
-            evaluation = evaluate_with_bar(task, model, planner, budget, asked, settings.seed, recorder, bars, dynamics)
+            evaluation = evaluate_with_bar(
+                asked_task, model, planner, budget, asked, settings.seed, recorder, bars, dynamics
+            )
             recording = recorder.recording(evaluation, model)
-            about = {"command": "plan", "model": settings.model, "seed": settings.seed, "split": settings.split}
+            about = {"command": "plan", "model": name, "seed": settings.seed, "split": settings.split}
             write_results(folder / "plan.json", [evaluation], **about)
             write_plans(folder / "plan.npz", evaluation)
             finished = draw([] if recording is None else [recording], folder, settings.animation, bars)
         written = sorted(path.name for path in folder.iterdir())
-    print_results(console, [evaluation], settings.model)
+    print_results(console, [evaluation], name)
     console.print(f"written to {settings.out}: {', '.join(written)}")
     return INTERRUPTED if not finished or evaluation.interrupted else 0
 

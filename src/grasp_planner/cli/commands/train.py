@@ -12,8 +12,8 @@ from grasp_planner.cli.choices import Choice, Option
 from grasp_planner.cli.folders import hint_when_stopped, leaving_no_empty_folder
 from grasp_planner.cli.parsing import parse
 from grasp_planner.cli.tables import consoles
-from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.training import RECIPES, FabricEngine, Recipe, Training, recipe, train
+from grasp_planner.core.errors import GraspPlannerError, known_name
+from grasp_planner.training import RECIPES, FabricEngine, Recipe, Training, train
 from grasp_planner.training.checkpoints import STATE_FILE
 
 
@@ -92,8 +92,8 @@ def parsed(arguments: Sequence[str]) -> Train:
     Raises:
         GraspPlannerError: an unknown recipe, or a setting out of range.
     """
-    if arguments and not arguments[0].startswith("-"):
-        recipe(arguments[0])  # tyro's message about an unknown recipe names no nearest recipe
+    if arguments and not arguments[0].startswith("-"):  # tyro's message about an unknown recipe names no nearest one
+        arguments = [known_name("recipe", arguments[0], RECIPES), *arguments[1:]]
     return parse(Train, arguments, "train", _recipe_choice)
 
 

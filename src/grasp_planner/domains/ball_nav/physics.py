@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from grasp_planner.core.errors import GraspPlannerError, unknown_name
+from grasp_planner.core.errors import GraspPlannerError, known_name
 
 SIZE = 10.0  # m: the room is [0, SIZE] x [0, SIZE]
 RADIUS = 0.5  # m, of the ball; also the distance of its centre from the goal below which it is at the goal
@@ -40,9 +40,7 @@ def walls_of(map: str) -> np.ndarray:
     Raises:
         GraspPlannerError: no map has that name.
     """
-    if map not in MAPS:
-        raise unknown_name("map", map, MAPS)
-    return np.array(MAPS[map])
+    return np.array(MAPS[known_name("map", map, MAPS)])
 
 
 def checked_pace(pace: float) -> float:

@@ -39,4 +39,14 @@ def success(state: np.ndarray, goal: np.ndarray) -> np.ndarray:
 #     dropped, since the start is a success  7 %    4 %    1 %    2 %
 DATA = ReferenceData(episode_steps=100, warm_up=50, action_mean=(0.1513, -0.0036), action_std=(0.5737, 0.5795))
 HORIZONS = {"random_state": 60, "dset": 25, "random_action": 25}
-BALL_NAV = Domain("ball_nav", "BallNav-v1", BallNavPolicy, SCENE, success, distances, DATA, horizons=HORIZONS)
+BALL_NAV = Domain(
+    "ball_nav",
+    "BallNav-v1",
+    BallNavPolicy,
+    SCENE,
+    success,
+    distances,
+    DATA,
+    horizons=HORIZONS,
+    models=("ball-nav",),
+)

@@ -41,4 +41,13 @@ def success(state: np.ndarray, goal: np.ndarray) -> np.ndarray:
 #     median distance of goal from start            1.6 m  1.8 m  1.7 m
 #     dropped, since the start is a success 30 %   15 %    9 %   11 %
 DATA = ReferenceData(episode_steps=100, warm_up=50, action_mean=(7.8e-5, 6.0e-4), action_std=(0.57691, 0.57759))
-POINT_MAZE = Domain("point_maze", "PointMaze-v1", PointMazePolicy, SCENE, success, distances, DATA)
+POINT_MAZE = Domain(
+    "point_maze",
+    "PointMaze-v1",
+    PointMazePolicy,
+    SCENE,
+    success,
+    distances,
+    DATA,
+    models=("pointmaze-state", "pointmaze-pixels"),
+)

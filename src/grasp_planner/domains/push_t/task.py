@@ -101,4 +101,5 @@ PUSH_T = Domain(
     DATA,
     already_solved=block_in_place,
     other_policies={"push_t_wild": PushTWildPolicy},
+    models=("pusht-state", "pusht-pixels"),
 )

@@ -41,4 +41,13 @@ def success(state: np.ndarray, goal: np.ndarray) -> np.ndarray:
 #     median distance of goal from start            18 px  22 px  25 px
 #     dropped, since the start is a success 23 %   10 %    6 %    5 %
 DATA = ReferenceData(episode_steps=50, warm_up=25, action_mean=(-0.00556, 0.01320), action_std=(0.75233, 0.74669))
-WALL = Domain("wall", "WallSingle-v1", WallPolicy, SCENE, success, distances, DATA)
+WALL = Domain(
+    "wall",
+    "WallSingle-v1",
+    WallPolicy,
+    SCENE,
+    success,
+    distances,
+    DATA,
+    models=("wall-state", "wall-pixels"),
+)

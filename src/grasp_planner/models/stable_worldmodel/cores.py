@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from grasp_planner.core.errors import GraspPlannerError, unknown_name
+from grasp_planner.core.errors import GraspPlannerError, known_name
 
 
 class Core(Protocol):
@@ -177,9 +177,7 @@ def core_of(model: nn.Module, kind: str | None = None) -> EmbeddingCore | PreJEP
         GraspPlannerError: the kind is unknown, or the model lacks an attribute of its kind.
     """
     name = type(model).__name__ if kind is None else kind
-    if name not in CORES:
-        raise unknown_name("kind of stable-worldmodel model", name, CORES)
-    return CORES[name](model)
+    return CORES[known_name("kind of stable-worldmodel model", name, CORES)](model)
 
 
 def goal_weights(core: Core, alpha: float) -> Float[Tensor, " s"]:

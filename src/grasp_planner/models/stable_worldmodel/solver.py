@@ -12,10 +12,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.core.noise import Noise
 from grasp_planner.core.objectives import Objective
 from grasp_planner.core.plans import Budget, Plan
 from grasp_planner.core.problem import Problem
-from grasp_planner.core.world_model import WorldModel, goal_objective
+from grasp_planner.core.world_model import SeesPictures, WorldModel, goal_objective
 from grasp_planner.models.normalisation import identity_statistics
 from grasp_planner.models.stable_worldmodel.cores import core_of
 from grasp_planner.models.stable_worldmodel.model import StableWorldModel
@@ -49,7 +50,7 @@ class WorldModelSolver:
             policy's scaler is not known.
         high: highest action, in the same form.
         action_scaler: ``process["action"]`` of the policy; it maps the bounds of the environment's action space.
-        seed: seed of the planner's noise; every call has its own noise.
+        seed: seed of the planner's noise. Every call has noise of its own, which it shares with no other seed.
         callbacks: recorders of stable-worldmodel. They are called after every planner step with the best plan so far:
             ``step``, ``params``, ``candidates`` (b, 1, horizon, block), ``cost`` and ``costs`` (b, 1).
 
@@ -206,7 +207,7 @@ class WorldModelSolver:
             problem,
             self.planner,
             self.budget,
-            seeds=self.seed + self._calls,
+            seeds=Noise.of(self.seed, problem.batch).fold(self._calls),
             warm_start=start,
             callback=self._record if self.callbacks else None,
         )
@@ -258,6 +259,12 @@ class _Setting:
             wanted["pixels"] = tensors["goal"][:, -1:]
         if not seen or not wanted:
             raise GraspPlannerError(f"needed observations and a goal ('goal' or 'goal_<key>'), got {sorted(info)}")
+        if missing := [_goal_key(key) for key in _read_by(self.model) if key not in wanted]:
+            picture = "no goal picture" if "goal" in missing else "no goal for all that the model compares"
+            raise GraspPlannerError(
+                f"the environment gives {picture}: the model needs info {missing}, got {sorted(info)}. The environment "
+                "must return them in the info of reset and step"
+            )
         frames = max(value.shape[1] for value in seen.values())
         batch = len(next(iter(seen.values())))
         problem = Problem.observed(
@@ -282,6 +289,18 @@ class _Setting:
         count = self.model.context - 1
         before = like.new_zeros(batch, max(0, count - known.shape[1]), len(like))
         return torch.cat([before, known[:, known.shape[1] - min(count, known.shape[1]) :]], dim=1)
+
+
+def _read_by(model: WorldModel) -> tuple[str, ...]:
+    """The observations that a model reads, as far as it says so."""
+    if isinstance(model, StableWorldModel):
+        return model.keys
+    return ("pixels",) if isinstance(model, SeesPictures) else ()
+
+
+def _goal_key(key: str) -> str:
+    """The entry of the information dictionary that holds the goal of an observation."""
+    return "goal" if key == "pixels" else f"goal_{key}"
 
 
 def _filled(observations: Mapping[str, Tensor], context: int) -> dict[str, Tensor]:
