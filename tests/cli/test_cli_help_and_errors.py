@@ -132,7 +132,6 @@ ERRORS = {
     "plan --horizon 0": ["horizon", "got 0"],
     "bench missing.toml": ["no suite file missing.toml", "smoke"],
     "bench no/such/suite": ["no suite file no/such/suite", "smoke"],
-    "bench smok": ["unknown suite 'smok'", "did you mean 'smoke'"],
     "diagnose --model MODEL --horizon 7": ["multiple of 5", "got 7"],
     "plan --model MODEL --horizon 7": ["multiple of 5", "got 7"],
     "plan --episodes 0": ["--episodes", "got 0"],
