@@ -7,6 +7,7 @@ import concurrent.futures
 import dataclasses
 import functools
 import gc
+import os
 import random
 import sys
 import types
@@ -357,7 +358,9 @@ def test_a_module_that_is_not_found_and_not_at_rest_is_noticed(row: Row, kind):
         plan(toys.problem(3, 3, hidden(net)), row.planner, STEPS, seeds=1)
     unchanged(before, photograph(net))
     assert torch.equal(torch.get_rng_state(), state[0]), "the global random state was moved"
-    assert (numpy.random.get_state()[1].tolist(), random.getstate()) == state[1:]
+    assert numpy.random.get_state()[1].tolist() == state[1]
+    if "GRASP_PLANNER_TYPECHECK" not in os.environ:  # the checks of annotations draw from this state
+        assert random.getstate() == state[2]
 
 
 @some_rows
