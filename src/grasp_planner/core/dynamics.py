@@ -12,7 +12,7 @@ from torch import Tensor
 
 @runtime_checkable
 class Dynamics(Protocol):
-    """What a planner needs of a model. The protocol is structural: a model inherits nothing.
+    """The interface that a planner needs from a model. The protocol is structural: a model inherits nothing.
 
         s_{t+1} = F(s_{t-h+1:t}, a_{t-h+1:t})
 

@@ -1,4 +1,4 @@
-"""Leave the user's model untouched: modules in eval mode, without parameter gradients, and then as they were."""
+"""Set the user's modules to eval mode without parameter gradients during planning, and restore them afterwards."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Owner = nn.Module | nn.Parameter
 
 @contextmanager
 def frozen(*things: object) -> Iterator[None]:
-    """Every module of a model or objective in eval mode and without parameter gradients, then exactly as it was.
+    """Hold every module of a model or objective in eval mode without parameter gradients, and restore it afterwards.
 
     Planning differentiates with respect to actions and states only. A graph to the weights would cost memory, and a
     model left in training mode would move its own statistics (batch norm) or answer at random (dropout). Calls may
