@@ -20,7 +20,7 @@ class _Row(NamedTuple):
 
 
 class Recorder:
-    """Collects the rows of a :class:`~grasp_planner.core.plans.Trace`.
+    """The rows of a :class:`~grasp_planner.core.plans.Trace`.
 
     A run may be interrupted at any instruction. Each row is added whole or not at all.
     """
