@@ -42,30 +42,31 @@ class GRASPState(NamedTuple):
 
 @dataclass(frozen=True)
 class GRASP:
-    """Optimise virtual states and actions together, in parallel over time, and synchronise by true rollouts.
+    """Optimise virtual states and actions together, in parallel over time, and synchronise them by model rollouts.
 
         L(s, a) = sum_t |F(sg[s_t], a_t) - s_{t+1}|^2 + gamma sum_t |F(sg[s_t], a_t) - g|^2      s_0 and s_T = g fixed
         s_t <- s_t - eta_s dL/ds_t + sigma xi_t,   t = 1..T-1
         a_t <- a_t - eta_a dL/da_t,                t = 0..T-1
         after every K such steps:  a <- the best rollout in J steps of a serial planner, which starts at a
 
-    sg stops the gradient: gradients reach the actions through the model, and the states only as targets. A lifted step
-    is one model call on b * T rows. A sync takes J steps of the serial planner and one true rollout of its result.
+    sg stops the gradient: the actions get gradients through the model, and the states get gradients only as targets of
+    predictions. A lifted step is one model call on b * T rows. A sync takes J steps of the serial planner and one
+    rollout of the resulting actions.
 
     Args:
-        state_lr: eta_s, in units of the scale.
-        action_lr: eta_a, in action units.
+        state_lr: eta_s, learning rate of the states, in units of the scale.
+        action_lr: eta_a, learning rate of the actions, in action units.
         state_noise: sigma, the standard deviation of the noise on the states, in units of the scale.
-        goal_weight: gamma. The problem's own objective measures the distance to the goal, weights included.
-        sync: the serial planner, GD or any other; ``None``: the actions are rolled out, and stay as they are.
+        goal_weight: gamma, weight of the goal term. The problem's objective measures the distance to the goal.
+        sync: the serial planner, for example GD. ``None``: a sync rolls the actions out without changing them.
         sync_every: K, lifted steps between two syncs.
         sync_steps: J, steps of ``sync`` in each sync.
         stop_gradient: False lets gradients flow through the model's state input (for ablations).
         optimiser: ``"adam"`` as in the authors' code, ``"sgd"`` as in the paper's equations.
         initial_noise: epsilon, the standard deviation of the noise on the straight line of initial states.
         noise_schedule: sigma within a cycle: ``"constant"``, or ``"linear"`` from sigma down to 0.
-        goal_schedule: the same for gamma.
-        reset_states: whether a sync moves the virtual states to its rollout (not in the authors' code).
+        goal_schedule: gamma within a cycle: ``"constant"``, or ``"linear"`` from gamma down to 0.
+        reset_states: whether a sync sets the virtual states to the states of its rollout (not in the authors' code).
         reset_moments: whether a sync resets Adam's moments (as in the authors' code).
         gap_std: for a sync that samples (CEM, ICEM, MPPI): its initial standard deviation at each time step is
             ``gap_std`` times the gap between virtual state and rollout there. 0: the sync's own deviation.
@@ -81,9 +82,9 @@ class GRASP:
         >>> from grasp_planner import CEM, GRASP
         >>> planner = GRASP(sync=CEM(samples=64, elites=8), sync_every=50, sync_steps=5)
 
-    Source: GRASP (arXiv 2602.00475), section 3, equations 10 to 15. Differences: the plan is the best rollout seen,
-    not the last iterate; a sync hands on its best rollout; bounds hold. ``grasp_planner.planners.presets`` has the
-    published settings.
+    Source: GRASP (arXiv 2602.00475), section 3, equations 10 to 15. Differences: the plan is the best rollout seen, not
+    the last iterate; the next cycle starts at the best rollout of the sync; actions are clamped to the bounds.
+    ``grasp_planner.planners.presets`` has the published settings.
     """
 
     state_lr: float = 0.2  # eta_s
