@@ -1,4 +1,4 @@
-"""The planners that a command line can name, and which planner may stand inside which."""
+"""The planners that a command line can name, and which planners can be inside which planner."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def label(planner: Planner) -> str:
 
 
 def _depth(cls: type) -> int:
-    """Return 0 for a planner without planners inside, and more for those that come later in ``PLANNERS``."""
+    """Return 0 for planners that contain no planner, and larger numbers for planners later in ``PLANNERS``."""
     around = [one for one in PLANNERS.values() if _holds_planners(one)]
     if cls in around:
         return 1 + around.index(cls)
