@@ -27,7 +27,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
 
     Args:
         path: the file; its folder must exist.
-        write: writes the content to the path that it is called with: a file of the same name in a temporary folder.
+        write: function that writes the content to the given path, a file of the same name in a temporary folder.
 
     Returns:
         ``path``.
@@ -75,11 +75,11 @@ def write_bytes_atomically(path: Path, content: bytes) -> Path:
 
 
 def write_folder_atomically(folder: Path, write: Callable[[Path], object]) -> Path:
-    """Write a folder atomically; an existing folder of this name is replaced.
+    """Write a folder atomically. An existing folder of the same name is replaced.
 
     Args:
         folder: the folder; its parents are created if needed.
-        write: writes the content to the temporary folder that it is called with.
+        write: function that writes the content to the given temporary folder.
 
     Returns:
         ``folder``.
@@ -100,7 +100,7 @@ def write_folder_atomically(folder: Path, write: Callable[[Path], object]) -> Pa
 
 
 def replace_folder(finished: Path, folder: Path) -> None:
-    """Rename a finished folder to ``folder``, in place of what is there.
+    """Rename a finished folder to ``folder``, and replace an existing folder.
 
     Raises:
         GraspPlannerError: other processes replaced the folder at every attempt.
@@ -111,7 +111,7 @@ def replace_folder(finished: Path, folder: Path) -> None:
             finished.rename(folder)
             return
         except OSError:
-            # The name is taken: by an old folder, or by one that another process has just finished.
+            # The name is taken by an old folder, or by a folder that another process has just finished.
             if not folder.exists():
                 raise
             with temporary_folder(folder.parent) as place, suppress(FileNotFoundError):
@@ -127,7 +127,7 @@ def staged_files(folder: Path) -> Iterator[Path]:
     an error, Ctrl-C included, the files in ``folder`` are unchanged.
 
     Args:
-        folder: where the files go; created if needed.
+        folder: the folder of the files, which is created if needed.
 
     Yields:
         The hidden folder to write to.
