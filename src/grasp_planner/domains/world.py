@@ -98,7 +98,7 @@ class World(gymnasium.Env, ABC):
         self._has_state = True
 
     def get_state(self) -> np.ndarray:
-        """Return the present state (s,) float64, as an array of the caller's own.
+        """Return the current state (s,), as a new float64 array.
 
         Raises:
             GraspPlannerError: neither `reset` nor `set_state` has been called.

@@ -23,12 +23,12 @@ Schedule = Literal["constant", "linear"]
 
 
 class GRASPState(NamedTuple):
-    """Virtual states s_1 .. s_{T-1} and actions a_0 .. a_{T-1}, and where the run is in its cycle.
+    """Virtual states s_1 .. s_{T-1}, actions a_0 .. a_{T-1}, and the position in the cycle of lifted and sync steps.
 
     Attributes:
-        phase: steps since the last sync ended. The first K of a cycle are lifted steps, the others belong to the sync.
+        phase: steps since the last sync ended. The first K steps of a cycle are lifted steps; the rest are the sync.
         serial: the state of the serial planner during a sync; otherwise ``None``.
-        synced: the best rollouts of the sync so far.
+        synced: the best rollouts of the current sync so far.
     """
 
     states: Float[Tensor, "b t_less_1 s"]
@@ -68,11 +68,12 @@ class GRASP:
         goal_schedule: gamma within a cycle: ``"constant"``, or ``"linear"`` from gamma down to 0.
         reset_states: whether a sync sets the virtual states to the states of its rollout (not in the authors' code).
         reset_moments: whether a sync resets Adam's moments (as in the authors' code).
-        gap_std: for a sync that samples (CEM, ICEM, MPPI): its initial standard deviation at each time step is
-            ``gap_std`` times the gap between virtual state and rollout there. 0: the sync's own deviation.
+        gap_std: for a serial planner that samples (CEM, ICEM, MPPI): its initial standard deviation at each time step
+            is ``gap_std`` times the gap between virtual state and rollout at that step. 0: the planner's own ``std``.
         state_epsilon: the epsilon of the states' Adam, which marks gradients of its size as zero. ``None``: the square
-            root of the precision (1.5e-8 in float64, 3.5e-4 in float32). The gradient of a state is twice its defect;
-            on a fresh rollout it is rounding error alone, which a smaller epsilon would scale up to full steps.
+            root of the precision (1.5e-8 in float64, 3.5e-4 in float32). The gradient of a state is twice its defect.
+            On a fresh rollout, the defect is only rounding error, which Adam with a smaller epsilon would scale up to
+            full steps.
         tolerance: stop a problem whose best cost is at or below this.
 
     Raises:
@@ -152,7 +153,7 @@ class GRASP:
 
     def sync_step(self, problem: Problem, state: GRASPState, noise: Noise) -> tuple[GRASPState, Scored | None]:
         """Make one of the J steps of the serial planner (equations 13 to 15); after them, end the sync."""
-        measures_gap = self.gap_std > 0  # one more step, before the first of the J
+        measures_gap = self.gap_std > 0  # an extra step before the first of the J steps
         done = state.phase - self.sync_every - measures_gap
         if self.sync is None or done >= self.sync_steps:
             return self.end_of_sync(problem, state)

@@ -1,8 +1,8 @@
 """Published settings by name, each with its source, and settings that we measured ourselves.
 
-docs/presets.md lists what a preset cannot express of its source. Learning rates are those of the source. The losses of
-most sources are means over features; ours are sums in units of the problem's scale. Adam cancels the difference, plain
-SGD does not.
+docs/presets.md lists the properties of each source that a preset cannot express. Learning rates are those of the
+source. The losses of most sources are means over features. Our losses are sums in units of the problem's scale. The
+difference has no effect with Adam, but it has one with plain SGD.
 """
 
 from __future__ import annotations
