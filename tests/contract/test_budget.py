@@ -1,4 +1,4 @@
-"""Deadline, transitions, interruption: the best plan so far comes back, marked, and nothing is overrun."""
+"""Deadline, transitions, interruption: the best plan so far is returned with its status, and no limit is exceeded."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_no_model_call_is_started_after_the_deadline(row: Row, clock, seconds):
     assert ended - 100.0 <= max(seconds + one_call, scoring_the_first_plan) + 1e-9
     assert found.seconds == pytest.approx(ended - 100.0)
     best_so_far(found, problem)
-    if seconds >= 1.0:  # and the time was used, but for what the longest step might have overrun
+    if seconds >= 1.0:  # the time was used, except for the duration of the longest step
         assert found.steps > 0 and ended - 100.0 >= 0.6 * seconds
         assert (found.cost < found.trace.cost[0]).any()
 
@@ -140,13 +140,13 @@ def test_transitions_are_never_overrun_by_an_independent_count(row: Row, transit
     assert found.transitions == rows // BATCH and found.calls == calls
     assert (found.status == Status.BUDGET).all()
     best_so_far(found, toys.problem(BATCH, HORIZON))
-    # What is left over would not have been enough for one more step and for scoring the last actions.
+    # The rest of the budget does not suffice for one more step and for scoring the last actions.
     assert transitions - rows // BATCH < dearest_step(row) + 2 * HORIZON
 
 
 @functools.cache
 def dearest_step(row: Row) -> int:
-    """The most transitions that a step takes, per problem."""
+    """Return the largest number of transitions of a step, per problem."""
     found = plan(toys.problem(BATCH, HORIZON), row.planner, Budget(steps=30), seeds=1)
     return max(after - before for before, after in itertools.pairwise(found.trace.transitions))
 
@@ -162,7 +162,7 @@ def test_too_few_transitions_to_score_the_first_plan_is_an_error(row: Row, trans
 
 @every_row
 def test_a_step_is_one_rollout_or_one_parallel_call_per_candidate(row: Row):
-    """Every step makes T calls of as many rows, or one call; afterwards the loop scores at most one plan."""
+    """A step makes T calls with equal numbers of rows, or one call. The loop then scores at most one plan."""
     model, steps = toys.Counted(), []
     problem = toys.problem(BATCH, HORIZON, model)
     found = plan(problem, row.planner, Budget(steps=12), seeds=1, callback=lambda p: steps.append(model.calls))
@@ -187,7 +187,7 @@ def test_the_share_of_the_budget_that_is_spent(row: Row, clock):
 
 
 class Told:
-    """A planner that notes what it is told of the budget."""
+    """A planner that stores the shares of the budget that it gets."""
 
     def __init__(self, planner, told: list[float]) -> None:
         self.planner, self.told = planner, told

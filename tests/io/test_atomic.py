@@ -1,4 +1,4 @@
-"""Files and folders appear complete or not at all, whatever happens to the writer."""
+"""Files and folders appear complete or not at all, even if the writer fails or is killed."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Models of stable-worldmodel as ours, with stand-ins; and with the package itself, its policy and its world."""
+"""Models of stable-worldmodel as world models: with stand-ins, and with the real package, its policy and its world."""
 
 import importlib
 import importlib.util

@@ -1,4 +1,4 @@
-"""Faults of a model or an objective: what goes wrong, in which part, for which rows, and when."""
+"""Faults of a model or an objective: the kind of fault, the faulty part, the faulty rows, and the time."""
 
 from __future__ import annotations
 

@@ -363,7 +363,7 @@ GUARDS = (
 
 
 def fails_without(guard: Guard) -> bool:
-    """Whether the test of a guard fails when the guard is disabled."""
+    """Return whether the test of a guard fails when the guard is disabled."""
     changed = operated(guard.function, guard.disabled)
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "grasp_planner"

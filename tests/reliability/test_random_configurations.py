@@ -53,7 +53,7 @@ class Draw:
         return choices[int(self.rng.integers(len(choices)))]
 
     def number(self, low: float, high: float) -> float:
-        """A number between two, on a logarithmic scale; sometimes 0."""
+        """Return a number between two, on a logarithmic scale; sometimes 0."""
         return 0.0 if self.rng.random() < 0.1 else float(low * (high / low) ** self.rng.random())
 
     def whole(self, low: int, high: int) -> int:
@@ -148,7 +148,7 @@ class Draw:
 
 
 def holds(problem: Problem, planner: Planner, budget: Budget, seeds: list[int]) -> bool:
-    """Whether it was planned (a planner may refuse a problem by name); every promise is asserted."""
+    """Return whether it was planned (a planner may refuse a problem by name); every promise is asserted."""
     before = [part.clone() for part in (problem.states, problem.past_actions, problem.goal)]
     world = torch.get_rng_state()
     counted = toys.Counted(problem.dynamics)

@@ -1,4 +1,4 @@
-"""A training that was killed goes on exactly as if nothing had happened."""
+"""A killed and resumed training gives exactly the result of an uninterrupted training."""
 
 import dataclasses
 import os
@@ -63,7 +63,7 @@ def test_resumed_it_equals_the_uninterrupted_to_the_bit(tmp_path, stop):
     with pytest.raises(Stopped):
         train(CART, cart(), tmp_path / "parts", callback=stop_at(stop), **often)
     assert states(tmp_path / "parts")["step"] == stop // 10 * 10 < stop, "work after the checkpoint is lost on purpose"
-    torch.rand(7)  # whatever else the new process did with the global stream must not matter
+    torch.rand(7)  # the use of the global random stream in the new process must have no effect
     parts = train(CART, cart(), tmp_path / "parts", resume=True, **often)
 
     assert contents(whole.folder) == contents(parts.folder)
