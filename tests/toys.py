@@ -166,12 +166,12 @@ class Slow(Nonlinear):
 
 
 class Counted:
-    """A model that keeps what it is called with: states, actions, the number of rows, whether gradients were wanted.
+    """A model that stores its calls: states, actions, the number of rows, and whether gradients were needed.
 
     Args:
-        model: evaluates the rows; ``None``: a small nonlinear model.
+        model: the model that evaluates the rows; ``None``: a small nonlinear model.
         keep: whether states and actions are kept, too.
-        before: called before each call with the states; it may move a clock, or raise.
+        before: function of the states that is called before each call. It may advance a clock, or raise.
     """
 
     def __init__(self, model=None, keep: bool = False, before: Callable[[Tensor], object] | None = None) -> None:
@@ -184,7 +184,7 @@ class Counted:
         self.actions: list[Tensor] = []
 
     def __call__(self, states: Tensor, actions: Tensor) -> Tensor:
-        """Note the call, and pass it on."""
+        """Store the call, and evaluate the inner model."""
         if self.before is not None:
             self.before(states)
         self.rows.append(states.shape[0])

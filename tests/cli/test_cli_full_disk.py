@@ -31,7 +31,7 @@ def walks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def check(limits: list[int], words: str, again: str | None, files: set[str], figure) -> None:
-    """Every limit is too small for some file of the command."""
+    """Run a command under limits, each of which is too small for some file of the command, and check the outcomes."""
     for found in outcomes(limits, words, again):
         assert found.status == 2, found
         assert len(found.errors) == 1 and found.errors[0].startswith("grasp: error: "), found

@@ -20,7 +20,7 @@ BATCH, HORIZON = 2, 4
 
 
 def counting(clock: Clock | None = None, seconds: float = 0.0, interrupt_at: int | None = None) -> toys.Counted:
-    """A model that counts by itself; every call can take time on a clock, and one can be interrupted."""
+    """Return a model that counts its calls. Every call can advance a clock, and one call can be interrupted."""
 
     def before(_: torch.Tensor) -> None:
         if model.calls == interrupt_at:
@@ -71,7 +71,7 @@ def test_no_model_call_is_started_after_the_deadline(row: Row, clock, seconds):
 
 
 def timed(clock: Clock, starts: list[float], most_rows: float = float("inf"), dtype=torch.float64) -> toys.Counted:
-    """A model whose calls move a clock and note when they start; it has memory for so many rows."""
+    """Return a model whose calls advance a clock and store their start times. It has memory for ``most_rows`` rows."""
 
     def before(states: torch.Tensor) -> None:
         if states.shape[0] > most_rows:
@@ -93,7 +93,7 @@ PIECES = {
 @pytest.mark.parametrize("kind", PIECES)
 @pytest.mark.parametrize("seconds", [0.5, 2.0])
 def test_no_piece_of_a_call_is_started_after_the_deadline(row: Row, clock, kind, seconds):
-    """Nor is one evaluated again, for its gradient."""
+    """No piece is evaluated again for its gradient after the deadline, either."""
     dtype = torch.float32 if kind == "in low precision" else torch.float64
     starts: list[float] = []
     model = PIECES[kind](clock, starts)
@@ -177,7 +177,7 @@ def test_a_step_is_one_rollout_or_one_parallel_call_per_candidate(row: Row):
 
 @every_row
 def test_the_share_of_the_budget_that_is_spent(row: Row, clock):
-    """Of the nearest limit; planners and callbacks are told the same."""
+    """The share is that of the limit closest to being reached. Planners and callbacks get the same share."""
     problem = toys.problem(BATCH, HORIZON, counting(clock, seconds=0.01))
     for budget in (Budget(steps=8), Budget(transitions=600), Budget(seconds=2.0), Budget(steps=9, seconds=0.9)):
         told, seen = [], []

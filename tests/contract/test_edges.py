@@ -109,7 +109,7 @@ def test_a_solved_problem_costs_no_more_and_the_others_do_not_notice(row: Row):
     found = plan(problem.through(fewer), planner, Budget(steps=40), seeds=1)
     running = found.status != Status.CONVERGED
     assert 0 < int(running.sum()) < 6
-    # What is solved by the very last call was still asked about in it.
+    # The model is still evaluated for a problem in the call that solves the problem.
     assert fewer.rows[-1] in [every.rows[-1] * count // 6 for count in range(int(running.sum()), 6)]
     torch.testing.assert_close(found.cost[running], bests.cost[running], rtol=1e-7, atol=0)
     torch.testing.assert_close(found.actions[running], bests.actions[running], rtol=1e-7, atol=1e-7)

@@ -211,7 +211,7 @@ def test_a_problem_that_failed_can_be_continued_when_the_fault_is_gone(row: Row)
 
 @every_row
 def test_the_state_for_another_latent_or_scale_is_not_continued(row: Row):
-    """Only the actions carry over: virtual states mean nothing in another latent."""
+    """Only the actions carry over, since virtual states have no meaning in another latent space."""
     before = plan(toys.problem(2, 4), row.planner, Budget(steps=4), seeds=1)
     scale = torch.full((3,), 2.0, dtype=torch.float64)
     for other in (toys.problem(2, 4, toys.Nonlinear(latent=5), latent=5), toys.problem(2, 4, scale=scale)):

@@ -76,7 +76,7 @@ def test_a_lifted_step_is_one_call_whatever_the_horizon(horizon, starts, context
 
 @pytest.mark.parametrize("context", [1, 3])
 def test_the_first_state_is_held_and_the_last_is_the_goal(context):
-    """Every lifted call starts from the history given, at step 0, 1, .. of the horizon; s_T is never an input."""
+    """Every lifted call begins with the given history, and s_T is never an input."""
     model = toys.Counted(toys.Remembering(context), keep=True)
     problem = toys.problem(2, 5, model)
     planner = GRASP(sync_every=NEVER, state_noise=0.3)

@@ -476,7 +476,7 @@ def test_an_environment_may_overwrite_its_observation(asked):
 @settings(max_examples=5)
 @given(data=st.data())
 def test_environments_of_a_batch_do_not_influence_each_other(data, figure):
-    """Each environment alone acts as in the batch, whatever happens to observations and goals."""
+    """Each environment alone acts as in the batch, with any faults of observations and goals."""
     figure("random cases")
     execute = data.draw(st.integers(1, 3))
     batch = agent(execute=execute, planner=GD(), seeds=[5, 6, 7], budget=Budget(steps=1))

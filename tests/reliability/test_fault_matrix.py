@@ -325,7 +325,7 @@ ENCODED = {
 
 @pytest.mark.parametrize(("part", "kind", "extent"), cells("encode"))
 def test_cell_of_the_encoder(part: str, kind: str, extent: str, figure):
-    """Planners do not see what an agent encodes, so one planner stands for all."""
+    """Planners do not take part in encoding, so one planner is enough."""
     for when in WHENS:
         ENCODED[table()[part, kind, extent, when]](Fault(kind, part, extent, when, 1))
         figure("cells of the fault matrix")

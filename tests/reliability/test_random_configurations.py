@@ -1,4 +1,4 @@
-"""Random planners, put together in random ways, on random problems with random budgets: every promise holds."""
+"""Every promise holds for random combinations of planners on random problems with random budgets."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PER_CHUNK, CHUNKS = 125, 16
 
 
 class Rewarded:
-    """A reward that is larger the nearer the end is to the goal."""
+    """A reward that grows as the last state gets closer to the goal."""
 
     def terminal(self, states, goal):
         return -torch.exp(-(states - goal).square().sum(-1))

@@ -184,7 +184,7 @@ def test_a_row_of_the_log_that_was_not_written_to_its_end_is_dropped(tmp_path):
 
 @pytest.mark.parametrize("presses", [1, 7, 20])
 def test_ctrl_c_saves_the_step_that_it_came_in(tmp_path, monkeypatch, presses):
-    """Without any checkpoint before it; resumed, the training equals the uninterrupted one."""
+    """There is no earlier checkpoint. After resuming, the training equals an uninterrupted training."""
     seldom = {"progress": False, "checkpoint_every": 10**9}
     whole = train(CART, cart(), tmp_path / "whole", **seldom)
     real, steps = torch.optim.AdamW.step, []

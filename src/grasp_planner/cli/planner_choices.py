@@ -22,8 +22,8 @@ def planner_choice(holder: type, hint: Any) -> Choice | None:
 
     A command's own field can hold every planner, with its default settings (``planner:grasp``), with those of a preset
     (``planner:grasp/lewm``), or with those that we recommend (``planner:recommended``). A planner's field can hold the
-    planners that contain no planner, and those planners around planners that come before it in ``PLANNERS``. Planners
-    are therefore nested at most to the depth sequential, multi-start, grasp, and a planner that contains no planner.
+    planners that contain no planner, and the planners around planners that come before it in ``PLANNERS``. The deepest
+    nesting is therefore sequential, multi-start, grasp, and a planner that contains no planner.
     """
     if hint not in (Planner, Planner | None):
         return None

@@ -33,6 +33,9 @@ class Dynamics(Protocol):
 class Markov:
     """A function ``fn(state (n, s), action (n, a)) -> (n, s)`` as a ``Dynamics`` of context 1.
 
+    Args:
+        fn: function of states ``(n, s)`` and actions ``(n, a)`` that returns the next states ``(n, s)``.
+
     Example:
         >>> import torch
         >>> double = Markov(lambda state, action: state + action)

@@ -75,7 +75,7 @@ class Noise:
     ) -> Noise:
         """Make the streams of ``problems`` problems.
 
-        Problems that share a seed share their noise, whatever their position in the batch.
+        Problems with the same seed have the same noise, at any position in the batch.
 
         Args:
             seeds: one integer for all problems, or one integer per problem; ``None`` means 0 for all. Streams are

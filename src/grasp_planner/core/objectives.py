@@ -37,19 +37,19 @@ class Objective(Protocol):
 
 @runtime_checkable
 class BoundedBelow(Protocol):
-    """Optional: an objective that knows its least possible cost. A plan of that cost is solved."""
+    """Optional: an objective that knows its least possible cost. A problem whose plan has this cost is solved."""
 
     @property
     def least_cost(self) -> float:
-        """No plan costs less."""
+        """The least cost that a plan can have."""
         ...
 
 
 def is_solved(objective: Objective, cost: Float[Tensor, " b"], tolerance: float) -> Bool[Tensor, " b"]:
-    """Return which costs are good enough to stop.
+    """Return for which problems the cost is low enough to stop.
 
-    A cost is good enough if it is at or below a positive tolerance. With tolerance 0, it must be the least possible
-    cost; an objective that does not know its least possible cost, such as a reward, is never solved.
+    A cost is low enough if it is at or below a positive tolerance. With tolerance 0, only the least possible cost is
+    low enough. An objective that does not know its least possible cost, such as a reward, is then never solved.
     """
     if tolerance > 0:
         return cost <= tolerance
@@ -121,7 +121,7 @@ class GoalDistance:
 
     @property
     def least_cost(self) -> float:
-        """0, the cost of being at the goal all the time without effort."""
+        """0, the cost of staying at the goal without effort."""
         return 0.0
 
     def terminal(self, states: Tensor, goal: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ class Status(IntEnum):
     """Why planning stopped, per problem."""
 
     CONVERGED = 0
-    """The best cost is at or below the planner's ``tolerance``."""
+    """The best cost is at or below the planner's ``tolerance``, or it is the least cost that the objective can have."""
     BUDGET = 1
     """The steps or transitions of the budget are spent."""
     DEADLINE = 2
@@ -81,7 +81,13 @@ class Budget:
 
 
 class Scored(NamedTuple):
-    """Actions that were rolled out, with their rollout and its cost."""
+    """Actions that were rolled out in the model, with their rollout and its cost.
+
+    Attributes:
+        actions: ``(b, t, a)`` actions.
+        states: ``(b, t, s)``, s_1 .. s_T of the rollout of the actions.
+        cost: ``(b,)`` cost of the rollout.
+    """
 
     actions: Float[Tensor, "b t a"]
     states: Float[Tensor, "b t s"]
@@ -94,6 +100,19 @@ class WarmStart(NamedTuple):
     With an unchanged warm start, planning continues where it stopped: the planner keeps its state, and the random
     streams continue. The planner and its settings must then be the same, and the problems must have the same horizon,
     bounds, scale and dtype. Otherwise, and after ``shifted``, only the actions carry over.
+
+    Attributes:
+        actions: ``(b, t, a)`` actions of the best plan.
+        state: the planner's state; ``None``: there is no state to continue from.
+        steps: planner steps so far, including the initialisation.
+        planner: the planner of the state.
+        bounds: the bounds ``(low, high)`` of the actions, ``(a,)`` each.
+        unit: ``(b, s)`` the scale of every problem and coordinate.
+
+    Example:
+        >>> later = WarmStart(torch.tensor([[[1.0], [2.0], [3.0]]])).shifted(1)  # one model step was executed
+        >>> later.actions.flatten()
+        tensor([2., 3., 3.])
     """
 
     actions: Float[Tensor, "b t a"]
@@ -127,7 +146,15 @@ class WarmStart(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """The best plans at one moment of planning."""
+    """The best plans at one moment of planning.
+
+    Attributes:
+        step: planner steps so far.
+        seconds: wall-clock time so far.
+        transitions: one-step model evaluations per problem so far.
+        actions: ``(b, t, a)`` actions of the best plans.
+        cost: ``(b,)`` costs of the best plans.
+    """
 
     step: int
     seconds: float
@@ -138,7 +165,7 @@ class Snapshot(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """What happened during planning, one row per step. Row 0 is the start.
+    """The record of planning, with one row per step. Row 0 is the start.
 
     The scoring of the last actions is not a step, so a plan that it finds appears only in the last snapshot. In the
     first steps, a snapshot is taken at every improvement. Later snapshots are about 5 % of the steps so far apart. The

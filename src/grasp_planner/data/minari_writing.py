@@ -78,7 +78,7 @@ def assemble(recipe: Recipe, parts: list[range], folder: Path, out: Path, progre
                 "grasp_planner": own,
             }
         )
-        # Reading the data set back is a last check before it gets its name.
+        # The data set is read back as a last check before it is renamed.
         found = dumps(compute(read(data.parent, pictures=False, cache=False)))
         storage.update_metadata(
             {"grasp_planner": own | {"statistics": found}, "dataset_size": float(storage.get_size())}

@@ -1,4 +1,4 @@
-"""The table of worlds. A new world is a folder beside this file and one row in `DOMAINS`, with its import."""
+"""The table of worlds. A new world needs a folder next to this file, and one row in `DOMAINS` with its import."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def planning_figure(recordings: Sequence[Recording]) -> Figure:
 
 
 def telling_moments(recording: Recording) -> tuple[int, int, int]:
-    """Return the indices of three recorded moments: the first, the one after the first improvement, and the last."""
+    """Return the indices of three recorded moments: the first, the moment after the first improvement, and the last."""
     improved = (recording.best_cost[1:] < recording.best_cost[0]).nonzero()[0]
     step = int(improved[0]) + 1 if len(improved) else 0
     last = len(recording.steps) - 1

@@ -152,7 +152,7 @@ class GRASP:
         return GRASPState(states, problem.clamp(actions), state_moments, moments, state.phase + 1, None, None)
 
     def sync_step(self, problem: Problem, state: GRASPState, noise: Noise) -> tuple[GRASPState, Scored | None]:
-        """Make one of the J steps of the serial planner (equations 13 to 15); after them, end the sync."""
+        """Make one of the J steps of the serial planner (equations 13 to 15), or end the sync after these steps."""
         measures_gap = self.gap_std > 0  # an extra step before the first of the J steps
         done = state.phase - self.sync_every - measures_gap
         if self.sync is None or done >= self.sync_steps:

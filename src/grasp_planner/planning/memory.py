@@ -57,7 +57,7 @@ def _split(meter: Meter, said: str) -> None:
     most = meter.model.rows if pieces else meter.largest  # type: ignore[union-attr]
     if most is None or most <= 1:
         raise GraspPlannerError(
-            f"out of memory, and not even one row of the model at a time fits beside what planning keeps ({said}). "
+            f"out of memory, and not even one row of the model at a time fits with the tensors of planning ({said}). "
             "Plan fewer problems at a time, fewer candidates, or a shorter horizon; with gradients a row takes several "
             "times as much: CEM, ICEM, MPPI and RandomShooting need none"
         )

@@ -74,8 +74,8 @@ def train(
 
     Each batch is drawn with replacement from a random stream that depends only on the seed, the process and the step.
     A training that was killed and resumed therefore gives the same result as an uninterrupted one (bit for bit on a
-    CPU). Ctrl-C finishes the current step, saves a checkpoint and raises ``KeyboardInterrupt``; a second Ctrl-C raises
-    it at once.
+    CPU). After Ctrl-C, ``train`` finishes the current step, saves a checkpoint and raises ``KeyboardInterrupt``. A
+    second Ctrl-C raises ``KeyboardInterrupt`` immediately.
 
     Args:
         recipe: the model and the settings of the training; see ``recipes.RECIPES``.
@@ -92,8 +92,8 @@ def train(
         callback: called after each validation with the step and the errors (``block_px_25_mean`` and so on).
 
     Raises:
-        GraspPlannerError: the data do not suit the recipe, ``out`` cannot be written, ``out`` holds another training,
-            or the loss is no longer finite.
+        GraspPlannerError: the data do not fit the recipe, ``out`` cannot be written, ``out`` holds another training, or
+            the loss is no longer finite.
         OSError: a file cannot be written, for example since the disk is full. The last checkpoint is unchanged.
     """
     engine = SingleDevice(device, recipe.precision) if engine is None else engine

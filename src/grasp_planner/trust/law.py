@@ -91,6 +91,8 @@ class TrustLaw:
     Raises:
         GraspPlannerError: a number is out of range.
 
+    Source: ours.
+
     Example:
         >>> from grasp_planner import Markov
         >>> step = Markov(lambda state, action: 1.5 * state + action)  # differences grow by a half in each step

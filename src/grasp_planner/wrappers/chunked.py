@@ -77,9 +77,9 @@ class Chunked:
         return torch.cat([evaluate(*part) for part in parts])
 
     def checked(self, before_piece: Callable[[], None]) -> Chunked:
-        """Return the same model, which calls ``before_piece`` before it evaluates each piece, also within gradients.
+        """Return the same model with a call of ``before_piece`` before each piece, also when gradients are computed.
 
-        ``plan`` checks the deadline this way.
+        ``plan`` uses this method to check the deadline.
         """
         changed = copy.copy(self)
         changed._before_piece, changed._kept = before_piece, 0

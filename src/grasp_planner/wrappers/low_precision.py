@@ -44,7 +44,7 @@ class LowPrecision:
         self.dynamics, self.context, self.dtype = dynamics, dynamics.context, dtype
 
     def checked(self, before_piece: Callable[[], None]) -> LowPrecision:
-        """Return the same model; a model inside that is evaluated in pieces calls ``before_piece`` before each."""
+        """Return the same model, with a call of ``before_piece`` before each piece of an inner ``Chunked`` model."""
         return LowPrecision(checked(self.dynamics, before_piece), self.dtype)
 
     def __call__(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n s"]:

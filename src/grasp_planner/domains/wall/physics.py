@@ -87,7 +87,7 @@ def sample_pair(rng: np.random.Generator | np.random.RandomState) -> tuple[np.nd
 
 
 def _hit_jamb(start: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return whether moves (..., 2) hit the upper or lower end of the door, and where such moves end."""
+    """Return whether moves (..., 2) hit the upper or lower end of the door, and where these moves end."""
     up = (stop[..., 1] > DOOR_HIGH) & (start[..., 1] < DOOR_HIGH)
     down = (stop[..., 1] < DOOR_LOW) & (start[..., 1] > DOOR_LOW)
     y = np.where(up, DOOR_HIGH, DOOR_LOW)
@@ -97,7 +97,7 @@ def _hit_jamb(start: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def _hit_box(start: np.ndarray, stop: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return whether moves (..., 2) touch a side of their box from `low` to `high`, and where such moves end."""
+    """Return whether moves (..., 2) touch a side of their box from `low` to `high`, and where these moves end."""
     left_room = start[..., 0] < WALL_X
     y_left = _crossing(start, stop, low[..., 0], axis=0)
     y_right = _crossing(start, stop, high[..., 0], axis=0)

@@ -35,7 +35,7 @@ def success(state: np.ndarray, goal: np.ndarray) -> np.ndarray:
 # Reach of random_state: 25 environment steps of the data's mean length cover the shortest path of 88 % of the pairs. 25
 # environment steps of the maximum length cover the shortest path of all pairs.
 #
-# Stretches of dset, by horizon. Between 10 and 19 % of the stretches end in the other room.
+# Stretches of dset, by horizon. Between 10 and 19 % of the stretches end in the room opposite to their start.
 #
 #     environment steps                     10     25     50     80
 #     median distance of goal from start            18 px  22 px  25 px
