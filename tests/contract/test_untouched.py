@@ -490,7 +490,7 @@ def test_several_threads_plan_in_one_model(row: Row):
 @every_row
 def test_a_model_that_writes_to_its_input_writes_to_no_tensor_of_the_caller(row: Row):
     if row.differentiates:
-        return  # autograd refuses such a model by itself
+        return  # autograd refuses this model
 
     def in_place(state: Tensor, action: Tensor) -> Tensor:
         state += 0.1 * action.sum(-1, keepdim=True)

@@ -172,7 +172,7 @@ class EpisodeRecord:
 
     @property
     def won(self) -> bool:
-        """Success by the rule of the mode: after the last step in open loop, after any step in closed loop."""
+        """Success by the rule of the mode: after the last step in open loop, and after any step in closed loop."""
         return self.reached if self.work.mode == "closed-loop" else self.success
 
 

@@ -172,7 +172,7 @@ def _run(
     except WorkersLostError as error:
         raise GraspPlannerError(
             "a collecting process died: it was killed (out of memory?), or the script lacks "
-            "`if __name__ == '__main__':`. Finished episodes are kept; run the same again to go on"
+            "`if __name__ == '__main__':`. Finished episodes are kept; run the same again to continue"
         ) from error
     finally:
         pool.close()

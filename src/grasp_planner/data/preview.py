@@ -34,7 +34,7 @@ class Info:
         frameskip: environment steps per data step.
         shortest: data steps of the shortest episode.
         longest: data steps of the longest episode.
-        shapes: key -> shape of one row and dtype, in words.
+        shapes: key -> shape of one row and dtype, as text.
         megabytes: size of the data files.
         statistics: key -> `Statistic`; ``"actions"`` per environment action.
         names: key -> names of its numbers, if they are known.

@@ -101,7 +101,7 @@ def locate(path: Path) -> Source:
     if parts:
         raise broken(path, f"holds several data sets, read one of them: {', '.join(parts)}")
     if (path / "collecting").is_dir():
-        raise broken(path, "collection is unfinished: run it again with the same settings, and it goes on")
+        raise broken(path, "collection is unfinished: run it again with the same settings to continue")
     what = "the folder is empty" if not any(path.iterdir()) else "the folder holds no data set"
     raise broken(
         path,

@@ -17,7 +17,7 @@ try:
 except ImportError:  # on Windows, temporary folders of dead processes cannot be detected, and are kept
     fcntl = None  # type: ignore[assignment]
 
-ATTEMPTS = 10  # at replacing a folder while other processes replace it too
+ATTEMPTS = 10  # to replace a folder while other processes replace it, too
 PREFIX = ".grasp-unfinished-"
 DISK_FULL = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
 

@@ -20,7 +20,7 @@ def reading(path: Path, kind: str) -> Iterator[None]:
 
     Args:
         path: the file that the block reads.
-        kind: the expected kind of file, in words.
+        kind: the expected kind of file, such as ``"JSON"``.
 
     Raises:
         GraspPlannerError: reading failed, or the file does not exist.

@@ -39,7 +39,7 @@ def engine(name: str, workers: int | None = None, address: str | None = None) ->
     """
     name = known_name("engine", name, ENGINES)
     if address is not None and name != "ray":
-        raise GraspPlannerError(f"--address is that of a Ray cluster, for --engine ray; the engine is {name}")
+        raise GraspPlannerError(f"--address is the address of a Ray cluster, so it needs --engine ray, got {name}")
     if workers is not None and workers < 1:
         raise GraspPlannerError(f"needed at least 1 worker, got {workers}")
     count = workers or usable_cores()

@@ -57,7 +57,7 @@ def simulator_gap(model: WorldModel, env: Any, plan: Plan, outcomes: Sequence[Ou
 
 
 def encoded_states(model: WorldModel, env: Any, states: np.ndarray) -> Tensor:
-    """Return the latents (b, t, s) of environment states (b, t, state); each state is encoded by itself."""
+    """Return the latents (b, t, s) of environment states (b, t, state); each state is encoded separately."""
     flat = states.reshape(-1, states.shape[-1])
     observations = {"state": flat, "proprio": env.proprio_of(flat)}
     if (size := pixels_of(env)) is not None:

@@ -78,6 +78,6 @@ def claim_folder(folder: Path, wanted: RunFile) -> None:
     for difference, holds in same.items():
         if not holds:
             raise GraspPlannerError(
-                f"{folder} holds records of {found.suite.name!r} with {difference} than are asked for now: give "
+                f"{folder} holds records of {found.suite.name!r} with {difference} than this run: give "
                 "another folder with --out"
             )

@@ -47,7 +47,7 @@ def shortest_path(map: str, start: np.ndarray, goal: np.ndarray) -> np.ndarray:
         lengths[place] = lengths[:, place] = _lengths(np.broadcast_to(point, points.shape), points, walls)
     order = _dijkstra(lengths)
     if order is None:
-        raise GraspPlannerError(f"no way from {start} to {goal} on the map {map!r}")
+        raise GraspPlannerError(f"no path from {start} to {goal} on the map {map!r}")
     return points[order]
 
 
