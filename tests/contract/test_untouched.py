@@ -325,7 +325,7 @@ class Mover(nn.Module):
 
 
 class Drawing(nn.Module):
-    """Draws at random whatever its mode is, from one of the global random states."""
+    """A model that draws from one of the global random states in every mode."""
 
     def __init__(self, draw) -> None:
         super().__init__()
@@ -383,7 +383,7 @@ def test_a_model_that_writes_to_its_buffer_in_eval_mode_is_noticed(row: Row):
 @some_rows
 def test_another_thread_that_draws_at_random_is_no_fault_of_the_model(row: Row):
     class Neighboured(Living):
-        """Moves the global random state as another thread would."""
+        """A model that moves the global random state, as another thread could."""
 
         def forward(self, states: Tensor, actions: Tensor) -> Tensor:
             torch.rand(1)

@@ -93,11 +93,11 @@ class Progress(NamedTuple):
 
 
 Callback = Callable[[Progress], bool | numpy.bool_ | Tensor | None]
-"""Called after every step; planning ends with status INTERRUPTED if it returns True."""
+"""A function that is called after every step. If it returns True, planning ends with status INTERRUPTED."""
 
 
 def asks_to_stop(answer: object) -> bool:
-    """Return whether a callback's answer is True, as a ``bool`` or as one element of numpy or torch.
+    """Return whether a callback returned True, as a ``bool`` or as one element of numpy or torch.
 
     >>> asks_to_stop(numpy.True_), asks_to_stop(Tensor([1.0]) > 0), asks_to_stop(1), asks_to_stop(None)
     (True, True, False, False)
