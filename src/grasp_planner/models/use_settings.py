@@ -22,6 +22,10 @@ class UseSettings:
 
     Raises:
         GraspPlannerError: a number is out of range.
+
+    Example:
+        >>> UseSettings(alpha=1.0, history=1).frames(context=3)
+        1
     """
 
     alpha: float = 1.0

@@ -138,6 +138,12 @@ class Cautious:
 
     Raises:
         GraspPlannerError: the weight is negative.
+
+    Example:
+        >>> from grasp_planner import GoalDistance
+        >>> objective = Cautious(GoalDistance(weights=(1.0, 0.0)), weight=10.0)
+        >>> objective.terminal(torch.tensor([3.0, 2.0]), torch.zeros(2))  # 3^2 + 10 * 2
+        tensor(29.)
     """
 
     objective: Objective
