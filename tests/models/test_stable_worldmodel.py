@@ -152,7 +152,7 @@ def package():
     if importlib.util.find_spec("stable_worldmodel") is None:
         pytest.skip("stable-worldmodel is not installed")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns of simulators that are not there
+        warnings.simplefilter("ignore")  # it warns about missing simulators
         return pytest.importorskip("stable_worldmodel.world", exc_type=ImportError)
 
 

@@ -81,7 +81,7 @@ def test_interrupted_at_every_line_of_freezing_and_thawing(figure):
 
     lines, _ = enter_and_leave(None)
     assert lines > 500
-    # Looking for the modules is most of the lines and changes nothing, so only every tenth of those is interrupted.
+    # Most lines search for modules and change nothing, so only every tenth of these lines is interrupted.
     arrived = 0
     for at in range(lines - 1):
         if at < 0.6 * lines and at % 10:

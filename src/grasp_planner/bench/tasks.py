@@ -15,8 +15,8 @@ from grasp_planner.domains.registry import DOMAINS, other_spellings
 
 SPLITS = ("test", "validation")
 REACHABLE = "dset"  # the goal source of a task that is named by its world alone
-DECIMALS = 6  # of every number in an episode, so that episodes do not depend on the rounding of a mathematics library
-MOST_DRAWS = 1000  # for one episode; a task that drops more pairs is an error
+DECIMALS = 6  # of every number in an episode, so that episodes do not depend on the rounding of a math library
+MOST_DRAWS = 1000  # for one episode; it is an error if all these pairs are dropped
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def task(name: str, horizon: int | None = None) -> Task:
     Args:
         name: key of `TASKS` in any spelling, with or without version. The world, or its environment, without a goal
             source means the goal source ``dset``, whose goals are reachable.
-        horizon: environment steps; None: the default.
+        horizon: horizon in environment steps; None: the task's default.
 
     Raises:
         GraspPlannerError: no task has that name, or the horizon is not positive.

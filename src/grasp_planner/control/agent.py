@@ -142,8 +142,8 @@ class Agent:
                 goal changes, the old plan is dropped and a new plan is made at once. A goal that cannot be encoded is
                 ignored. A goal may lack arrays that do not count towards it, such as proprioception where the weight
                 of its coordinates in the objective is 0.
-            late: model steps since the observation was made. The agent then predicts the current state from the
-                observation and from the actions since.
+            late: age of the observation in model steps. The agent predicts the current state from the observation and
+                the actions after it.
         """
         before = self._state
         try:
@@ -182,7 +182,7 @@ class Agent:
         return actions if self.batch is not None else actions[0]
 
     def _change_goal(self, goal: Observation | Tensor, observation: Observation | None, reason: list[str]) -> None:
-        """Encode a goal that is new, and drop the plans of the environments that it is new for."""
+        """Encode the goal if it is new, and drop the plans of the environments whose goal has changed."""
         everyone, goals = torch.ones(self._environments, dtype=torch.bool), self._state.goals
         try:
             latent = isinstance(goal, Tensor)

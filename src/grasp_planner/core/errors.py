@@ -66,7 +66,7 @@ def known_name(kind: str, name: str, known: Iterable[str], also: Mapping[str, st
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> GraspPlannerError:
-    """The error for a name that no registry knows, with the nearest known name as a suggestion."""
+    """Return the error for an unknown name, with the nearest known name as a suggestion."""
     plain = {plain_name(one): one for one in known}
     near = difflib.get_close_matches(plain_name(name), plain, n=1)
     hint = f"did you mean {plain[near[0]]!r}? " if near else ""

@@ -70,7 +70,7 @@ class _Hold:
         _while_locked(self._take)
 
     def release(self) -> None:
-        """Let go of every flag. Repeating a call, or calling again after an interrupt, is safe."""
+        """Release every flag. It is safe to call this method twice, or again after an interrupt."""
         if self.owners or _LOCK._is_owned():  # type: ignore[attr-defined]
             _while_locked(self._release)
 

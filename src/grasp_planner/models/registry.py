@@ -140,9 +140,9 @@ def load_world_model(
             by DINO-WM's training script (``hydra.yaml``, ``checkpoints/``), or it holds a ``.pth.tar`` and a ``.yaml``
             file of JEPA-WMs. ``load_dino_wm`` and ``load_jepa_wms`` have further settings. A folder that
             stable-worldmodel wrote is answered with the call that loads it.
-        device: where the tensors go.
-        statistics: for DINO-WM and JEPA-WMs, whose files do not contain them: the statistics of the training data, or
-            ``"published"``.
+        device: device of the tensors.
+        statistics: for DINO-WM and JEPA-WMs, whose files do not contain statistics: the statistics of the training
+            data, or ``"published"``.
         allow_pickle: must be True for the files of DINO-WM, as a consent to reading a pickle.
 
     Raises:

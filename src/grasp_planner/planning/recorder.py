@@ -35,7 +35,7 @@ class Recorder:
         return self._rows[-1].transitions
 
     def add(self, step: int, seconds: float, transitions: int, best: Scored) -> None:
-        """Add a row, and a snapshot if the best plans changed and the last snapshot is long enough ago."""
+        """Add a row. Add a snapshot, too, if the best plans changed and the last snapshot is long enough ago."""
         self._rows.append(_Row(best.cost, seconds, transitions))
         last = self._snapshots[-1] if self._snapshots else None
         if last is None or (step >= last.step * 1.05 and best.actions is not last.actions):

@@ -34,8 +34,8 @@ def load_suite(name_or_path: str | Path, variant: Variant = "state") -> Suite:
 
     Args:
         name_or_path: one of ``suites()`` in any spelling, or a file.
-        variant: ``"state"``, or ``"pixels"`` for the same suite in models that read pictures: the ``pixels_model`` of
-            every cell, with the changes in ``[pixels]`` of the file.
+        variant: ``"state"``, or ``"pixels"`` for the same suite with models that read pictures. The variant
+            ``"pixels"`` uses the ``pixels_model`` of every cell, and the changes in ``[pixels]`` of the file.
 
     Raises:
         GraspPlannerError: there is no such suite or variant, or the file lacks an entry that a suite needs.

@@ -49,7 +49,7 @@ class WorldModelSolver:
             coordinate of a block. ``None``: the bounds of ``model``; with ``cost`` there is no bound, since the
             policy's scaler is not known.
         high: highest action, in the same form.
-        action_scaler: ``process["action"]`` of the policy; it maps the bounds of the environment's action space.
+        action_scaler: ``process["action"]`` of the policy, which maps the bounds of the environment's action space.
         seed: seed of the planner's noise. Every call has noise of its own, which it shares with no other seed.
         callbacks: recorders of stable-worldmodel. They are called after every planner step with the best plan so far:
             ``step``, ``params``, ``candidates`` (b, 1, horizon, block), ``cost`` and ``costs`` (b, 1).
