@@ -1,4 +1,4 @@
-"""Compiled dynamics of BallNav for sweeps: equal to the model's up to rounding, five times faster. Needs ``cc``."""
+"""Compiled dynamics of BallNav for sweeps: equal to the model up to rounding, five times as fast. Needs ``cc``."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class FastBallNav:
         self.frameskip, self.pace, self.walls = model.frameskip, model.pace, walls_of(model.map)
 
     def __call__(self, states: Tensor, actions: Tensor) -> Tensor:
-        """(n, 1, 2), (n, 1, a) -> (n, 2)."""
+        """Predict the next positions: (n, 1, 2), (n, 1, a) -> (n, 2)."""
         return _Step.apply(states[:, -1], actions[:, -1], self)  # type: ignore[return-value]
 
 

@@ -98,13 +98,13 @@ def _grasp_unsynced(rng: random.Random) -> Settings:
 
 
 def _make_grasp(settings: Settings) -> Planner:
-    """GRASP with settings; without a learning rate for the sync it has no serial planner."""
+    """Make GRASP from settings. Settings without a learning rate for the sync give no serial planner."""
     rest = {name: value for name, value in settings.items() if name != "sync_lr"}
     return _maker(GRASP)(rest | {"sync": GD(lr=settings["sync_lr"]) if "sync_lr" in settings else None})
 
 
 def _maker(kind: type) -> Callable[[Settings], Planner]:
-    """A function that makes a planner of a class from settings. With several ``"starts"`` it is in a `MultiStart`."""
+    """Return a function that makes a planner of a class from settings, in a `MultiStart` if ``"starts"`` > 1."""
 
     def make(settings: Settings) -> Planner:
         rest = {name: value for name, value in settings.items() if name not in ("starts", "start_std")}
@@ -130,7 +130,7 @@ SPACES: dict[str, tuple[Callable[[random.Random], Settings], Callable[[Settings]
 
 
 def chosen(sweep: Path = SWEEP) -> dict[str, Settings]:
-    """The best settings of each name in a sweep: those with most successes and, in a tie, the lowest mean cost."""
+    """Return the best settings of each name in a sweep: most successes and, in a tie, the lowest mean cost."""
     best: dict[str, dict[str, Any]] = {}
     for line in sweep.read_text().splitlines():
         trial = json.loads(line)
@@ -141,7 +141,7 @@ def chosen(sweep: Path = SWEEP) -> dict[str, Settings]:
 
 
 def rows(settings: dict[str, Settings]) -> dict[str, Planner]:
-    """The rows of the table: every planner with its tuned settings, and ablations of GRASP."""
+    """Return the rows of the table: every planner with its tuned settings, and ablations of GRASP."""
     made = {name: make(settings[name]) for name, (_, make) in SPACES.items() if name in settings}
     planners: dict[str, Planner] = {"Random shooting": RandomShooting(samples=50, tolerance=TOLERANCE)}
     planners |= {name: planner for name, planner in made.items() if not name.startswith("GRASP ")}

@@ -2,9 +2,9 @@
 
     python benchmarks/ball_nav_sweep.py --trials 40
 
-The problems have other seeds than those of the table (`ball_nav_table.py`). Each trial is a line of the output file. If
-the file exists, the sweep continues after its trials. The dynamics are compiled (`ball_nav_fast.py`), which changes
-numbers only by rounding.
+The problems have other seeds than the problems of the table (`ball_nav_table.py`). Each trial is a line of the output
+file. If the file exists, the sweep continues after its last trial. The dynamics are compiled (`ball_nav_fast.py`),
+which changes numbers only by rounding.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ RECORDS = Path(__file__).with_name("ball_nav_table.jsonl")
 
 
 def executed(problem: Problem, found: Plan, model: BallNav) -> np.ndarray:
-    """(b,): whether the ball is at the goal after the last push, in the simulator."""
+    """Return whether each ball (b,) is at the goal after the last push, in the simulator."""
     env = Environment(map=model.map, pace=model.pace)
     reached = []
     for start, goal, blocks in zip(problem.start.numpy(), problem.goal.numpy(), found.actions.numpy(), strict=True):
@@ -48,7 +48,7 @@ def executed(problem: Problem, found: Plan, model: BallNav) -> np.ndarray:
 
 
 def measured(model: BallNav, planner: Planner, steps: int, problems: int, rollouts: int, fast: bool) -> dict[str, Any]:
-    """Plan and execute; returns totals, and for each measured quantity a list with one entry per problem."""
+    """Plan and execute. Return totals, and for each measured quantity a list with one entry per problem."""
     horizon = steps // model.frameskip
     problem = model.problem(problems, horizon, seed=TEST_SEED)
     through = problem.through(FastBallNav(model)) if fast else problem
@@ -70,7 +70,7 @@ def measured(model: BallNav, planner: Planner, steps: int, problems: int, rollou
 
 
 def cell(run: dict[str, Any]) -> str:
-    """Success in percent, its 95 % interval, and the median of rollouts to success; for uncompiled runs the seconds."""
+    """Format success in percent, its 95 % interval, the median of rollouts to success, and seconds if uncompiled."""
     share = Share(sum(run["success"]), len(run["success"]))
     text = f"**{100 * share.value:.0f}** ({100 * share.low:.0f}-{100 * share.high:.0f})"
     took = [rollouts for rollouts in run["rollouts_to_success"] if rollouts is not None]
@@ -79,7 +79,7 @@ def cell(run: dict[str, Any]) -> str:
 
 
 def markdown(runs: list[dict[str, Any]], columns: list[tuple[str, int]]) -> str:
-    """A Markdown table with a row for each planner and a column for each map and horizon."""
+    """Return a Markdown table with a row for each planner and a column for each map and horizon."""
     cells = {(run["planner"], run["map"], run["steps"]): cell(run) for run in runs}
     head = [f"{map}, H = {steps}" for map, steps in columns]
     lines = ["| planner | " + " | ".join(head) + " |", "|---|" + "---|" * len(columns)]

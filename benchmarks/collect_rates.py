@@ -33,7 +33,7 @@ LIMIT_MINUTES = 30
 
 
 def rate(environment: str, pixels: int | None, every: int, seconds: float) -> float:
-    """Environment steps per CPU second of one process, best of three stretches."""
+    """Measure environment steps per CPU second of one process, as the best of three measurements."""
     recipe = Recipe(environment, "", 1, default_steps(environment), every, pixels, 0, "")
     env, policy = make_environment(recipe), resolve_policy(None, environment)[1]()
     roll(env, policy, recipe, 0)
@@ -49,14 +49,14 @@ def rate(environment: str, pixels: int | None, every: int, seconds: float) -> fl
 
 
 def collection_seconds(episodes: int, out: Path, workers: int, progress: bool = False) -> tuple[float, float]:
-    """Wall-clock and CPU seconds to collect Push-T with a 64 px picture every fifth step, all included."""
+    """Measure wall-clock and CPU seconds to collect Push-T with a 64 px picture every fifth step."""
     begun, used = time.perf_counter(), cpu_seconds()
     collect("push_t", episodes, out, steps=STEPS, pixels=64, every=5, workers=workers, progress=progress)
     return time.perf_counter() - begun, cpu_seconds() - used
 
 
 def cpu_seconds() -> float:
-    """CPU time of this process and of those that it started and that have ended."""
+    """Return the CPU time of this process and of its child processes that have ended."""
     both = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in both)
 

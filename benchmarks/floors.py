@@ -1,4 +1,4 @@
-"""The floor of every task: what a policy that does not plan achieves. Prints a Markdown table.
+"""Print a Markdown table of baselines: the success of policies that do not plan, for every task.
 
 python benchmarks/floors.py --episodes 200 --horizons 25 50 80
 """
@@ -12,7 +12,7 @@ from grasp_planner.bench.tasks import TASKS, episodes, task
 
 
 def main() -> None:
-    """Parse, measure, print one row a task and horizon."""
+    """Parse the arguments, measure, and print one row per task and horizon."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--episodes", type=int, default=200)
     parser.add_argument("--horizons", type=int, nargs="+", default=[25, 50, 80])

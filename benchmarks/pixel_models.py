@@ -1,12 +1,19 @@
-"""What makes a latent good to plan in: short trainings on Wall, one change each, and the table of what came of them.
+"""Ablations of pixel models for planning: short trainings on Wall with one change each, and a table of the results.
 
     python benchmarks/pixel_models.py DATA OUT [--steps 400] [--episodes 600] [--only keypoints proprioception]
 
-DATA is `grasp collect wall --episodes 2000 --pixels 64 --out DATA`. One seed, one thread. A row holds: error of the
-position that the probe reads off true pictures, and off predictions 5 and 25 environment steps ahead; Spearman's rank
-correlation of the model's goal distance with the way to go (through the door, if the wall is between); success of
-two 25-step plans in a row, by planner, on 30 validation episodes with goals of the data, and, for CEM, of four in a row
-with start and goal in different rooms; all judged at the end. What is done already is read from OUT/rows.jsonl.
+`grasp collect wall --episodes 2000 --pixels 64 --out DATA` makes the data. All trainings use one seed and one thread.
+A row of the table holds these measures:
+
+- the error of the position that the probe predicts from true pictures, and from predictions 5 and 25 environment steps
+  ahead;
+- Spearman's rank correlation of the model's goal distance with the length of the shortest path, which leads through the
+  door if the wall is in between;
+- success at the end of two successive plans of 25 environment steps, for each planner, on 30 validation episodes whose
+  goals come from the data;
+- success of CEM at the end of four successive plans, with start and goal in different rooms.
+
+Finished rows are read from OUT/rows.jsonl.
 """
 
 from __future__ import annotations
@@ -50,7 +57,7 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
     "convolutions, 64 wide": ({**CONVOLUTIONS, "latent": 64}, APART, 15),
     "convolutions, 64 wide, SIGReg": ({**CONVOLUTIONS, "latent": 64}, GAUSSIAN, 15),
     "convolutions, 16 wide, reconstruction": ({**CONVOLUTIONS, "latent": 16}, {**APART, "reconstruction": 1.0}, 15),
-    # Where the latent collapses to a single slow coordinate, the penalty that keeps its parts apart must be larger.
+    # Where the latent collapses to a single slow coordinate, the decorrelation penalty must be larger.
     "convolutions, 16 wide, decorrelation 1": ({**CONVOLUTIONS, "latent": 16}, {"decorrelation": 1.0}, 5),
     "convolutions, 64 wide, decorrelation 1": ({**CONVOLUTIONS, "latent": 64}, {"decorrelation": 1.0}, 5),
 }
@@ -71,7 +78,7 @@ def setting(name: str, steps: int) -> Recipe:
 
 
 def way(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The length, px, of the shortest way between places (n, 2) of Wall, through the door where it must."""
+    """Return the length in px of the shortest paths between positions (n, 2) of Wall."""
     straight = np.linalg.norm(a - b, axis=-1)
     sides = np.sign(a[:, 0] - 32)
     best = np.full(len(a), np.inf)
@@ -126,7 +133,7 @@ def main() -> None:
         if not wanted or any(row["name"] == name for row in rows):
             continue
         folder = settings.out / name.replace(", ", "_").replace(" ", "-")
-        shutil.rmtree(folder, ignore_errors=True)  # a training that was stopped half-way
+        shutil.rmtree(folder, ignore_errors=True)  # a training that was interrupted
         trained = train(setting(name, settings.steps), data, folder, validate_every=10**9, checkpoint_every=10**9)
         errors = {key: {h: one["mean"] for h, one in found.items()} for key, found in trained.errors.items()}
         row = {

@@ -1,11 +1,11 @@
-"""Planning success in the simulator of a checkpoint, by planner: replanning within 50 steps, and open loop.
+"""Measure the success of planners in a checkpoint's model, executed in the simulator: replanning, and open loop.
 
     python benchmarks/pixel_planning.py wall-pixels --task wall/dset/v1 --episodes 50 --split validation
 
-Replanning: the goal is 25 environment steps ahead on a held-out trajectory; an `Agent` plans five model steps ahead,
-takes `--execute` of them, looks again, and may take 50 environment steps in all. Success is counted at any time within
-them (as stable-worldmodel does), and at their end. Open loop: one plan for the whole horizon, judged at its end.
-One line of JSON a row, then a table; budgets are in model transitions for each plan.
+Replanning: the goal is 25 environment steps ahead on a held-out trajectory. An `Agent` plans five model steps ahead,
+    executes `--execute` model steps, and replans. An episode has 50 environment steps. Success is counted at any time
+    (as in stable-worldmodel), and at the end. Open loop: one plan covers the whole horizon, and success is counted at
+    the end. The script prints one line of JSON per row, and then a table. Budgets are in model transitions per plan.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def replanned(
     execute: int,
     steps: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Success at any time and at the end, (n,) bool each, of an agent that has `steps` environment steps."""
+    """Run an agent for `steps` environment steps, and return success at any time and at the end, (n,) bool each."""
     pixels = model.pixels if isinstance(model, SeesPictures) else None
     worlds = [setting.make(pixels=pixels) for _ in asked]
     moments = [observe(world, episode) for world, episode in zip(worlds, asked, strict=True)]

@@ -1,10 +1,10 @@
-"""How far a Push-T model is off under actions that no one collected: open-loop errors by kind of action.
+"""Measure open-loop errors of a Push-T model under actions that are not in the training data, by kind of action.
 
     python benchmarks/push_t_model_error.py pusht-state --starts 400
 
-Planners do not act like the policy that collected the data, and gradient planners seek out what a model gets wrong.
-Each kind starts from random states with the pusher near the block, and stays within the model's bounds unless it says
-otherwise. "moved" is how far the block went in truth.
+Planners do not act like the policy that collected the data, and gradient planners exploit errors of the model. Episodes
+start from random states with the pusher near the block. Actions are within the model's bounds, except for the kind
+"beyond". The column "moved" is the distance that the block moved in the simulator.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HORIZONS = (5, 25, 50, 80)
 
 
 def starts(count: int, rng: np.random.Generator) -> np.ndarray:
-    """(n, 7) random states at rest, the pusher 30 to 150 px from the block's centre."""
+    """Sample states (n, 7) at rest, with the pusher 30 to 150 px from the block's centre."""
     env, states = PushT(), []
     for _ in range(count):
         state = env.sample_state(rng)
@@ -35,7 +35,7 @@ def starts(count: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def actions(kind: str, states: np.ndarray, limit: float, rng: np.random.Generator) -> np.ndarray:
-    """(n, t, 2) actions of a kind, in environment units."""
+    """Sample actions (n, t, 2) of a kind, in environment units."""
     count, steps = len(states), max(HORIZONS)
     noise = rng.uniform(-1, 1, (count, steps, 2))
     if kind == "uniform":
@@ -56,13 +56,13 @@ def actions(kind: str, states: np.ndarray, limit: float, rng: np.random.Generato
         smooth[:, t] = current
     if kind == "smooth":
         return np.clip(smooth, -limit, limit)
-    if kind == "beyond":  # half as far again as the bounds
+    if kind == "beyond":  # one and a half times the bounds
         return np.clip(1.5 * smooth, -1.5 * limit, 1.5 * limit)
     raise ValueError(kind)
 
 
 def simulate(states: np.ndarray, moves: np.ndarray) -> np.ndarray:
-    """(n, t + 1, 7) what the simulator does."""
+    """Return the states (n, t + 1, 7) of the simulator."""
     env, paths = PushT(), []
     for state, move in zip(states, moves):
         env.set_state(state)

@@ -1,10 +1,10 @@
-"""Success of the recommended planner on validation episodes of Push-T, beside GRASP followed by GD.
+"""Compare the recommended planner with GRASP followed by GD, on validation episodes of Push-T.
 
     python benchmarks/recommended.py --episodes 50
 
-Every planner has 1000 rollouts for each plan. Prints one row per planner: success in the simulator after the last step,
-for each horizon in environment steps. The settings of GRASP are those that the suite push-t-long chose at H = 40, 60,
-70 and 80.
+Every planner has 1000 rollouts for each plan. The script prints one row per planner: success in the simulator after the
+last step, for each horizon in environment steps. The suite push-t-long chose the settings of GRASP at horizons of 40,
+60, 70 and 80 environment steps.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Compare replanning after every model step with replanning after five, with and without a cost at every step.
+"""Compare replanning after every model step with replanning after five model steps, with and without a stage cost.
 
     python benchmarks/replanning.py [--episodes 50]
 
-Prints a table of the share of validation episodes that succeed at the end. Goals are 25 environment steps away, and an
-episode lasts 50 environment steps.
+The script prints a table of the share of validation episodes that succeed at the end. Goals are 25 environment steps
+away, and an episode lasts 50 environment steps.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BUDGET = Budget(transitions=5 * 240)
 
 
 def main() -> None:
-    """Print one row per model, planner and weight of the cost at every step."""
+    """Print one row per model, planner and weight of the stage cost."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--episodes", type=int, default=50, help="number of episodes")
     given = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Cost of a planning step compared with the model's own forward and backward pass. Prints tables, writes JSON.
+"""Measure the cost of a planning step compared with the model's own forward and backward pass, as tables and JSON.
 
 python benchmarks/step_cost.py                 the tables of docs/speed.md
 python benchmarks/step_cost.py --device cuda   the same on a GPU, with the share of time that is spent in kernels
@@ -38,13 +38,13 @@ from grasp_planner import CEM, GD, GRASP, Budget, Chunked, Compiled, plan
 from grasp_planner.planning.meter import Meter
 
 Row = dict[str, Any]
-# Rows of one model call that are timed by default; --most-rows times more.
+# Largest number of rows of a timed model call by default; --most-rows sets another number.
 MOST_ROWS = {"mlp": 12800, "lewm": 1600, "lewm-3": 400, "dino-wm": 10}
 GIB = 2**30
 
 
 def steps(settings: argparse.Namespace) -> Iterator[Row]:
-    """A GRASP step of `plan`, the bare model, the same step as a loop over time, and a step of GD."""
+    """Time a GRASP step of `plan`, the model alone, the same step as a loop over time, and a step of GD."""
     for case, model in _models(settings):
         for batch in case.batches:
             for horizon in case.horizons:
@@ -66,7 +66,7 @@ def steps(settings: argparse.Namespace) -> Iterator[Row]:
 
 
 def samplers(settings: argparse.Namespace) -> Iterator[Row]:
-    """A CEM step with n samples against plain rollouts of the model on b * n rows."""
+    """Time a CEM step with n samples, compared with plain rollouts of the model on b * n rows."""
     for case, model in _models(settings):
         for batch, horizon in ((1, 10), (1, 25), (8, 25)):
             rows = batch * case.samples * horizon
@@ -84,7 +84,7 @@ def samplers(settings: argparse.Namespace) -> Iterator[Row]:
 
 
 def sync(settings: argparse.Namespace) -> Iterator[Row]:
-    """What of a run of GRASP, as it is by default, goes to the serial steps of its syncs."""
+    """Time the share of a default run of GRASP that the serial steps of its syncs take."""
     default = GRASP()
     for case, model in _models(settings, without=("dino-wm",)):
         for horizon in (10, 50):
@@ -105,7 +105,7 @@ def sync(settings: argparse.Namespace) -> Iterator[Row]:
 
 
 def solved(settings: argparse.Namespace) -> Iterator[Row]:
-    """A step of a batch of which some are solved, as a share of the step before any was."""
+    """Time a step of a batch in which some problems are solved, as a share of a step without solved problems."""
     for case, model in _models(settings, without=("dino-wm",)):
         batch = 64 if case.name == "mlp" else 8
         task = problem(model, case, batch, 25, settings.device)
@@ -123,7 +123,7 @@ def solved(settings: argparse.Namespace) -> Iterator[Row]:
 
 
 def compiled(settings: argparse.Namespace) -> Iterator[Row]:
-    """Steps in a model as it is and in the same model compiled."""
+    """Time steps in a model, and in the same model compiled."""
     for case, model in _models(settings, without=("lewm-3", "dino-wm")):
         fast = Compiled(model)
         task = problem(model, case, 1, 50, settings.device)
@@ -147,7 +147,7 @@ def compiled(settings: argparse.Namespace) -> Iterator[Row]:
 
 
 def memory(settings: argparse.Namespace) -> Iterator[Row]:
-    """A problem of DINO-WM's size, T = 100, in a process of its own: the peak of the process, or that on the GPU."""
+    """Measure the peak memory of a problem of DINO-WM's size at T = 100, in a separate process or on the GPU."""
     for name, limit in (("dino-wm", 1.0),):
         command = [sys.executable, __file__, "--one-plan", name, "--limit", str(limit), "--device", settings.device]
         done = subprocess.run([*command, "--threads", str(settings.threads)], capture_output=True, text=True)
@@ -157,7 +157,7 @@ def memory(settings: argparse.Namespace) -> Iterator[Row]:
 
 
 def one_plan(settings: argparse.Namespace) -> Row:
-    """A lifted step and a sync at T = 100 with bounded memory, and the most memory that this process ever had."""
+    """Time a lifted step and a sync at T = 100 with bounded memory, and measure the peak memory of this process."""
     case = CASES[settings.one_plan]
     model = case.model().to(settings.device)
     task = problem(model, case, 1, 100, settings.device)
@@ -187,7 +187,7 @@ def _models(settings: argparse.Namespace, without: tuple[str, ...] = ()) -> Iter
 
 
 def growth(rows: list[Row]) -> Iterator[Row]:
-    """From T = 10 to T = 100 with one problem: how much a step of GRASP grows, and one of GD."""
+    """Return how much a step of GRASP and a step of GD grow from T = 10 to T = 100, with one problem."""
     for name in dict.fromkeys(row["model"] for row in rows):
         ends = [row for t in (10, 100) for row in rows if (row["model"], row["b"], row["T"]) == (name, 1, t)]
         if len(ends) == 2:
@@ -200,7 +200,7 @@ def growth(rows: list[Row]) -> Iterator[Row]:
 
 
 def machine(settings: argparse.Namespace) -> Row:
-    """Where the figures come from."""
+    """Describe the machine and the software of the measurement."""
     cpuinfo = Path("/proc/cpuinfo")
     names = (
         [x.split(":")[1].strip() for x in cpuinfo.read_text().splitlines() if x.startswith("model name")]
@@ -224,7 +224,7 @@ def _cell(value: object) -> str:
 
 
 def main() -> None:
-    """Measure part after part, one printed row a measurement."""
+    """Measure one part after another, and print one row per measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=list(PARTS))
     parser.add_argument("--models", nargs="+", default=list(CASES), choices=list(CASES))
@@ -259,7 +259,7 @@ def main() -> None:
 
 
 def _printed(rows: Iterator[Row]) -> list[Row]:
-    """The rows, each printed as soon as it is there."""
+    """Print each row as soon as it is measured, and return the rows."""
     seen: list[Row] = []
     for row in rows:
         if not seen:

@@ -1,4 +1,4 @@
-"""The models that steps are timed in: their sizes are those of published world models, their weights are random."""
+"""Models for timing planner steps, with the sizes of published world models and random weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from grasp_planner.models.patches.frame_transformer import FrameTransformer, Slo
 
 
 class StateModel(nn.Module):
-    """A residual perceptron on a state of 8 numbers and an action of 2."""
+    """A residual perceptron on a state of 8 numbers and an action of 2 numbers."""
 
     context = 1
 
@@ -67,7 +67,7 @@ class LatentModel(nn.Module):
 
 
 class PatchModel(nn.Module):
-    """DINO-WM's predictor on one frame: 196 patches of 394 numbers, and an action embedded in 10 on each of them."""
+    """DINO-WM's predictor on one frame: 196 patches of 394 numbers, and an action embedding of 10 numbers in each."""
 
     context = 1
 
@@ -84,16 +84,16 @@ class PatchModel(nn.Module):
 
 @dataclass(frozen=True)
 class Case:
-    """A model and the problems that it is timed on."""
+    """A model and the sizes of the problems for timing."""
 
     name: str
     batches: tuple[int, ...]
     horizons: tuple[int, ...]
     samples: int
-    """Candidates of the sampler that is compared with plain rollouts."""
+    """Number of candidates of the sampler that is compared with plain rollouts."""
 
     def model(self) -> nn.Module:
-        """The model with weights that are the same in every run, without gradients to them."""
+        """Make the model, with the same weights in every run, and without gradients to the weights."""
         with torch.random.fork_rng():
             torch.manual_seed(0)
             made = _MODELS[self.name]()

@@ -1,4 +1,4 @@
-"""The works that step_cost.py times, and how they are timed: in turn, round after round."""
+"""The workloads that step_cost.py times, and the timing itself, which alternates between workloads in rounds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from grasp_planner.core.frozen import frozen
 from grasp_planner.core.noise import Noise
 from grasp_planner.wrappers.live_bytes import LiveBytes
 
-# A lifted phase that never ends: the steps between two syncs are what is timed.
+# Only the steps between two syncs are timed, so the lifted phase never ends.
 LIFTED = GRASP(sync=None, sync_every=10**9)
 GOAL_WEIGHT, STATE_NOISE = LIFTED.goal_weight, LIFTED.state_noise
 
@@ -24,14 +24,14 @@ Work = Callable[[], object]
 
 
 def clock(device: str) -> float:
-    """Seconds, with all work that was asked of the device done. ``"processor"``: of this process's own work alone."""
+    """Return the time in s after all work of the device is done; for ``"processor"`` the CPU time of this process."""
     if device == "cuda":
         torch.cuda.synchronize()
     return time.process_time() if device == "processor" else time.perf_counter()
 
 
 def problem(model: nn.Module, case: Case, batch: int, horizon: int, device: str) -> Problem:
-    """Random starts and goals."""
+    """Sample problems with random starts and goals."""
     generator = torch.Generator().manual_seed(batch * 1000 + horizon)
 
     def normal(*shape: int) -> Tensor:
@@ -51,7 +51,7 @@ def problem(model: nn.Module, case: Case, batch: int, horizon: int, device: str)
 
 
 def bare(task: Problem, model: Dynamics) -> Work:
-    """One forward pass of the model on b * t rows, and its gradient with respect to the actions."""
+    """Return a workload: a forward pass of the model on b * t rows, and its gradient with respect to the actions."""
     rows = task.batch * task.horizon
     states = torch.randn(rows, task.context, task.latent_size).to(task.states)
     actions = torch.randn(rows, task.context, task.action_size).to(task.states)
@@ -66,7 +66,7 @@ def bare(task: Problem, model: Dynamics) -> Work:
 
 
 def loop_over_time(task: Problem, model: Dynamics) -> Work:
-    """The same lifted step as public implementations write it: T model calls on b rows, two torch optimisers."""
+    """Return the lifted step of public implementations: T model calls on b rows, and two torch optimisers."""
     share = torch.arange(1, task.horizon, device=task.goal.device)[:, None] / task.horizon
     states = torch.lerp(task.start[:, None], task.goal[:, None], share).requires_grad_()
     actions = torch.zeros(task.batch, task.horizon, task.action_size).to(task.goal).requires_grad_()
@@ -95,8 +95,8 @@ def loop_over_time(task: Problem, model: Dynamics) -> Work:
 
 
 def one_step(task: Problem, planner: Planner) -> Work:
-    """One step of a planner, always from the same state."""
-    task = task.normalised()  # as ``plan`` gives it to the planner
+    """Return a workload: one step of a planner, always from the same state."""
+    task = task.normalised()  # ``plan`` gives this form to the planner
     with torch.no_grad():
         actions = torch.zeros(task.batch, task.horizon, task.action_size).to(task.goal)
         noise = Noise.of(0, task.batch, task.goal.device)
@@ -110,7 +110,7 @@ def one_step(task: Problem, planner: Planner) -> Work:
 
 
 def bare_rollout(task: Problem, model: Dynamics, samples: int) -> Work:
-    """The model fed its own predictions on b * n rows, without gradients."""
+    """Return a workload: a rollout of the model on b * n rows, without gradients."""
     rows = task.batch * samples
     first = task.states.repeat_interleave(samples, dim=0)
     actions = torch.randn(rows, task.horizon + task.context - 1, task.action_size).to(task.states)
@@ -128,29 +128,29 @@ def bare_rollout(task: Problem, model: Dynamics, samples: int) -> Work:
 
 
 class Times(dict[str, dict[int, float]]):
-    """Seconds of each work in each round that it took part in."""
+    """The seconds of each workload in each of its rounds."""
 
     def milliseconds(self, name: str) -> float:
-        """The median of a work."""
+        """Return the median of a workload in ms."""
         return 1e3 * median(self[name].values())
 
     def ratio(self, above: str, below: str) -> float:
-        """The median of the ratios round by round, which a machine that is slow for a while does not move."""
+        """Return the median over rounds of the ratio of two workloads, which is robust to a slow machine."""
         shared = self[above].keys() & self[below].keys()
         return median(self[above][i] / self[below][i] for i in shared)
 
 
 class Rounds:
-    """Decides which works take part in a round, and when to stop.
+    """The schedule of the rounds: which workloads take part in a round, and when to stop.
 
-    Works that take many times as long as the first one skip rounds, so that the first ratio gets most of them.
+    Workloads that take many times as long as the first workload skip rounds, so that the first ratio has most rounds.
 
     Args:
-        works: by name, the first ones first.
-        device: whose work is waited for.
-        seconds: until no more rounds are begun.
-        least: rounds in any case.
-        most: rounds at most.
+        works: the workloads by name, in order of importance.
+        device: the device whose work is waited for.
+        seconds: time in s after which no round is begun.
+        least: least number of rounds.
+        most: largest number of rounds.
     """
 
     def __init__(self, works: dict[str, Work], device: str, seconds: float, least: int = 5, most: int = 60) -> None:
@@ -160,7 +160,7 @@ class Rounds:
         self.done = -1
 
     def run(self) -> bool:
-        """Run one round, of which the first is not counted. Returns whether to stop."""
+        """Run one round, and return whether to stop. The first round is a warm-up and is not counted."""
         if self.done == 0:
             self.started = clock(self.device)
         spent = {name: sum(taken.values()) for name, taken in self.times.items()}
@@ -177,7 +177,7 @@ class Rounds:
 
 
 def in_turn(works: dict[str, Work], device: str, seconds: float) -> Times:
-    """Time every work once per round until the seconds are over."""
+    """Time every workload once per round until ``seconds`` have passed."""
     rounds = Rounds(works, device, seconds)
     while not rounds.run():
         pass
@@ -185,7 +185,7 @@ def in_turn(works: dict[str, Work], device: str, seconds: float) -> Times:
 
 
 def beside_plan(task: Problem, planner: Planner, works: dict[str, Work], device: str, seconds: float) -> Times:
-    """Time the steps of ``plan``, loop included, as ``step``, and a round of the works between two steps."""
+    """Time the steps of ``plan``, loop included, as ``step``, with a round of the workloads between two steps."""
     rounds = Rounds(works, device, seconds)
     steps: dict[int, float] = {}
     left = 0.0
@@ -204,14 +204,14 @@ def beside_plan(task: Problem, planner: Planner, works: dict[str, Work], device:
 
 
 def peak_mib(work: Work, model: nn.Module) -> float:
-    """Peak memory of the work in MiB, without the weights."""
+    """Return the peak memory of a workload in MiB, without the weights."""
     with frozen(model), LiveBytes() as memory:
         work()
     return memory.peak / 2**20
 
 
 def kernel_share(work: Work) -> float | None:
-    """Time in kernels over wall-clock time on a GPU; ``None`` without one."""
+    """Return the time in kernels divided by wall-clock time on a GPU; ``None`` without a GPU."""
     if not torch.cuda.is_available():
         return None
     from torch.profiler import ProfilerActivity, profile

@@ -1,4 +1,4 @@
-"""The same comparisons under pytest-benchmark, for one's own statistics and for comparing two versions of the code.
+"""The comparisons of step_cost.py under pytest-benchmark, for statistics and for comparing versions of the code.
 
 python -m pytest benchmarks/test_step_cost.py --benchmark-group-by=param:name,param:size
 python -m pytest benchmarks/test_step_cost.py --benchmark-autosave, and later --benchmark-compare

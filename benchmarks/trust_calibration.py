@@ -1,7 +1,7 @@
 """Calibrate and test the trust law on validation episodes of Push-T, against the simulator.
 
-The law's ``step_error`` and ``factor`` come from one half of the episodes; the other half is the test set. Prints a
-table, and writes a picture and a JSON file.
+The law's ``step_error`` and ``factor`` come from one half of the episodes. The other half is the test set. The script
+prints a table, and writes a picture and a JSON file.
 
     python benchmarks/trust_calibration.py --episodes 100 --horizon 100 --out docs/pictures
 """
@@ -29,7 +29,7 @@ from grasp_planner.trust.law import true_errors
 COVERED = 0.9
 """Share of the true errors that the calibrated law shall cover."""
 TOLERANCES = (0.005, 0.01, 0.02, 0.05, 0.1)
-# Planners and their steps. GRASP makes two cycles of 25 lifted steps, 25 steps of the sync and its last rollout.
+# Planners and their steps. GRASP makes two cycles of 25 lifted steps, 25 steps of the sync and one last rollout.
 PLANNERS = {"grasp": (GRASP(), 102), "gd": (MultiStart(GD(lr=0.2), starts=4), 60)}
 
 
@@ -72,7 +72,7 @@ class Row:
 
 
 def main() -> None:
-    """Plan, execute, calibrate on one half of the episodes, test on the other half."""
+    """Plan and execute the episodes, calibrate on one half of the episodes, and test on the other half."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--episodes", type=int, default=100, help="number of episodes")
     parser.add_argument("--horizon", type=int, default=100, help="environment steps from start to goal")
@@ -130,7 +130,7 @@ def executed(count: int, horizon: int) -> tuple[Problem, dict[str, Execution]]:
 
 
 def calibrated(problem: Problem, executions: Mapping[str, Execution], half: int) -> TrustLaw:
-    """Take the typical error of one step and the factor that covers 90 % of the errors from the first half."""
+    """Compute from the first half the typical error of one step, and the factor that covers 90 % of the errors."""
     one_step = torch.cat([execution.one_step[:half] for execution in executions.values()])
     law = TrustLaw(step_error=float(one_step.square().mean().sqrt()))
     ratios = [one.errors[:half] / law.errors(problem, one.plan.actions)[:half] for one in executions.values()]

@@ -1,11 +1,11 @@
-"""Shared by all tests: nothing is random unless a test says so, and nothing leaks from one test into the next."""
+"""Fixtures of all tests: each test starts from a fixed random state, and no setting leaks to the next test."""
 
 from __future__ import annotations
 
 import os
 import random
 
-# One switch for a second run of the same tests in which every annotation of the core is checked at run time.
+# This switch is for a second run of the same tests, in which every annotation of the core is checked at run time.
 if os.environ.get("GRASP_PLANNER_TYPECHECK"):
     from jaxtyping import install_import_hook
 
@@ -36,7 +36,7 @@ hypothesis.settings.load_profile("project")
 
 @pytest.fixture(autouse=True)
 def _one_state_of_the_world():
-    """Every test starts from the same global random state, in float32, with gradients on."""
+    """Start every test from the same global random state, in float32, with gradients enabled."""
     torch.manual_seed(0)
     numpy.random.seed(0)
     random.seed(0)
@@ -49,7 +49,7 @@ def _one_state_of_the_world():
 
 @pytest.fixture
 def figure(request):
-    """Count something for the summary that the run ends with: ``figure(name, amount)``; text is shown as it is."""
+    """Count something for the summary at the end of the run: ``figure(name, amount)``. A text is shown unchanged."""
 
     def note(name: str, amount: int | str = 1) -> None:
         request.node.user_properties.append(("figure", [name, amount]))
@@ -58,7 +58,7 @@ def figure(request):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """What the tests counted, added up over all of them (and over all processes)."""
+    """Print the counts of ``figure``, summed over all tests and processes."""
     total: dict[str, int | str] = {}
     for report in terminalreporter.getreports("passed"):
         for kind, entry in getattr(report, "user_properties", ()):

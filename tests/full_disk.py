@@ -1,9 +1,9 @@
-"""Disks that are full: files may become no larger than a limit (Python ignores the signal of it), in this process.
+"""Simulate full disks by a limit on the size of files in this process. Python ignores the signal of this limit.
 
     python tests/full_disk.py '[[LIMIT, ...], [WORDS, ...], [WORDS, ...]]'
 
-Each limit gets a new folder. The first words are given to ``grasp`` under the limit, the second words without a limit;
-OUT in the words is the folder. For each limit, a line of JSON tells what happened.
+Each limit gets a new folder. ``grasp`` is called with the first words under the limit, and with the second words
+without a limit. OUT in the words is the folder. The program prints one line of JSON with the outcome for each limit.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 
 class Outcome(NamedTuple):
-    """What a command did when its files could not become larger than ``limit`` bytes, and what it did afterwards."""
+    """The outcome of a command whose files are limited to ``limit`` bytes, and of a later call without limit."""
 
     limit: int
     status: int
@@ -35,7 +35,7 @@ class Outcome(NamedTuple):
 
 @contextlib.contextmanager
 def largest_file(size: int) -> Iterator[None]:
-    """Let no file become larger than this within the block."""
+    """Limit the size of files to ``size`` bytes inside the block."""
     usual, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, most))
     try:
@@ -45,7 +45,7 @@ def largest_file(size: int) -> Iterator[None]:
 
 
 def outcomes(limits: list[int], words: str, words_after: str | None = None) -> list[Outcome]:
-    """Run a command under each limit, and once more without it, in a process of its own."""
+    """Run a command under each limit and then without a limit, in a separate process."""
     asked = json.dumps([limits, words.split(), (words_after or words).split()])
     done = subprocess.run([sys.executable, __file__, asked], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"status {done.returncode}\n{done.stdout}\n{done.stderr}"

@@ -1,4 +1,4 @@
-"""The shapes and types in the core's annotations are true: its tests pass with every annotation checked."""
+"""The shapes and types in the annotations of the core are right: its tests pass with every annotation checked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TESTS = Path(__file__).parent
 
 
 def test_the_core_under_beartype():
-    """A process of its own, since annotations can be checked only from the first import on."""
+    """The tests run in a separate process, since the checks must be installed before the first import."""
     chosen = "small_shapes or (alone_as and three) or hand_sum or is_one_call or test_the_slope or the_gap_is"
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-k", chosen]
@@ -26,7 +26,7 @@ def test_the_core_under_beartype():
 
 
 def test_a_wrong_annotation_would_be_found():
-    """The hook is in place, and a wrong shape is an error under it: the test above can fail."""
+    """A wrong shape raises an error under the checks, so the test above can fail."""
     code = (
         "import sys; sys.path[:0] = [sys.argv[1]]\n"
         "import conftest, torch, grasp_planner\n"

@@ -1,4 +1,4 @@
-"""CONTRIBUTING is true: a planner from outside of the package works everywhere, and the places that it names exist.
+"""CONTRIBUTING.md is right: a planner from outside of the package works everywhere, and the named places exist.
 
 The planner is the example of docs/writing_a_planner.md: three methods, nothing inherited.
 """

@@ -1,4 +1,4 @@
-"""Who may import whom, held by reading the source; and what a bare import costs."""
+"""The import rules between folders, checked on the source, and the cost of an import of the package."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import grasp_planner
 ROOT = Path(grasp_planner.__file__).parent
 MODULES = sorted(ROOT.rglob("*.py"))
 
-# For each folder (or module of the top folder) the parts that it may import, wherever in the file the import stands.
-# A part may always import itself and `core.errors`. The order of the rows is the order of the layers.
+# For each folder (or module of the top folder), the parts that it may import at any place in a file. A part may always
+# import itself and `core.errors`. The order of the rows is the order of the layers.
 ALLOWED: dict[str, set[str]] = {
     "core": set(),
     "io": set(),
@@ -34,12 +34,12 @@ ALLOWED: dict[str, set[str]] = {
     "figures": {"io", "domains", "bench"},
     "cli": {"core", "io", "wrappers", "planning", "planners", "trust", "models", "domains", "data", "training"}
     | {"control", "bench", "figures"},
-    # The package itself hands out names, each from where it lives, when they are first asked for.
+    # The package itself imports each public name from its module at the first access.
     "__init__": {"core", "wrappers", "planning", "planners", "trust", "models", "control"},
     "__main__": {"cli"},
 }
-# Packages of the base install. Any other is optional, and imported where it is used, so that a module without it can
-# be imported; an environment's own modules may import the simulator that they are about.
+# Packages of the base install. Any other package is optional, and is imported inside the functions that use it, so that
+# every module can be imported without it. An environment's own modules may import their simulator.
 BASE = {"torch", "numpy", "jaxtyping", "safetensors"}
 SIMULATORS = {"gymnasium", "mujoco", "pymunk"}
 NO_TORCH = {"domains", "__main__"}
@@ -55,7 +55,7 @@ def module_of(path: Path) -> str:
 
 
 def imports(path: Path) -> Iterator[tuple[str, bool]]:
-    """Every imported module, in full, and whether it is imported when the file is."""
+    """Yield the full name of every imported module, and whether it is imported together with the file."""
     tree = ast.parse(path.read_text())
     package = ["grasp_planner", *path.relative_to(ROOT).parts[:-1]]
     on_import = set(_run_on_import(tree.body))
@@ -71,7 +71,7 @@ def imports(path: Path) -> Iterator[tuple[str, bool]]:
 
 
 def _run_on_import(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """Statements that run when the module is imported: not those in functions, nor those for type checkers."""
+    """Yield the statements that run when the module is imported, without functions and type-checking blocks."""
     for node in body:
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             yield from _run_on_import(node.orelse)
@@ -104,13 +104,13 @@ def test_imports_point_left(path):
             continue
         inner = name.removeprefix("grasp_planner.")
         if inner in grasp_planner.__all__ or inner == "__version__":
-            continue  # from grasp_planner import Name: judged by where the names are used, in the parts on the right
+            continue  # from grasp_planner import Name: the next test says where this is allowed
         assert any(inner == good or inner.startswith(f"{good}.") for good in allowed), f"{part} must not import {name}"
 
 
 @every_module
 def test_only_the_right_hand_side_takes_names_from_the_package_itself(path):
-    """`from grasp_planner import plan` would go around the rule, and in circles."""
+    """`from grasp_planner import plan` would bypass the rule, and would be a circular import."""
     if part_of(path) in ("cli", "__main__"):
         return
     for name, _ in imports(path):

@@ -1,4 +1,4 @@
-"""Tables of results in the README and in docs/ are those that the benchmark and the measurements wrote."""
+"""Tables of results in the README and in docs/ agree with the files that the benchmarks wrote."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = sorted(path.parent for path in (ROOT / "docs" / "results").glob("*/summary.json"))
 OVERVIEW = ROOT / "docs" / "results" / "README.md"
 
-# The reports were made with version 0.1 and name planners as it did; the pages use the names of today.
+# The reports were made with version 0.1 and have its names of planners. The pages have the current names.
 NAMES = {
     "CEM": "CEM",
     "LatCo": "LatCo",
@@ -34,13 +34,13 @@ def section(page: Path, title: str) -> str:
 
 
 def rows(text: str) -> list[list[str]]:
-    """The cells of each row of each table."""
+    """Return the cells of each row of each table."""
     lines = [line.strip() for line in text.splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
 def successes(suite: str) -> tuple[list[str], dict[str, list[str]]]:
-    """The columns, and for each planner of a report its success in the simulator, as the report writes it."""
+    """Return the columns, and for each planner of a report its success in the simulator, as written there."""
     report = (ROOT / "docs" / "results" / suite / "report.md").read_text()
     table = report.split("### Success in the simulator")[1].split("###")[0]
     header, *body = [row for row in rows(table) if not row[0].startswith("---")]
@@ -64,7 +64,7 @@ def successes(suite: str) -> tuple[list[str], dict[str, list[str]]]:
     ids=["README", "push-t-long", "push-t-long-pixels", "short", "closed-loop"],
 )
 def test_tables_of_success_are_those_of_the_report(page: Path, title: str, suite: str, columns: list[str]) -> None:
-    """Every number and every interval that is shown."""
+    """Every number and every interval of a page agrees."""
     reported_columns, reported = successes(suite)
     shown = [row for row in rows(section(page, title)) if row[0] in NAMES and row[1][0].isdigit()]
     assert len(shown) >= 4

@@ -1,4 +1,4 @@
-"""The README and the docs: Python examples run and print what the page says, commands parse, links lead somewhere.
+"""The README and the docs: Python examples run and print the shown output, commands parse, and links have targets.
 
 Blocks marked ``py`` need files of other projects and are not run. A block marked ``text`` directly after a ``python``
 block is its expected output.
@@ -28,7 +28,7 @@ NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e-?\d+)?")
 
 
 def assert_printed(printed: str, expected: str) -> None:
-    """The same words, and the same numbers but for rounding."""
+    """Check that two outputs have the same words, and the same numbers except for rounding."""
     assert NUMBER.sub("#", printed).split() == NUMBER.sub("#", expected).split(), printed
     for got, wanted in zip(NUMBER.findall(printed), NUMBER.findall(expected), strict=True):
         assert math.isclose(float(got), float(wanted), rel_tol=1e-3), printed
@@ -69,7 +69,7 @@ def test_a_type_error_in_a_page_is_found_with_its_line(tmp_path: Path) -> None:
 
 
 class Parsed(Exception):
-    """The words were understood; the command is not run."""
+    """Raised when the words were parsed, so that the command is not run."""
 
 
 def test_commands_that_are_shown_exist(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +81,7 @@ def test_commands_that_are_shown_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     parse = tyro.cli
 
     def stop(*positional: object, **named: object) -> None:
-        parse(*positional, **named)  # exits with 2 where words do not fit
+        parse(*positional, **named)  # exits with status 2 on invalid words
         raise Parsed
 
     monkeypatch.setattr(tyro, "cli", stop)
@@ -93,13 +93,13 @@ def test_commands_that_are_shown_exist(monkeypatch: pytest.MonkeyPatch) -> None:
         words = shlex.split(line, comments=True)
         assert words[0] in COMMANDS, line
         if any(word.isupper() for word in words) or "--help" in words:
-            continue  # a form to fill in
+            continue  # a template with placeholders
         with pytest.raises(Parsed):
             main(words)
 
 
 def anchors(page: Path) -> set[str]:
-    """The names of a page's headings, as GitHub makes them."""
+    """Return the anchors of a page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.*)$", FENCED.sub("", page.read_text()), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

@@ -11,24 +11,24 @@ from grasp_planner import GoalDistance, Markov, Plan, Problem
 
 
 def fixed(*shape: int, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
-    """Normal numbers from a generator of its own."""
+    """Return normal numbers from a generator with a fixed seed."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
 
 
 def matrices(latent: int = 3, action: int = 2, radius: float = 0.95, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """A (radius times orthogonal) and B of a linear model."""
+    """Return A (radius times orthogonal) and B of a linear model."""
     rotation, _ = torch.linalg.qr(fixed(latent, latent, seed=seed))
     return radius * rotation, 0.5 * fixed(latent, action, seed=seed + 1)
 
 
 def linear(latent: int = 3, action: int = 2, radius: float = 0.95, seed: int = 0) -> Markov:
-    """s' = A s + B a."""
+    """Return the model s' = A s + B a."""
     a, b = matrices(latent, action, radius, seed)
     return Markov(lambda state, move: state @ a.to(state).mT + move @ b.to(state).mT)
 
 
 class Nonlinear(nn.Module):
-    """s' = s + step * tanh-network of (s, a), in float64, with fixed weights."""
+    """The model s' = s + step * tanh-network of (s, a), in float64, with fixed weights."""
 
     context = 1
 
@@ -56,7 +56,7 @@ class Remembering:
         self.share = (share / share.sum())[:, None]
 
     def __call__(self, states: Tensor, actions: Tensor) -> Tensor:
-        """The newest state counts most, the oldest least; the actions likewise."""
+        """Predict the next state. The newest state and action have the largest weight, and the oldest the smallest."""
         share = self.share.to(states)
         past, pushed = (share * states).sum(1), (share * actions).sum(1) @ self.push.to(states)
         return 0.9 * states[:, -1] + 0.1 * torch.tanh(past @ self.mix.to(states)) + pushed
@@ -75,7 +75,7 @@ def problem(
     objective: GoalDistance | None = None,
     scale: Tensor | None = None,
 ) -> Problem:
-    """b problems with starts and goals of their own, in a box of actions."""
+    """Make b problems with different starts and goals, and with bounds on the actions."""
     model = Nonlinear(latent, action).to(dtype) if model is None else model
     context = model.context
     return Problem(
@@ -92,7 +92,7 @@ def problem(
 
 
 def rows(whole: Problem, places: list[int] | Tensor) -> Problem:
-    """Some problems of a batch, in the order named."""
+    """Return some problems of a batch, in the given order."""
     return Problem(
         whole.dynamics,
         whole.states[places],
@@ -107,7 +107,7 @@ def rows(whole: Problem, places: list[int] | Tensor) -> Problem:
 
 
 def rollout_by_hand(whole: Problem, actions: Tensor) -> Tensor:
-    """The rollout written out: one problem, one step at a time, windows cut from plain lists."""
+    """Compute a rollout for one problem and one step at a time, with windows cut from plain lists."""
     with torch.no_grad():
         out = []
         for i in range(actions.shape[0]):
@@ -122,7 +122,7 @@ def rollout_by_hand(whole: Problem, actions: Tensor) -> Tensor:
 
 
 def cost_by_hand(whole: Problem, actions: Tensor) -> Tensor:
-    """GoalDistance in units of the scale, written out from its docstring."""
+    """Compute GoalDistance in units of the scale, by the formula of its docstring."""
     objective, states = whole.objective, rollout_by_hand(whole, actions)
     costs = []
     for i in range(actions.shape[0]):
@@ -144,7 +144,7 @@ def cost_by_hand(whole: Problem, actions: Tensor) -> Tensor:
 
 
 def same(first: Plan, second: Plan) -> bool:
-    """Whether two plans are equal to the bit."""
+    """Return whether two plans are equal to the bit."""
     return (
         torch.equal(first.actions, second.actions)
         and torch.equal(first.states, second.states)
@@ -154,7 +154,7 @@ def same(first: Plan, second: Plan) -> bool:
 
 
 class Slow(Nonlinear):
-    """Moves a clock, the first of ``now``, on by 0.01 s in every call."""
+    """A model that advances a clock, the first entry of ``now``, by 0.01 s in every call."""
 
     def __init__(self, now: list[float]) -> None:
         super().__init__()
@@ -166,12 +166,12 @@ class Slow(Nonlinear):
 
 
 class Counted:
-    """A model that keeps what it is called with: states, actions, the number of rows, whether gradients were wanted.
+    """A model that stores its calls: states, actions, the number of rows, and whether gradients were needed.
 
     Args:
-        model: evaluates the rows; ``None``: a small nonlinear model.
+        model: the model that evaluates the rows; ``None``: a small nonlinear model.
         keep: whether states and actions are kept, too.
-        before: called before each call with the states; it may move a clock, or raise.
+        before: function of the states that is called before each call. It may advance a clock, or raise.
     """
 
     def __init__(self, model=None, keep: bool = False, before: Callable[[Tensor], object] | None = None) -> None:
@@ -184,7 +184,7 @@ class Counted:
         self.actions: list[Tensor] = []
 
     def __call__(self, states: Tensor, actions: Tensor) -> Tensor:
-        """Note the call, and pass it on."""
+        """Store the call, and evaluate the inner model."""
         if self.before is not None:
             self.before(states)
         self.rows.append(states.shape[0])
@@ -196,5 +196,5 @@ class Counted:
 
     @property
     def calls(self) -> int:
-        """How often it was called."""
+        """The number of calls so far."""
         return len(self.rows)

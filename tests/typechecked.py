@@ -1,4 +1,4 @@
-"""The type checker of the annotated run: beartype, for which a whole number is a number, as for other type checkers."""
+"""The type checker of the annotated run: beartype, set such that an int is accepted as a float."""
 
 from beartype import BeartypeConf, beartype
 

@@ -1,4 +1,4 @@
-"""Planning in learned world models over long horizons: GRASP and its rivals behind one interface."""
+"""Planning in learned world models over long horizons: GRASP and other planners behind one interface."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ __all__ = [
     "recommended",
 ]
 
-# Names are imported when they are first asked for: torch takes seconds to import, and neither `grasp --help` nor the
-# environments nor the processes that collect data need it.
+# Names are imported at their first access: torch takes seconds to import, and `grasp --help`, the environments and the
+# processes that collect data do not need it.
 _HOMES = {
     "CEM": "planners",
     "GD": "planners",

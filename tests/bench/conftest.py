@@ -1,4 +1,4 @@
-"""A suite that is done in seconds, and a model for it whose weights are random but always the same."""
+"""A suite that runs in seconds, and a model for the suite with fixed random weights."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ change = {{ "planner.sync" = "none", starts = 2 }}
 
 @pytest.fixture(autouse=True)
 def _threads() -> Any:
-    """Jobs set the number of threads, as they may in a process of their own."""
+    """Restore the number of threads after a test. Jobs set it, since they usually run in a separate process."""
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
@@ -54,7 +54,7 @@ def _threads() -> Any:
 
 @pytest.fixture(scope="session")
 def wall_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A saved model of Wall that knows nothing."""
+    """A saved, untrained model of Wall."""
     from grasp_planner.models.state.model import StateModel, StateModelConfig
 
     folder = tmp_path_factory.mktemp("wall-model")
@@ -73,7 +73,7 @@ def suite_file(wall_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture(scope="session")
 def closed_loop_file(wall_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same in closed loop."""
+    """A closed-loop suite with every stage."""
     path = tmp_path_factory.mktemp("suite") / "driven.toml"
     path.write_text(SUITE.format(mode="closed-loop", shown=0, model=wall_model, horizons="10"))
     return path
@@ -81,7 +81,7 @@ def closed_loop_file(wall_model: Path, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="session")
 def finished(suite_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the open-loop suite, done in this process without a stop."""
+    """The folder of a finished, uninterrupted run of the open-loop suite in this process."""
     from grasp_planner.bench.running.engines import Serial
     from grasp_planner.bench.running.suite_run import Run
     from grasp_planner.bench.suites.loading import load_suite

@@ -1,4 +1,4 @@
-"""Jobs that go wrong, in a module that a worker has read in no time."""
+"""Jobs that fail, in a small module that a worker imports fast."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from grasp_planner.core.errors import GraspPlannerError
 
 
 def die_once(path: str) -> int:
-    """The first process that gets here is killed, as by the system when memory is short."""
+    """Kill the first process that calls this function, as the system does when memory is short."""
     try:
         Path(path).touch(exist_ok=False)
     except FileExistsError:

@@ -1,4 +1,5 @@
-"""Run a suite again and again, each time killed at a random moment, until it is done. A program of its own: it forks.
+"""Run a suite repeatedly, each time killed at a random moment, until it is finished. This is a program because it
+forks.
 
 python kill_and_resume.py SUITE FOLDER KILLS SEED
 """
@@ -43,5 +44,5 @@ def main(suite: Path, folder: Path, kills: int, seed: int) -> int:
 
 
 if __name__ == "__main__":
-    assert run_job  # imported before the first fork, so that no child has to
+    assert run_job  # imported before the first fork, so that no child process has to import it
     sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])))

@@ -1,4 +1,4 @@
-"""Records made of numbers, one of each kind."""
+"""Records with made-up numbers, one record of each kind."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VERSIONS = {"python": "3.11", "torch": "2"}
 
 
 def record(number: int, **changes: Any) -> EpisodeRecord:
-    """A test episode that was solved."""
+    """Return the record of a test episode that was solved."""
     made = EpisodeRecord(
         work=WORK,
         episode=number,
@@ -47,7 +47,7 @@ def record(number: int, **changes: Any) -> EpisodeRecord:
 
 
 def all_kinds() -> list[Record]:
-    """One record of each kind, and an episode with all its optional fields."""
+    """Return one record of each kind, and an episode with all its optional fields."""
     moments = (Moment(0.1, 2, 1, None, False), Moment(0.2, 4, 2, 0.5, True))
     plan = PlannedMoments((1, 2), [[[0.0, 1.0]], [[0.5, 1.0]]], None, (None, 0.5))
     return [

@@ -1,4 +1,4 @@
-"""Records of another run: taken where they are of exactly the same work, and nowhere else."""
+"""Records of another run are reused for exactly the same work, and only for it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from grasp_planner.bench.suites.suite import Suite, Timed
 
 
 class Counting:
-    """Does jobs in this process, and remembers which."""
+    """An engine that runs jobs in this process and stores which jobs it ran."""
 
     def __init__(self) -> None:
         self.jobs: list[Job] = []
@@ -49,7 +49,7 @@ def measured(folder: Path) -> dict[Any, dict[str, Any]]:
 
 def test_the_same_work_is_not_done_again(finished: Path, suite_file: Path, tmp_path: Path) -> None:
     other = replace(load_suite(suite_file), name="other", episodes=4, shown=0)
-    assert run(other, tmp_path / "other", finished) == []  # seconds are measured, but not by the engine
+    assert run(other, tmp_path / "other", finished) == []  # the engine does not run timed jobs
     found, known = measured(tmp_path / "other"), measured(finished)
     assert len([one for one in found if one[0] == "timed"]) == len([one for one in known if one[0] == "timed"]) > 0
     assert all(found[one] == known[one] for one in found if one[0] != "timed")

@@ -1,4 +1,4 @@
-"""Diagnostics against what is known: linear theory, quadratics, and a wall that no line may cross."""
+"""Studies of models agree with known results: linear theory, quadratics, and a wall that no path crosses."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def test_paths_end_at_the_goal_and_wander_on_the_way() -> None:
 
 
 def test_an_honest_model_is_believed_as_far_as_it_is_true() -> None:
-    # The dot's model reads its state as it is: where it says that a moved state is nearer, the simulator agrees.
-    # Steps so small that no wall is in between.
+    # The model's latent is the state, so the simulator agrees where the model says that a changed state is nearer.
+    # The changes are so small that no wall is in between.
     asked = [e for e in episodes(WALL, count=12) if 8 < e.start.min() and e.start[0] < 22 and e.start[1] < 56][:3]
     assert len(asked) >= 2
     found = adversarial(WALL, SeenDot(), asked, sizes=(0.01, 0.1, 100.0))

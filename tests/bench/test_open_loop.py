@@ -1,4 +1,4 @@
-"""Evaluate: planned in the model alone, executed in the simulator, and measured there."""
+"""``evaluate`` plans only in the model, and executes and measures the plans in the simulator."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_what_is_reported_is_what_the_simulator_does() -> None:
 
 
 def test_success_in_the_model_and_in_the_simulator_are_kept_apart() -> None:
-    # The model knows no walls: with goals in the other room it believes in plans that run into one.
+    # The model knows no walls. With goals in the other room, plans that succeed in the model run into a wall.
     across = task("wall/random_state/v1", horizon=25)
     found = evaluate(across, SeenDot(), GD(lr=0.2), Budget(steps=60), episodes(across, count=6))
     assert found.success_model is not None and found.distances_model is not None

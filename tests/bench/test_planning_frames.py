@@ -1,4 +1,4 @@
-"""Recordings show the planner's state at its moments, and recording does not change the plan."""
+"""Recordings show the planner's state at several moments, and recording does not change the plan."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_virtual_states_of_the_right_problem_end_as_the_plan(planner) -> None:
     found, recording = recorded(planner)
     assert recording.virtual.shape == (STEPS + 1, 3, 2)
     np.testing.assert_allclose(recording.virtual[-1], recording.rollouts[-1, :-1], atol=1e-5)
-    # At the first step they are still near the line from start to goal, whichever problem was asked for.
+    # At the first step, virtual states are still near the line from start to goal, for each of the problems.
     share = np.arange(1, 4)[:, None] / 4
     line = recording.start + share * (recording.goal - recording.start)
     assert np.abs(recording.virtual[0] - line).max() < 5

@@ -1,4 +1,4 @@
-"""The same records from a Ray cluster, and lost workers' jobs done again. Skipped where Ray is not installed."""
+"""A Ray cluster gives the same records, and repeats the jobs of lost workers. Skipped if Ray is not installed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from grasp_planner.core.errors import MissingExtraError
 
 ray_is_here = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
 
-# In a process of its own: Ray starts processes and threads that outlive a test.
+# This runs in a separate process, since Ray starts processes and threads that outlive a test.
 SCRIPT = """
     import sys
     from pathlib import Path
@@ -58,7 +58,7 @@ def test_ray_agrees_with_one_process_and_does_the_work_of_lost_workers(
         | {
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-            "RAY_ADDRESS": "127.0.0.1:1",  # a cluster that nobody asked to join
+            "RAY_ADDRESS": "127.0.0.1:1",  # a cluster that must not be joined
         },
         start_new_session=True,
     )

@@ -1,4 +1,4 @@
-"""Records: appended whole or not at all, whatever a kill leaves behind, and read strictly."""
+"""Records are appended whole or not at all, files stay readable after a kill, and reading is strict."""
 
 from __future__ import annotations
 
@@ -97,13 +97,13 @@ def test_what_is_not_finite_is_null(tmp_path: Path) -> None:
     first, second = RecordFile(file.path)
     assert isinstance(first, SweepRecord) and first.cost == (None, 0.1234568)
     assert isinstance(second, EpisodeRecord) and second.cost is None
-    assert list(file) == [first, second]  # and what is in memory is what is in the file
+    assert list(file) == [first, second]  # the records in memory are those of the file
 
 
 def test_reading_takes_files_and_folders_and_refuses_contradictions(tmp_path: Path) -> None:
     RecordFile(tmp_path / "a.jsonl").append([record(0)])
     RecordFile(tmp_path / "b.jsonl").append([record(0, clock=replace(CLOCK, seconds=2.0)), record(1)])
-    assert len(read_records([tmp_path])) == 2  # the clock is no contradiction
+    assert len(read_records([tmp_path])) == 2  # records that differ only in their clocks do not contradict each other
     assert "clock" not in comparable(record(0))
     RecordFile(tmp_path / "c.jsonl").append([record(1, success=False)])
     with pytest.raises(GraspPlannerError, match="another record"):

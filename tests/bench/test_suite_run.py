@@ -1,4 +1,4 @@
-"""The run of a suite: every stage, the same twice, after any kill, and on any engine."""
+"""The run of a suite covers every stage, and gives the same records twice, after any kill, and on any engine."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def records(folder: Path, kind: str = "") -> list[dict[str, Any]]:
 def test_every_stage_leaves_its_records(finished: Path) -> None:
     counts = Counter(one["kind"] for one in records(finished))
     cells, arms, tuned = 2, 3, 2
-    # 3 trials in the first round, 2 in the second; one solved or failed episode of each that there is.
+    # 3 trials in the first round and 2 in the second. One solved and one failed episode are shown, if there are any.
     assert counts["sweep"] == cells * tuned * (3 + 2) and counts["choice"] == cells * arms
     assert counts["episode"] == cells * arms * 5 and counts["timed"] == cells * arms * 2
     assert arms * cells <= counts["shown"] <= 2 * arms * cells
@@ -73,7 +73,7 @@ def test_an_episodes_record_says_everything(finished: Path) -> None:
         assert one["planner"]["name"] in ("cem", "multi_start") and one["mode"] == "open-loop"
         assert one["transitions"] <= 12 * one["horizon"] // 5 and one["calls"] > 0
         assert one["gap_rollout_simulator"] > 0 and one["gap_end"]["position_px"] > 0
-        # CEM has no virtual states. Where GRASP's budget is spent before its first step, neither has it.
+        # CEM has no virtual states. GRASP has none, either, if its budget is spent before its first step.
         assert "gap_virtual_rollout" not in one if one["arm"] == "CEM" else True
         assert one["success_model"] in (True, False) and one["distances_model"]["position_px"] >= 0
         if one["horizon"] == 10:

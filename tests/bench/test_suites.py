@@ -1,4 +1,4 @@
-"""Suites and spaces are data: read strictly, drawn the same everywhere, and fair."""
+"""Suites and spaces are data: reading is strict, draws are reproducible, and the tuning is fair."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_every_suite_names_what_exists_and_treats_planners_alike(name: str) -> N
         assert not arm.space or arm.space in spaces()
         planner = planner_of(arm_settings(arm, suite.tuned_arm(arm), 0))
         assert type(planner) in PLANNERS.values()
-    # One number of trials, episodes and rollouts in the whole suite: nobody is tuned more than the others.
+    # The numbers of trials, episodes and rollouts are the same in the whole suite, so no planner is tuned more.
     assert isinstance(suite.tuning, Tuning) and isinstance(suite.rollouts, int)
 
 

@@ -1,4 +1,4 @@
-"""Tasks: episodes are reproducible, goals can be reached, success follows the worlds' rules; floors."""
+"""Tasks: episodes are reproducible, goals can be reached, success follows the worlds' rules. Also baselines."""
 
 import dataclasses
 
@@ -18,9 +18,9 @@ from grasp_planner.domains.push_t.task import PUSH_T
 from grasp_planner.domains.registry import POLICIES
 from grasp_planner.domains.wall.task import WALL
 
-# Digests of the first three test episodes. A change of a digest makes every published number of that task invalid: give
-# the world's tasks a new version instead. Push-T's digests depend on its scripted policy and on pymunk, PointMaze's on
-# MuJoCo, the others on numpy alone.
+# Digests of the first three test episodes. A changed digest makes every published number of the task invalid, so a
+# change needs a new version of the world's tasks. Push-T's digests depend on its scripted policy and on pymunk,
+# PointMaze's digests depend on MuJoCo, and the other digests depend only on numpy.
 DIGESTS = {
     "wall/random_state/v1": "bdabe48a0bc1dfd8",
     "wall/dset/v1": "09fe7a9c0a45408b",
@@ -119,7 +119,7 @@ def test_solved_stretches_are_dropped(name):
     listed = episodes(task(name, 10), count=40)
     starts, goals = np.array([e.start for e in listed]), np.array([e.goal for e in listed])
     assert not TASKS[name].success(starts, goals).any()
-    assert sum(e.dropped for e in listed) > 0  # at so short a horizon some must be
+    assert sum(e.dropped for e in listed) > 0  # some pairs must be dropped at this short horizon
 
 
 def test_push_t_stretches_move_the_block():
@@ -164,7 +164,7 @@ def test_success_at_the_end_and_at_any_time_are_apart():
     assert outcome.states.shape == (21, 2)
     outcome = execute(wall, e, -there)
     assert not outcome.success_end and not outcome.success_any and outcome.success_step is None
-    # A start at the goal is no success of the actions that leave it.
+    # A start at the goal does not count as success of actions that leave the goal.
     outcome = execute(wall, dataclasses.replace(e, goal=e.start), np.full((1, 2), 4.0))
     assert not outcome.success_any
 
@@ -206,7 +206,7 @@ def test_floors():
 
 @pytest.mark.parametrize("successes", [0, 1, 7, 50])
 def test_wilsons_interval_solves_its_equation(successes):
-    """Its ends are the p at which the observed share is z standard deviations of p away."""
+    """At both ends p of the interval, the observed share is z standard deviations of p away from p."""
     share = Share(successes, 50)
     for end in (share.low, share.high):
         assert abs(share.value - end) == pytest.approx(1.959964 * np.sqrt(end * (1 - end) / 50), abs=1e-6)

@@ -1,4 +1,4 @@
-"""World models of Wall that need no training: a dot that moves freely, whatever the walls."""
+"""World models of Wall without training: a dot that moves freely through walls."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class FreeDot:
 
 @dataclass(frozen=True)
 class SeenDot(FreeDot):
-    """The same, and it says which state a latent stands for; reads what it is given, for tests to look at."""
+    """``FreeDot`` with ``decode_state``. It stores the shapes of the observations that it encodes."""
 
     seen: list[dict[str, tuple[int, ...]]] = field(default_factory=list)
 

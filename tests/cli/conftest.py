@@ -1,4 +1,4 @@
-"""A model for commands to plan in: trained for a moment on a pusher that obeys and a block that stands still."""
+"""A model for commands, trained for a few steps on a pusher with linear dynamics and a block that never moves."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def episodes_of_push_t():
-    """Twelve episodes of 30 steps, without a simulator."""
+    """Twelve episodes of 30 environment steps, made without a simulator."""
     from grasp_planner.data import Episodes
 
     rng = np.random.default_rng(0)
@@ -29,7 +29,7 @@ def episodes_of_push_t():
 
 @pytest.fixture(scope="session")
 def model_folder(episodes_of_push_t, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A saved model that says what a block cannot do, but is fast."""
+    """A saved model, which is fast but inaccurate."""
     from grasp_planner.models.state.model import StateModelConfig
     from grasp_planner.training import Phase, recipe, train
 

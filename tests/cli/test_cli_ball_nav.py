@@ -1,4 +1,4 @@
-"""BallNav from the command line: planned in its known dynamics, executed, drawn; and its data collected."""
+"""BallNav from the command line: plan with the known dynamics, execute, draw, and collect data."""
 
 from __future__ import annotations
 

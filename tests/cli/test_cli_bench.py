@@ -1,4 +1,4 @@
-"""`grasp bench`, `grasp report` and `grasp diagnose`: what they print and write, and what they refuse."""
+"""`grasp bench`, `grasp report` and `grasp diagnose`: what they print and write, and which arguments they refuse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From nothing to a checked model by commands alone: collect, look at the data, train, check, plan."""
+"""The commands lead from no data to a checked model: collect, show the data, train, check, plan."""
 
 from __future__ import annotations
 

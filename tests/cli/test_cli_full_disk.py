@@ -31,7 +31,7 @@ def walks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def check(limits: list[int], words: str, again: str | None, files: set[str], figure) -> None:
-    """Every limit is too small for some file of the command."""
+    """Run a command under limits, each of which is too small for some file of the command, and check the outcomes."""
     for found in outcomes(limits, words, again):
         assert found.status == 2, found
         assert len(found.errors) == 1 and found.errors[0].startswith("grasp: error: "), found
@@ -99,7 +99,7 @@ def test_a_device_is_not_an_output_file(model_folder: Path) -> None:
 
 
 def test_train_saves_on_ctrl_c(walks: Path, tmp_path: Path) -> None:
-    """Before the first checkpoint is due, and `--resume` gives what an uninterrupted training gives."""
+    """Ctrl-C comes before the first checkpoint is due. `--resume` gives the result of an uninterrupted training."""
     changes = "--phases.0.batch 8 --phases.1.batch 8 --model.width 16 --horizons 5 --steps 300"
     words = ["train", "wall-state", "--data", str(walks), *changes.split()]
     out = tmp_path / "stopped"

@@ -1,4 +1,4 @@
-"""Help is there and fast; what is wrong is said in one line, with exit status 2, and nothing is left behind."""
+"""Every command has fast help. Errors are one line with exit status 2, and leave no files behind."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from grasp_planner.planners.presets import PRESETS
 
 
 def outcome(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
-    """Exit status, stdout, stderr."""
+    """Run a command, and return its exit status, stdout and stderr."""
     try:
         status = main(arguments)
     except SystemExit as stopped:  # from tyro

@@ -1,4 +1,4 @@
-"""`grasp plan` and `grasp demo` on tiny budgets: tables and files say what happened, and agree with each other."""
+"""`grasp plan` and `grasp demo` on small budgets: tables and files show the results, and agree with each other."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from grasp_planner.cli.main import main
 
 
 def rows_of(table: str) -> dict[str, list[str]]:
-    """First cell -> the other cells, of a table as rich prints it."""
+    """Parse a table of rich: first cell -> the other cells of the row."""
     lines = [
         [cell.strip() for cell in line.strip("│").split("│")] for line in table.splitlines() if line.startswith("│")
     ]

@@ -1,7 +1,7 @@
-"""The planners that must keep the promises: every row of PLANNERS, small and fast, some in several settings.
+"""The planners of the contract tests: every row of PLANNERS with small settings, some with several settings.
 
-A new planner joins by one row here; `test_registry.py` fails until it has one. No test asks which planner it has. What
-a planner needs of a problem is found by trying it out, not declared.
+A new planner needs one row in this table; `test_registry.py` fails without it. No contract test depends on the name of
+a planner. The requirements of a planner on a problem are found by trial runs, and are not declared.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from grasp_planner import (
     plan,
 )
 
-HORIZON = 7  # of the trials below; no planner has as many candidates
+HORIZON = 7  # model steps in the trial runs below; no planner has as many candidates
 
 
 @dataclass(frozen=True)
@@ -42,32 +42,32 @@ class Row:
 
     @property
     def differentiates(self) -> bool:
-        """Gradients of the model are used, so a fault in them alone is seen."""
+        """Whether the planner uses gradients of the model, so that a fault only in gradients has an effect."""
         return _trial(self).gradients
 
     @property
     def lifts_one_plan(self) -> bool:
-        """In some model call the rows of a problem are the time steps of one plan, so a fault in one spoils it."""
+        """Whether some model call has a row per time step of one plan, so that a fault in one row spoils the plan."""
         return HORIZON in _trial(self).rows
 
     @property
     def finite_bounds(self) -> bool:
-        """The planner cannot work with an infinite bound, and says so."""
+        """Whether the planner requires finite bounds, and says so in an error."""
         return not _accepts(self.planner, toys.problem(1, HORIZON, bound=float("inf")))
 
     @property
     def any_objective(self) -> bool:
-        """Objectives other than GoalDistance are accepted; otherwise they are refused."""
+        """Whether the planner accepts objectives other than GoalDistance."""
         return _accepts(self.planner, toys.problem(1, HORIZON, objective=Other()))
 
     @property
     def reads_the_budget(self) -> bool:
-        """What a step does depends on the share of the budget that is spent: two short runs are not one long run."""
+        """Whether a step depends on the spent share of the budget: two short runs do not equal one long run."""
         return _reads_the_budget(self.planner)
 
 
 class Other:
-    """The goal distance by another name."""
+    """The goal distance, as another class."""
 
     def terminal(self, states, goal):
         return GoalDistance().terminal(states, goal)
@@ -78,7 +78,7 @@ class Other:
 
 @functools.cache
 def _trial(row: Row) -> toys.Counted:
-    """What a planner asks of a model after the first plan is scored, until its last step."""
+    """Record the model calls of a planner after the first plan is scored, until its last step."""
     model = toys.Counted(toys.Nonlinear())
     asked = toys.Counted(toys.Nonlinear())
 
@@ -178,5 +178,5 @@ def _id(row: Row) -> str:
 
 
 every_row = pytest.mark.parametrize("row", ROWS, ids=_id)
-# For what `plan` does before and after any planner: one that differentiates and one that samples stand for all.
+# For the parts of `plan` that do not depend on the planner, one gradient planner and one sampler are enough.
 some_rows = pytest.mark.parametrize("row", [ROWS[0], ROWS[5]], ids=_id)

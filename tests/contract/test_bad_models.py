@@ -1,4 +1,4 @@
-"""Models that a planner cannot use are refused with one clear error, and never planned in silently."""
+"""Models that a planner cannot use are refused with one clear error."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def deaf(state, action):
     ("model", "effort"), [(leaves_torch, 0.1), (leaves_torch, 0.0), (under_no_grad, 0.1), (detaches, 0.0), (deaf, 0.1)]
 )
 def test_a_model_without_gradients_to_actions(row: Row, model, effort):
-    """An effort term alone has a gradient too, which must not hide that the model has none."""
+    """The effort term has a gradient, too, which must not hide that the model has no gradient."""
     problem = toys.problem(2, 3, Markov(model), objective=GoalDistance(effort=effort))
     if row.differentiates:
         with pytest.raises(GraspPlannerError, match="does not depend on the actions.*no_grad.*CEM"):
@@ -44,7 +44,7 @@ def test_a_model_without_gradients_to_actions(row: Row, model, effort):
 
 @every_row
 def test_a_model_that_ignores_its_state(row: Row):
-    """Has no gradient to its state, and needs none."""
+    """The model has no gradient to its state, and a planner can use it."""
     push = toys.fixed(2, 3, seed=1)
     found = plan(toys.problem(2, 3, Markov(lambda state, action: action @ push)), row.planner, Budget(steps=5), seeds=1)
     assert (found.cost < found.trace.cost[0]).any()

@@ -1,4 +1,4 @@
-"""Batch: a plan does not depend on batch-mates. Seed: same seed, same plan; global random state is left alone."""
+"""A plan depends on its own problem and seed, and not on other problems of the batch or on global random states."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_same_seed_same_plan_to_the_bit(row: Row):
     assert torch.equal(first.trace.cost, again.trace.cost)
 
 
-# Plans that no random number enters: their rows agree for any two seeds.
+# Deterministic plans do not depend on random numbers: their rows agree for any two seeds.
 NOISELESS = {("gd", ""), ("latco", "gauss-newton")}
 
 

@@ -1,4 +1,4 @@
-"""Bounds: always. Best: never worse than the start, the trace never rises, and the cost is that of a true rollout."""
+"""Bounds always hold. The best plan is never worse than the start, the trace never rises, and costs are true."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_open_bounds_hold_or_are_refused(row: Row, box):
 
 @every_row
 def test_the_model_is_never_rolled_out_beyond_the_bounds(row: Row):
-    """What a model was not trained for: every candidate, particle and start that reaches it is within the bounds."""
+    """Models are not trained beyond the bounds, so all actions in model calls are within the bounds."""
     inner, seen = toys.Nonlinear(), []
 
     class Watching:
@@ -120,7 +120,7 @@ def test_never_worse_than_the_start_and_never_rising(row: Row, seed, steps, wild
 
 @every_row
 def test_from_the_best_known_plan_nothing_worse_comes_out(row: Row):
-    """A start that no planner can better: a dynamics that stays still, at the goal but for what cannot be moved."""
+    """No planner can improve this start: nothing moves, and only immovable coordinates are away from the goal."""
     problem = toys.problem(2, 3)
     good = plan(problem, row.planner, Budget(steps=40), seeds=1)
     again = plan(problem, row.planner, Budget(steps=3), seeds=2, warm_start=good.actions)

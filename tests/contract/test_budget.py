@@ -1,4 +1,4 @@
-"""Deadline, transitions, interruption: the best plan so far comes back, marked, and nothing is overrun."""
+"""Deadline, transitions, interruption: the best plan so far is returned with its status, and no limit is exceeded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BATCH, HORIZON = 2, 4
 
 
 def counting(clock: Clock | None = None, seconds: float = 0.0, interrupt_at: int | None = None) -> toys.Counted:
-    """A model that counts by itself; every call can take time on a clock, and one can be interrupted."""
+    """Return a model that counts its calls. Every call can advance a clock, and one call can be interrupted."""
 
     def before(_: torch.Tensor) -> None:
         if model.calls == interrupt_at:
@@ -65,13 +65,13 @@ def test_no_model_call_is_started_after_the_deadline(row: Row, clock, seconds):
     assert ended - 100.0 <= max(seconds + one_call, scoring_the_first_plan) + 1e-9
     assert found.seconds == pytest.approx(ended - 100.0)
     best_so_far(found, problem)
-    if seconds >= 1.0:  # and the time was used, but for what the longest step might have overrun
+    if seconds >= 1.0:  # the time was used, except for the duration of the longest step
         assert found.steps > 0 and ended - 100.0 >= 0.6 * seconds
         assert (found.cost < found.trace.cost[0]).any()
 
 
 def timed(clock: Clock, starts: list[float], most_rows: float = float("inf"), dtype=torch.float64) -> toys.Counted:
-    """A model whose calls move a clock and note when they start; it has memory for so many rows."""
+    """Return a model whose calls advance a clock and store their start times. It has memory for ``most_rows`` rows."""
 
     def before(states: torch.Tensor) -> None:
         if states.shape[0] > most_rows:
@@ -93,7 +93,7 @@ PIECES = {
 @pytest.mark.parametrize("kind", PIECES)
 @pytest.mark.parametrize("seconds", [0.5, 2.0])
 def test_no_piece_of_a_call_is_started_after_the_deadline(row: Row, clock, kind, seconds):
-    """Nor is one evaluated again, for its gradient."""
+    """No piece is evaluated again for its gradient after the deadline, either."""
     dtype = torch.float32 if kind == "in low precision" else torch.float64
     starts: list[float] = []
     model = PIECES[kind](clock, starts)
@@ -140,13 +140,13 @@ def test_transitions_are_never_overrun_by_an_independent_count(row: Row, transit
     assert found.transitions == rows // BATCH and found.calls == calls
     assert (found.status == Status.BUDGET).all()
     best_so_far(found, toys.problem(BATCH, HORIZON))
-    # What is left over would not have been enough for one more step and for scoring the last actions.
+    # The rest of the budget does not suffice for one more step and for scoring the last actions.
     assert transitions - rows // BATCH < dearest_step(row) + 2 * HORIZON
 
 
 @functools.cache
 def dearest_step(row: Row) -> int:
-    """The most transitions that a step takes, per problem."""
+    """Return the largest number of transitions of a step, per problem."""
     found = plan(toys.problem(BATCH, HORIZON), row.planner, Budget(steps=30), seeds=1)
     return max(after - before for before, after in itertools.pairwise(found.trace.transitions))
 
@@ -162,7 +162,7 @@ def test_too_few_transitions_to_score_the_first_plan_is_an_error(row: Row, trans
 
 @every_row
 def test_a_step_is_one_rollout_or_one_parallel_call_per_candidate(row: Row):
-    """Every step makes T calls of as many rows, or one call; afterwards the loop scores at most one plan."""
+    """A step makes T calls with equal numbers of rows, or one call. The loop then scores at most one plan."""
     model, steps = toys.Counted(), []
     problem = toys.problem(BATCH, HORIZON, model)
     found = plan(problem, row.planner, Budget(steps=12), seeds=1, callback=lambda p: steps.append(model.calls))
@@ -177,7 +177,7 @@ def test_a_step_is_one_rollout_or_one_parallel_call_per_candidate(row: Row):
 
 @every_row
 def test_the_share_of_the_budget_that_is_spent(row: Row, clock):
-    """Of the nearest limit; planners and callbacks are told the same."""
+    """The share is that of the limit closest to being reached. Planners and callbacks get the same share."""
     problem = toys.problem(BATCH, HORIZON, counting(clock, seconds=0.01))
     for budget in (Budget(steps=8), Budget(transitions=600), Budget(seconds=2.0), Budget(steps=9, seconds=0.9)):
         told, seen = [], []
@@ -187,7 +187,7 @@ def test_the_share_of_the_budget_that_is_spent(row: Row, clock):
 
 
 class Told:
-    """A planner that notes what it is told of the budget."""
+    """A planner that stores the shares of the budget that it gets."""
 
     def __init__(self, planner, told: list[float]) -> None:
         self.planner, self.told = planner, told

@@ -1,4 +1,4 @@
-"""Edges: shapes of one, contexts, precisions, a start that is the goal already."""
+"""Edge cases: axes of length one, contexts, dtypes, and a start at the goal."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_one_number_latents_and_actions(row: Row, latent, action):
 
 
 def still(batch: int, at_goal: list[int]) -> Problem:
-    """A model that moves by its action alone, with some problems that start at their goal."""
+    """Return a model that moves only by its action, and problems of which some start at the goal."""
     start, goal = toys.fixed(batch, 2, seed=1), toys.fixed(batch, 2, seed=2)
     goal[at_goal] = start[at_goal]
     bound = torch.ones(2, dtype=torch.float64)
@@ -67,7 +67,7 @@ def test_start_at_the_goal_beside_others_that_are_not(row: Row):
 
 @every_row
 def test_start_and_goal_at_the_origin(row: Row):
-    """No distance and no size to take a scale from."""
+    """The scale cannot be derived from a distance or a size, since both are 0."""
     nothing, bound = torch.zeros(2, 3), torch.ones(2)
     problem = Problem.between(
         Markov(lambda s, a: s + 0.1 * a.sum(-1, keepdim=True) + 0.05), nothing, nothing, 4, -bound, bound
@@ -78,7 +78,7 @@ def test_start_and_goal_at_the_origin(row: Row):
 
 
 def middle(costs: torch.Tensor) -> float:
-    """Between the two costs in the middle, so that rounding does not decide which problems are below."""
+    """Return the mean of the two middle costs, so that rounding does not decide which problems are below."""
     count = len(costs)
     return float(costs.sort().values[count // 2 - 1 : count // 2 + 1].mean())
 
@@ -109,7 +109,7 @@ def test_a_solved_problem_costs_no_more_and_the_others_do_not_notice(row: Row):
     found = plan(problem.through(fewer), planner, Budget(steps=40), seeds=1)
     running = found.status != Status.CONVERGED
     assert 0 < int(running.sum()) < 6
-    # What is solved by the very last call was still asked about in it.
+    # The model is still evaluated for a problem in the call that solves the problem.
     assert fewer.rows[-1] in [every.rows[-1] * count // 6 for count in range(int(running.sum()), 6)]
     torch.testing.assert_close(found.cost[running], bests.cost[running], rtol=1e-7, atol=0)
     torch.testing.assert_close(found.actions[running], bests.actions[running], rtol=1e-7, atol=1e-7)

@@ -1,4 +1,4 @@
-"""Faults are data: what is not finite marks its own problem, and no other; every plan stays finite and in bounds."""
+"""Faults are data: a non-finite value marks only its own problem, and every plan is finite and within bounds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STEPS, BATCH, HORIZON, VICTIM = Budget(steps=14), 4, 5, 2
 
 
 def struck(tensor: Tensor, candidate: bool, problems: tuple[int, ...] = tuple(range(BATCH))) -> Tensor:
-    """The victim's rows (its last row only, where it has several), as a mask for the first axis."""
+    """Return a mask of the victim's rows; with ``candidate``, of only the last row of several."""
     each = tensor.shape[0] // len(problems)
     row = torch.arange(tensor.shape[0])
     mask = torch.tensor(problems)[row // each] == VICTIM
@@ -28,7 +28,7 @@ def struck(tensor: Tensor, candidate: bool, problems: tuple[int, ...] = tuple(ra
 
 
 class BadGradient(torch.autograd.Function):
-    """The identity, whose gradient is spoilt where the mask says."""
+    """The identity, with a faulty gradient in the rows of the mask."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, mask: Tensor, value: float) -> Tensor:
@@ -43,7 +43,7 @@ class BadGradient(torch.autograd.Function):
 
 @dataclass
 class Faulty:
-    """A model that answers one problem wrongly: how, with what, and from which call to which."""
+    """A model with a fault in one problem. The fields say how, with what value, and in which calls."""
 
     how: str
     value: float = float("nan")
@@ -53,7 +53,7 @@ class Faulty:
     inner: Any = None
     context: int = 1
     asked: tuple[int, ...] = tuple(range(BATCH))
-    """The problems that the model is asked about: not those that have stopped."""
+    """The problems for which the model is evaluated. Problems that have stopped are not among them."""
 
     def watch(self, progress: Progress) -> None:
         self.asked = tuple(i for i in range(BATCH) if progress.status[i] not in list(Status)) or self.asked
@@ -66,7 +66,7 @@ class Faulty:
         mask = struck(out, self.how == "candidate", self.asked)
         if self.how == "gradient":
             return BadGradient.apply(out, mask, self.value)
-        if self.how == "product":  # the fault passes into the gradient too
+        if self.how == "product":  # the fault affects the gradient, too
             return out * torch.where(mask, self.value, 1.0)
         return torch.where(mask, self.value, out)  # the gradient of a constant: zero
 
@@ -93,7 +93,7 @@ def without_fault(row: Row) -> Plan:
 
 def unharmed(found: Plan, row: Row, places: list[int]) -> None:
     healthy = without_fault(row)
-    # The model is not asked about a problem that has stopped, and rounding may depend on how many rows there are.
+    # The model is not evaluated for problems that have stopped, and rounding may depend on the number of rows.
     for name in ("actions", "states", "cost", "status"):
         torch.testing.assert_close(
             getattr(found, name)[places], getattr(healthy, name)[places], rtol=1e-7, atol=1e-7, msg=name
@@ -155,7 +155,7 @@ def test_in_the_gradient_alone(row: Row, value, first):
 @every_row
 @pytest.mark.parametrize("value", [float("nan"), -INF])
 def test_in_one_row_of_a_problem(row: Row, value):
-    """In one candidate, start or particle of several: the others carry on. In one time step: the plan is spoilt."""
+    """A fault in one of several candidates does not stop the others. A fault in a time step spoils the plan."""
     found = planned(row, Faulty("candidate", value, first=HORIZON))
     unharmed(found, row, OTHERS)
     usable(found)
@@ -167,7 +167,7 @@ def test_in_one_row_of_a_problem(row: Row, value):
 @every_row
 @pytest.mark.parametrize(("how", "call"), [("product", HORIZON), ("constant", HORIZON + 11), ("gradient", HORIZON + 2)])
 def test_once(row: Row, how, call):
-    """A fault that passes: whether or not it was in a place that matters, the others never see it."""
+    """A temporary fault never affects other problems, wherever it occurs."""
     found = planned(row, Faulty(how, first=call, last=call))
     unharmed(found, row, OTHERS)
     usable(found)
@@ -178,7 +178,7 @@ def test_once(row: Row, how, call):
 
 @dataclass(frozen=True)
 class BadObjective:
-    """The goal distance, spoilt for the victim in one of its parts."""
+    """The goal distance, with a fault for the victim in one of the two cost terms."""
 
     part: str
     value: float

@@ -1,4 +1,4 @@
-"""An objective may reward: a cost that is negative, or 0, is no reason to stop unless 0 is the least possible cost."""
+"""Objectives may reward: a cost that is negative or 0 does not stop planning unless 0 is the least possible cost."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from grasp_planner import (
 
 @dataclass(frozen=True)
 class Rewarded:
-    """The goal distance less a number: 1000 makes every cost negative."""
+    """The goal distance minus a number, which makes every cost negative if it is 1000."""
 
     reward: float = 1000.0
 

@@ -1,4 +1,4 @@
-"""Promises on random cases: boxes, units, shifts, interruptions and threads that nobody chose."""
+"""Promises on random cases: random boxes, units, shifts, interruptions and threads."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ few = settings(max_examples=4)
 @few
 @given(data=st.data())
 def test_any_box_holds(row: Row, data, figure):
-    """Narrow, wide, lopsided, without zero, a single point: bounds hold to the last bit, in float32 too."""
+    """Boxes can be narrow, wide, asymmetric, without zero, or a single point. Bounds hold exactly, in float32, too."""
     figure("random cases")
     dtype = data.draw(st.sampled_from([torch.float32, torch.float64]))
     number = st.floats(-1e3, 1e3, width=32, allow_subnormal=False)
@@ -41,7 +41,7 @@ def test_any_box_holds(row: Row, data, figure):
 @few
 @given(powers=st.tuples(*[st.integers(-12, 12)] * 3), seed=st.integers(0, 99))
 def test_any_units_of_the_latent(row: Row, powers, seed, figure):
-    """Each coordinate in units of its own, powers of two, with the scale in the same units: the same actions."""
+    """Each coordinate has its own unit, a power of two, and the scale has the same units. The actions are the same."""
     figure("random cases")
     unit = torch.tensor([2.0**power for power in powers], dtype=torch.float64)
     inner = toys.Nonlinear()
@@ -107,7 +107,7 @@ def whole() -> Problem:
 
 @every_row
 def test_the_same_from_several_threads_at_once(row: Row, figure):
-    """To the bit, with different seeds in flight, and with a model that all share."""
+    """Plans are equal to the bit, with different seeds at the same time, and with a model that all threads share."""
     expected = [alone(row, seed) for seed in range(4)]
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         for seed, found in enumerate(pool.map(lambda seed: plan(whole(), row.planner, STEPS, seeds=seed), range(4))):
@@ -118,7 +118,7 @@ def test_the_same_from_several_threads_at_once(row: Row, figure):
 @pytest.mark.parametrize("rows", [1, 2, 5])
 @every_row
 def test_any_room_gives_the_same_plan(row: Row, rows, figure):
-    """There is memory for so many rows a call and no more: with gradients and without."""
+    """Memory suffices only for ``rows`` rows per call, with and without gradients."""
     figure("random cases")
 
     class Small:

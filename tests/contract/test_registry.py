@@ -17,7 +17,7 @@ def test_every_planner_has_a_row():
 
 
 def made(name):
-    """The planner with its defaults; a planner around planners has none for the planners inside."""
+    """Return the planner with its default settings. A planner around planners has no default for the inner planner."""
     inside = [field.name for field in dataclasses.fields(PLANNERS[name]) if field.type == "Planner"]
     return PLANNERS[name](**dict.fromkeys(inside, GD()))
 

@@ -154,7 +154,7 @@ def test_types_of_third_party_planners(tmp_path):
 
 
 def test_a_damaged_file_is_refused(tmp_path, figure):
-    """Every damage is detected, also that of a single bit, except in bytes that have no meaning."""
+    """Every damage is detected, even of a single bit, except in bytes without meaning."""
     found, path = made(tmp_path)
     data, draw, refused = path.read_bytes(), random.Random(0), 0
     for _ in range(100):

@@ -1,4 +1,4 @@
-"""Scale: measured in other units, a latent gives the same actions."""
+"""Scale: the actions do not depend on the units of the latent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STEPS = Budget(steps=12)
 
 
 class InUnits:
-    """A model seen through other units of its latent: F'(u s, a) = u F(s, a)."""
+    """A model with other units of its latent: F'(u s, a) = u F(s, a)."""
 
     def __init__(self, model, unit) -> None:
         self.context, self.model, self.unit = model.context, model, unit

@@ -1,4 +1,4 @@
-"""The model and the inputs are left as they were, whatever the model is made of and however planning ends."""
+"""Planning leaves the model and the inputs unchanged, for every kind of model and every way in which planning ends."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STEPS = Budget(steps=4)
 
 
 class Living(nn.Module):
-    """Everything that a forward pass or a careless planner would change: batch norm, dropout, parameters, .grad."""
+    """A model with everything that a forward pass or a planner could change: batch norm, dropout, parameters, .grad."""
 
     context = 1
 
@@ -74,7 +74,7 @@ class SlottedData:
 
 
 def named_only_in_its_call(net: Living) -> object:
-    """A model whose instances hold nothing: its method closes over the module."""
+    """Return a model without attributes, whose method closes over the module."""
 
     class Bare:
         context = 1
@@ -101,7 +101,7 @@ def through(net: Living, state: Tensor, action: Tensor) -> Tensor:
 
 
 def with_a_forward_reference(net: Living) -> Markov:
-    """A closure with a name that is not bound yet when it is looked at."""
+    """Return a model with a closure over a name that is not bound yet."""
 
     def step(state, action):
         return net.move(state, action) if state is not None else later(state)
@@ -272,7 +272,7 @@ def unchanged(before: dict, after: dict) -> None:
 
 
 def mixed(net: Living) -> Living:
-    """In training mode but for one part, with one parameter frozen."""
+    """Put a model in training mode except for one part, and freeze one parameter."""
     net.train()
     net.norm.eval()
     net.inner.weight.requires_grad_(False)
@@ -289,7 +289,7 @@ def test_a_module_is_left_as_it_was(row: Row, setting):
     before = photograph(net)
     found = plan(toys.problem(3, 4, net), row.planner, STEPS, seeds=1)
     unchanged(before, photograph(net))
-    # Planned in eval mode: the cost is the one that the model in eval mode gives, dropout and batch statistics off.
+    # Planning uses eval mode: the cost is that of the model in eval mode, without dropout and batch statistics.
     problem = toys.problem(3, 4, Living().eval())
     torch.testing.assert_close(found.cost, toys.cost_by_hand(problem, found.actions))
 
@@ -326,7 +326,7 @@ class Mover(nn.Module):
 
 
 class Drawing(nn.Module):
-    """Draws at random whatever its mode is, from one of the global random states."""
+    """A model that draws from one of the global random states in every mode."""
 
     def __init__(self, draw) -> None:
         super().__init__()
@@ -386,7 +386,7 @@ def test_a_model_that_writes_to_its_buffer_in_eval_mode_is_noticed(row: Row):
 @some_rows
 def test_another_thread_that_draws_at_random_is_no_fault_of_the_model(row: Row):
     class Neighboured(Living):
-        """Moves the global random state as another thread would."""
+        """A model that moves the global random state, as another thread could."""
 
         def forward(self, states: Tensor, actions: Tensor) -> Tensor:
             torch.rand(1)
@@ -461,7 +461,7 @@ def test_a_module_is_left_as_it_was_however_planning_ends(row: Row, ending):
 
 @every_row
 def test_planning_within_a_plan_leaves_the_model_as_it_was(row: Row):
-    """A callback that plans in the same model: the inner call must not wake the outer one's model up."""
+    """A callback plans with the same model. The end of the inner call must not restore the model of the outer call."""
     net = Living().train()
     before = photograph(net)
     problem = toys.problem(2, 3, net)
@@ -476,7 +476,7 @@ def test_planning_within_a_plan_leaves_the_model_as_it_was(row: Row):
 
 @some_rows
 def test_several_threads_plan_in_one_model(row: Row):
-    """Each gets the plan it would get alone, and the last one out leaves the model as the first one found it."""
+    """Each thread gets the same plan as alone, and the model is unchanged after the last thread has ended."""
     net = Living().train()
     before = photograph(net)
     problem = toys.problem(2, 3, net)
@@ -493,7 +493,7 @@ def test_several_threads_plan_in_one_model(row: Row):
 @every_row
 def test_a_model_that_writes_to_its_input_writes_to_no_tensor_of_the_caller(row: Row):
     if row.differentiates:
-        return  # autograd refuses such a model by itself
+        return  # autograd refuses this model
 
     def in_place(state: Tensor, action: Tensor) -> Tensor:
         state += 0.1 * action.sum(-1, keepdim=True)
@@ -512,14 +512,14 @@ def tensors(problem: Problem) -> dict[str, Tensor]:
 
 
 def scrambled(tensor: Tensor) -> Tensor:
-    """The same numbers, not contiguous in memory."""
+    """Return a tensor with the same numbers that is not contiguous in memory."""
     if tensor.ndim == 1:
         return torch.stack([tensor, tensor], dim=1)[:, 0]
     return tensor.movedim(0, -1).contiguous().movedim(-1, 0)
 
 
 def expanded(problem: Problem) -> Problem:
-    """All problems the same one, as views of one row."""
+    """Return a batch of equal problems, as views of one row."""
     return dataclasses.replace(
         problem,
         states=problem.states[:1].expand_as(problem.states),
@@ -601,7 +601,7 @@ def test_parameters_that_are_plain_tensors_get_no_gradient(row: Row):
 @every_row
 @pytest.mark.parametrize("where", ["made", "both"])
 def test_in_and_out_of_inference_mode(row: Row, where):
-    """Encoders run under inference_mode, and callers leave it on: the plan is the same, and usable by autograd."""
+    """Encoders run under inference_mode, and callers may leave it on. The plan is the same, and autograd can use it."""
     first = plan(base(), row.planner, STEPS, seeds=1, warm_start=torch.zeros(3, 4, 2))
     with torch.inference_mode(where in ("made", "both")):
         problem, start = base(), torch.zeros(3, 4, 2)

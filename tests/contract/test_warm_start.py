@@ -1,4 +1,4 @@
-"""Warm starts: longer, shorter, shifted, continued; and those that no longer fit."""
+"""Warm starts: longer, shorter, shifted and continued warm starts, and warm starts that no longer fit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from grasp_planner import Budget, GraspPlannerError, Status, WarmStart, plan
 
 
 def iterates(problem, planner, budget, **rest):
-    """The plan and the planner's own actions after every step."""
+    """Return the plan and the planner's own actions after every step."""
     seen = []
 
     def watch(progress):
@@ -26,7 +26,7 @@ def iterates(problem, planner, budget, **rest):
 @every_row
 @pytest.mark.parametrize("context", [1, 3])
 def test_ten_and_ten_steps_are_twenty(row: Row, context):
-    """Unless a step depends on the share of the budget that is spent: the plan is then never worse than the first."""
+    """If a step depends on the spent share of the budget, the second plan is only never worse than the first plan."""
     problem = toys.problem(3, 4, toys.Nonlinear() if context == 1 else toys.Remembering(context))
     straight, expected = iterates(problem, row.planner, Budget(steps=20), seeds=[1, 2, 3])
     first, seen = iterates(problem, row.planner, Budget(steps=10), seeds=[1, 2, 3])
@@ -142,10 +142,13 @@ def test_a_warm_start_of_another_precision_is_converted(row: Row):
 
 @every_row
 def test_the_state_of_another_planner_or_setting_is_not_continued(row: Row):
-    """Only the actions carry over: the planner's own state means nothing to another planner."""
+    """Only the actions carry over, since another planner cannot use the planner's state."""
     problem = toys.problem(2, 4)
     place = ROWS.index(row)
-    for other in (ROWS[place - 1], ROWS[place - 2]):  # neighbours are the same planner in other settings, and others
+    for other in (
+        ROWS[place - 1],
+        ROWS[place - 2],
+    ):  # other settings and other planners
         before = plan(problem, other.planner, Budget(steps=3), seeds=1)
         after = plan(problem, row.planner, Budget(steps=3), seeds=1, warm_start=before.warm_start)
         fresh = plan(problem, row.planner, Budget(steps=3), seeds=1, warm_start=before.actions)
@@ -172,7 +175,7 @@ def test_tighter_bounds_hold_for_what_was_planned_in_wider_ones(row: Row):
 
 @every_row
 def test_of_a_batch_some_go_on(row: Row):
-    """A warm start cut down to some problems is one of actions; the planner's state was for all of them."""
+    """A warm start for some of the problems keeps only the actions, since the planner's state is for all."""
     before = plan(toys.problem(4, 3), row.planner, Budget(steps=4), seeds=1)
     some = toys.rows(toys.problem(4, 3), [1, 3])
     with pytest.raises(GraspPlannerError, match="warm_start"):
@@ -183,7 +186,7 @@ def test_of_a_batch_some_go_on(row: Row):
 
 @every_row
 def test_a_problem_that_failed_can_be_continued_when_the_fault_is_gone(row: Row):
-    """Going on from a plan with a fault in it: the sound problems continue, the other is not worse than its start."""
+    """After a fault in one problem, the others continue, and the faulty problem is not worse than its start."""
     problem = toys.problem(2, 4)
     problem.states[1], far = 1e6, 5e5
     calls = []
@@ -208,7 +211,7 @@ def test_a_problem_that_failed_can_be_continued_when_the_fault_is_gone(row: Row)
 
 @every_row
 def test_the_state_for_another_latent_or_scale_is_not_continued(row: Row):
-    """Only the actions carry over: virtual states mean nothing in another latent."""
+    """Only the actions carry over, since virtual states have no meaning in another latent space."""
     before = plan(toys.problem(2, 4), row.planner, Budget(steps=4), seeds=1)
     scale = torch.full((3,), 2.0, dtype=torch.float64)
     for other in (toys.problem(2, 4, toys.Nonlinear(latent=5), latent=5), toys.problem(2, 4, scale=scale)):

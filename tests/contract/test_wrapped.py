@@ -1,4 +1,4 @@
-"""Wrapped models keep every promise: in pieces or compiled, a model gives each planner the plan of the model itself."""
+"""Wrapped models keep every promise: every planner gives the same plan with a chunked or compiled model."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_in_pieces_alone_as_in_a_batch(row: Row):
 
 @every_row
 def test_in_pieces_a_fault_stays_in_its_own_problem(row: Row):
-    """Not a number where problem 2 goes; the others neither see it nor change."""
+    """The model returns NaN for problem 2. The plans of the other problems do not change."""
     inner = toys.Nonlinear()
 
     class Faulty:

@@ -1,4 +1,4 @@
-"""The meter, the modules that it finds, and freezing them."""
+"""The meter, the search for modules, and the freezing of modules."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ def test_overlapping_calls_wake_the_model_when_the_last_one_ends():
     first, second = frozen(net), frozen(net)
     first.__enter__()
     second.__enter__()
-    first.__exit__(None, None, None)  # the first one in is the first one out, as threads may have it
+    first.__exit__(None, None, None)  # the first call to begin is the first to end, which can happen with threads
     assert not net.training and not net.weight.requires_grad
     second.__exit__(None, None, None)
     assert net.training and net.weight.requires_grad

@@ -1,4 +1,4 @@
-"""Noise: statistics, independence of streams, shapes, dtypes, and seeds that are refused."""
+"""Noise: statistics, independence of streams, shapes, dtypes, and invalid seeds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COUNT = 200_000
 
 
 def kolmogorov(drawn: torch.Tensor, distribution) -> float:
-    """The largest distance between the drawn and the wanted distribution function, times the root of the count."""
+    """Return the Kolmogorov-Smirnov distance between samples and a distribution, times the root of the count."""
     ordered = drawn.double().flatten().sort().values
     count = len(ordered)
     wanted = distribution(ordered)
@@ -48,7 +48,7 @@ def test_uniform_numbers_are_uniform(seed):
 
 
 def streams() -> dict[str, torch.Tensor]:
-    """Streams that must have nothing to do with each other."""
+    """Return samples of streams that must be independent, by name."""
     base = Noise.of(7, 1)
     made = {f"seed {seed}": Noise.of(seed, 1) for seed in (0, 1, 2, 3, 8, -7, 2**32 + 7, 2**62)}
     made |= {f"fold {k}": base.fold(k) for k in (-3, -2, -1, 0, 1, 2, 1000)}
@@ -73,7 +73,7 @@ def test_numbers_of_a_stream_are_independent():
 
 
 def test_neighbouring_seeds_at_one_place_are_independent():
-    """What the problems of a batch draw first: numbers across seeds look as random as numbers along one."""
+    """The first numbers of the streams of neighbouring seeds are as random as the numbers of one stream."""
     drawn = Noise.of(range(20_000), 20_000).normal((3,), torch.float64)
     for place in range(3):
         assert kolmogorov(drawn[:, place], normal_cdf) < 1.95

@@ -1,4 +1,4 @@
-"""Budgets, statuses, and choosing between plans that were scored."""
+"""Budgets, statuses, and the choice between scored plans."""
 
 from __future__ import annotations
 

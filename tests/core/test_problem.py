@@ -1,4 +1,4 @@
-"""Problem: its two doors to the model, its cost, and every input that it refuses."""
+"""Problem: its two ways to evaluate the model, its cost, and every invalid input."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_predicting_along_a_rollout_gives_the_rollout_back(context, batch, horiz
 
 
 def shapes_of(model: toys.Counted) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Shapes of the states and actions in every call."""
+    """Return the shapes of the states and actions in every call of the model."""
     return [(tuple(states.shape), tuple(actions.shape)) for states, actions in zip(model.states, model.actions)]
 
 
@@ -365,7 +365,7 @@ def test_bad_objectives(settings, message):
 
 
 def test_an_effort_on_infinite_actions_of_weight_zero_is_zero():
-    """Zero times infinity is not a cost: without effort, the stage cost does not look at the actions."""
+    """Zero times infinity is NaN, so without effort the stage cost does not read the actions."""
     nothing = torch.zeros(1, 2, dtype=torch.float64)
     cost = GoalDistance().stage(nothing, torch.full((1, 2), 1e200, dtype=torch.float64), nothing)
     assert cost == 0
@@ -389,7 +389,7 @@ def test_weights_follow_the_dtype_of_the_states(dtype):
 
 
 def test_arrays_and_numbers_are_taken_where_tensors_are():
-    """They become tensors like `states`; a number bounds every coordinate."""
+    """Arrays become tensors like `states`. A number is the bound of every coordinate."""
     arrays = {name: value.numpy() if isinstance(value, torch.Tensor) else value for name, value in GOOD.items()}
     expected = Problem(**GOOD)
     for changes in (arrays, {**arrays, "low": float(GOOD["low"][0])}, {**GOOD, "goal": arrays["goal"].astype("f4")}):

@@ -9,7 +9,7 @@ from gymnasium import spaces
 
 
 class Drift(gymnasium.Env):
-    """x' = x + a + noise of the episode's own generator; terminates when asked to."""
+    """x' = x + a + noise of the episode's generator. An option makes episodes terminate."""
 
     state_names = ("x", "y")
 
@@ -32,7 +32,7 @@ class Drift(gymnasium.Env):
         return self._observation(), 1.0, self.count == self.ends_after, False, {"success": self.state[0] > 0}
 
     def picture(self, state, size):
-        """Colours that tell the state, in stripes of which the first pixel row holds x and y exactly."""
+        """Draw stripes whose colours depend on the state; the first row of pixels holds x and y exactly."""
         picture = np.zeros((size, size, 3), np.uint8)
         picture[0, :16] = np.frombuffer(np.asarray(state, np.float64).tobytes(), np.uint8)[:, None]
         picture[size // 2 :] = 200
@@ -48,7 +48,7 @@ class Ending(Drift):
 
 
 class Walk:
-    """Uniform actions."""
+    """A policy of uniform actions."""
 
     def reset(self, rng, state):
         self.rng = rng
@@ -58,7 +58,7 @@ class Walk:
 
 
 class Slow(Walk):
-    """So slow that it can be killed on the way."""
+    """A policy that is so slow that its process can be killed during an episode."""
 
     def act(self, state):
         time.sleep(0.002)
@@ -71,7 +71,7 @@ class Failing(Walk):
 
 
 class Dying(Walk):
-    """Ends its process at once, as one killed for memory."""
+    """A policy that ends its process, as if the process were killed when memory is short."""
 
     def act(self, state):
         os._exit(9)
@@ -85,5 +85,5 @@ DRIFT, ENDING = "scripted_env:Drift-v0", "scripted_env:Ending-v0"
 
 
 def decoded(picture):
-    """The state that `Drift.picture` wrote into a picture."""
+    """Return the state that `Drift.picture` wrote into a picture."""
     return np.frombuffer(np.ascontiguousarray(picture[0, :16, 0]).tobytes(), np.float64)

@@ -170,13 +170,13 @@ def test_kill_9_loses_and_doubles_nothing(tmp_path, monkeypatch, workers):
 
 
 def _children(pid):
-    """Processes started by `pid`, worker and resource tracker alike."""
+    """Return the child processes of `pid`: workers and the resource tracker."""
     found = Path(f"/proc/{pid}/task/{pid}/children")
     return [int(child) for child in found.read_text().split()] if found.exists() else []
 
 
 def _await_end(pids):
-    """Workers must not outlive a killed parent."""
+    """Wait for the end of processes, and fail if they outlive their killed parent."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         alive = [pid for pid in pids if Path(f"/proc/{pid}").exists() and _state(pid) not in "ZX"]

@@ -33,7 +33,7 @@ def write_video(path, frames):
 
 
 def shades(rng, count, side=32):
-    """Pictures of one colour each."""
+    """Return pictures of one colour each."""
     return np.tile(rng.integers(40, 215, (count, 1, 1, 3)).astype(np.uint8), (1, side, side, 1))
 
 

@@ -18,7 +18,7 @@ LENGTHS = (5, 9, 3)
 
 
 def written_by_minari(folder, space, observe, **options):
-    """A data set that Minari itself writes, as others publish theirs."""
+    """Write a data set with Minari's own writer, as other authors publish data sets."""
     folder.mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
     storage = MinariStorage.new(folder / "data", space, spaces.Box(-1, 1, (2,)), **options)

@@ -8,7 +8,7 @@ from grasp_planner.data import Episodes, Windows, batches, split
 
 
 def numbered(lengths, frameskip=1):
-    """Every observation is (episode, environment step) and so is every environment action."""
+    """Return episodes in which every observation and every environment action is (episode, environment step)."""
     observations, actions = [], []
     for i, length in enumerate(lengths):
         steps = np.arange(length + 1) * frameskip

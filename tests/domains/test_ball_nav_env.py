@@ -1,4 +1,4 @@
-"""BallNav as an environment: the Gymnasium contract, the model's dynamics, pictures, and the scripted policy."""
+"""The BallNav environment: the Gymnasium interface, the dynamics compared with the model, pictures, scripted policy."""
 
 from __future__ import annotations
 

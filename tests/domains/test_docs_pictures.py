@@ -1,4 +1,4 @@
-"""The command that draws the pictures of the environments gives the pictures in the docs."""
+"""The command that draws the pictures of the environments reproduces the pictures in the docs."""
 
 from __future__ import annotations
 

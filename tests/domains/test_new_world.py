@@ -1,4 +1,4 @@
-"""A new world is a folder in `domains` and a row in the registry; nothing else of the package changes for it."""
+"""A new world needs only a folder in `domains` and a row in the registry."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_the_tables_come_from_one_table() -> None:
     ],
 )
 def test_no_code_outside_the_folders_asks_for_a_particular_world(file: str) -> None:
-    """No string in the code, examples apart, is the name of a world, an environment or a policy."""
+    """No string in the code, except in examples, is the name of a world, an environment or a policy."""
     names = {*DOMAINS, *ENVIRONMENTS, *POLICIES}
     tree = ast.parse((PACKAGE / file).read_text())
     strings = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]

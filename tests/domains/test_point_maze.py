@@ -1,4 +1,4 @@
-"""PointMaze: the published numbers, sampling, exact states, pictures with and without OpenGL."""
+"""PointMaze: the published numbers, sampling, exact states, and pictures with and without OpenGL."""
 
 import copy
 import ctypes.util

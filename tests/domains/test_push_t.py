@@ -1,4 +1,4 @@
-"""Push-T: its dynamics, measures and interface. Golden numbers come from DINO-WM's own environment."""
+"""Push-T: its dynamics, distances and interface. Reference numbers come from DINO-WM's environment."""
 
 import warnings
 
@@ -107,7 +107,7 @@ def test_block_only_moves_while_pushed() -> None:
 
 
 def test_pushes_turn_the_block_by_its_lever_over_its_moment() -> None:
-    """A short push at lever arm l along the normal: shift : turn = 1 : l/I, with I = 3000 (the bar twice)."""
+    """A short push at lever arm l along the normal shifts and turns in the ratio 1 : l/I, with I = 3000."""
     env = PushT()
     lever = 30.0
     env.set_state(np.array([200.0 + lever, 184.5, 200.0, 200.0, 0.0, 0.0, 0.0]))  # above the bar, pushing down
@@ -124,7 +124,7 @@ def test_pushes_turn_the_block_by_its_lever_over_its_moment() -> None:
 def test_setting_a_state_sets_the_angle_before_the_position() -> None:
     state = np.array([50.0, 60.0, 300.0, 280.0, 2.5, 0.0, 0.0])
     env = PushT()
-    env.set_state(state)  # the other order would leave the origin elsewhere: the T turns about (0, 45)
+    env.set_state(state)  # the other order would move the origin, since the T turns about (0, 45)
     np.testing.assert_allclose(env.get_state(), state, atol=1e-9)
 
 

@@ -1,4 +1,4 @@
-"""Push-T's pictures. The checksums are those of pictures drawn by DINO-WM's environment with pygame and OpenCV."""
+"""Push-T's pictures. The checksums belong to pictures that DINO-WM's environment drew with pygame and OpenCV."""
 
 import zlib
 
@@ -21,7 +21,7 @@ STATE = np.array([150.0, 100.0, 330.0, 300.0, 0.4, 0.0, 0.0])
 
 
 def painted(spans: np.ndarray, size: int = 12) -> set[tuple[int, int]]:
-    """(x, y) of the pixels that spans cover."""
+    """Return (x, y) of the pixels that spans cover."""
     canvas = blank(size, (0, 0, 0))
     fill(canvas, spans, (9, 9, 9))
     return {(int(x), int(y)) for y, x in np.argwhere(canvas[..., 0] == 9)}
@@ -53,7 +53,7 @@ def test_colours_lie_where_the_state_says(size: int) -> None:
 
 @pytest.mark.parametrize("size", [32, 64, 128])
 def test_smooth_picture_is_the_mean_of_the_scene(size: int) -> None:
-    """Averaging a drawing four times as fine gives it back, to a few levels where two things meet."""
+    """The picture equals the average of a drawing four times as fine, to a few levels where two shapes meet."""
     factor = 4
     fine = picture(STATE, factor * size)
     mean = fine.reshape(size, factor, size, factor, 3).mean((1, 3))
@@ -63,7 +63,7 @@ def test_smooth_picture_is_the_mean_of_the_scene(size: int) -> None:
 
 
 def test_smooth_picture_shows_motion_below_a_pixel() -> None:
-    """The middle of the pusher's colour follows it to 0.2 px, though a pixel is 8 px wide."""
+    """The centre of the pusher's colour follows the pusher to 0.2 px, though a pixel is 8 px wide."""
     ground = picture(np.array([-100.0, 100.0, 420.0, 420.0, 0.4, 0, 0]), 64).astype(float)
     centres = np.arange(64) * 8 + 3.5
     offsets = []

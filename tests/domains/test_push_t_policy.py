@@ -14,7 +14,7 @@ EPISODES, STEPS = 16, 150
 
 
 def collect(seed: int, steps: int = STEPS) -> tuple[np.ndarray, np.ndarray]:
-    """States (steps + 1, 7) and actions (steps, 2) of one episode."""
+    """Return states (steps + 1, 7) and actions (steps, 2) of one episode."""
     rng, env, policy = np.random.default_rng(seed), PushT(), POLICIES["push_t"]()
     env.set_state(env.sample_state(rng))
     states, actions = [env.get_state()], []
@@ -33,7 +33,7 @@ def data() -> tuple[np.ndarray, np.ndarray]:
 
 
 def local_pusher(states: np.ndarray) -> np.ndarray:
-    """(n, 2) the pusher's place in the T's frame."""
+    """Return the pusher's positions (n, 2) in the T's frame."""
     cos, sin = np.cos(states[:, 4]), np.sin(states[:, 4])
     x, y = (states[:, :2] - states[:, 2:4]).T
     return np.stack([cos * x + sin * y, cos * y - sin * x], axis=1)

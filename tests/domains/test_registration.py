@@ -1,4 +1,4 @@
-"""What an import of `grasp_planner.domains` does, and what it needs."""
+"""The effects and the requirements of an import of `grasp_planner.domains`."""
 
 from __future__ import annotations
 

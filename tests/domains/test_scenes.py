@@ -17,7 +17,7 @@ SIZE = 224
 
 
 def inside(points: np.ndarray, env: str) -> np.ndarray:
-    """(SIZE, SIZE) bool: whether an outline (p, 2) covers the pixels of a picture of the whole scene."""
+    """Return whether an outline (p, 2) covers each pixel (SIZE, SIZE) of a picture of the whole scene."""
     left, right, bottom, top = scene(env).view
     at = (np.arange(SIZE) + 0.5) / SIZE
     x, y = np.meshgrid(left + at * (right - left), top + at * (bottom - top))

@@ -1,4 +1,4 @@
-"""Wall: the written rules against an independent scalar transcription, sampling, pictures, the Gymnasium contract."""
+"""Wall: the documented rules compared with an independent scalar implementation, sampling, pictures, Gymnasium."""
 
 import math
 import warnings
@@ -22,7 +22,7 @@ def sign(number):
 
 
 def written_step(px, py, ax, ay):
-    """The rules as they are written, one dot at a time, with plain floats. Returns (x, y, what happened)."""
+    """Apply the documented rules to one dot with plain floats. Return (x, y, what happened)."""
     qx, qy = px + 2 * ax, py + 2 * ay
     for line, crosses, offset in ((34, py < 34 < qy, -0.5), (26, qy < 26 < py, 0.5)):
         if crosses:
@@ -64,7 +64,7 @@ def written_step(px, py, ax, ay):
 
 
 def places(rng, count):
-    """Dots everywhere, near the door, in the corners and along the inner wall, in equal parts."""
+    """Sample dots everywhere, near the door, in the corners and along the inner wall, in equal parts."""
     anywhere = rng.uniform(4.001, 59.999, (count, 2))
     door = np.stack([rng.uniform(25, 39, count), rng.uniform(23, 37, count)], axis=1)
     corner = np.where(
@@ -98,13 +98,13 @@ def test_ten_thousand_transitions_follow_the_written_rules():
         ((28, 50), (1, 0), (28.5, 50.5)),  # the inner wall, from the left
         ((36, 10), (-1, 0), (35.5, 10.5)),  # and from the right
         ((28, 30), (1, 0), (30, 30)),  # the door
-        ((28, 26), (1, 0), (30, 26)),  # its edges belong to it
+        ((28, 26), (1, 0), (30, 26)),  # the edges belong to the door
         ((28, 25.9), (1, 0), (28.5, 26.4)),
         ((32, 33), (0, 1), (32.5, 33.5)),  # its upper end
         ((32, 27), (0, -1), (32.5, 26.5)),  # its lower end
         ((10, 5), (0, -1), (10.5, 4.5)),  # straight at the border: the original divides by zero here
         ((5, 5), (-1, -1), (4.5, 4.5)),  # a corner: a tie goes to the top
-        ((59, 59), (1, 1), (59.7, 59.5)),  # always + 0.5 along: over the edge, so 0.3 inside
+        ((59, 59), (1, 1), (59.7, 59.5)),  # always + 0.5 along the wall: beyond the edge, so 0.3 inside
         ((5, 59), (-1, 1), (4.5, 59.5)),
         ((59.8, 20), (1, 0), (59.5, 20.5)),
         ((20, 4.2), (-6, -0.3), (16.5, 4.5)),
@@ -191,7 +191,7 @@ def test_state_is_set_exactly_and_checked():
     observation, info = env.reset(options={"state": state, "goal": [40, 40]})
     np.testing.assert_array_equal(observation["state"], state)
     np.testing.assert_array_equal(info["goal"], [40, 40])
-    state[0] = 0  # the caller's array is its own
+    state[0] = 0  # a change of the caller's array has no effect
     assert env.get_state()[0] == 31.123456789
     for wrong in ([1.0, 30.0], [10.0], [np.nan, 10.0], [10.0, 60.1]):
         with pytest.raises(GraspPlannerError, match="between the border lines"):
@@ -210,7 +210,7 @@ def test_state_is_set_exactly_and_checked():
 def test_gymnasium_contract(pixels):
     assert "grasp_planner/WallSingle-v1" in gymnasium.registry, grasp_planner.domains.__name__
     env = gymnasium.make("grasp_planner/WallSingle-v1", pixels=pixels, render_mode="rgb_array").unwrapped
-    with warnings.catch_warnings():  # advice: the published actions reach 1.8 and are not rescaled
+    with warnings.catch_warnings():  # a warning that actions are not in [-1, 1]
         warnings.filterwarnings("ignore", message=".*symmetric and normalized space.*")
         check_env(env)
     observation, _ = env.reset(seed=0)
@@ -219,7 +219,7 @@ def test_gymnasium_contract(pixels):
 
 
 def plain_frame(x, y):
-    """The published frame, pixel by pixel."""
+    """Draw the published frame, pixel by pixel."""
     share = np.array([[math.exp(-((i - x) ** 2 + (j - y) ** 2) / (2 * 1.7**2)) for i in range(65)] for j in range(65)])
     image = np.full((65, 65, 3), 255, dtype=np.uint8)
     for j in range(65):

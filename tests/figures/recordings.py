@@ -1,4 +1,4 @@
-"""Recordings made of numbers, without planning."""
+"""Recordings with made-up numbers, without planning."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from grasp_planner.bench.running.planning_frames import Recording
 
 
 def push_t_recording(lifted: bool = True, success: bool = True, planner: str = "GRASP", **changes: Any) -> Recording:
-    """A block pushed from left to right; the virtual states settle on the rollout within 9 moments."""
+    """Return a recording of a block pushed from left to right. The virtual states reach the rollout in 9 moments."""
     start = np.array([100.0, 250, 200, 250, 0.3, 0, 0])
     goal = np.array([260.0, 250, 360, 250, 0.3, 0, 0])
     horizon, frameskip, moments = 4, 5, 9

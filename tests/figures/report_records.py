@@ -1,4 +1,4 @@
-"""Records made of numbers, without planning: what a small suite would leave."""
+"""Records of a small suite with made-up numbers, without planning."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def work(arm: str, horizon: int = 50, split: str = "test") -> Work:
 
 
 def episode_records(count: int = 8) -> list[EpisodeRecord]:
-    """GRASP solves the first 6 of 8 episodes at both horizons, GD the first 3, CEM the first."""
+    """Return records in which GRASP solves the first 6 of 8 episodes at both horizons, GD 3, and CEM 1."""
     return [
         EpisodeRecord(
             work=work(arm, horizon),
@@ -70,7 +70,7 @@ def episode_records(count: int = 8) -> list[EpisodeRecord]:
 
 
 def timed_records(count: int = 4) -> list[TimedRecord]:
-    """The best plan succeeds from 1 s on in the episodes that are solved; GRASP's after a quarter of that."""
+    """Return records in which plans of solved episodes succeed after 1 s, and plans of GRASP after 0.25 s."""
     made = []
     for arm, wins in WINS.items():
         pace = 0.25 if arm == "GRASP" else 1.0
@@ -95,7 +95,7 @@ def timed_records(count: int = 4) -> list[TimedRecord]:
 
 
 def shown_records() -> list[ShownRecord]:
-    """A block that is pushed to the right, by GRASP with virtual states and by CEM without."""
+    """Return records of a block pushed to the right, by GRASP with virtual states and by CEM without."""
     start = np.array([100.0, 250, 200, 250, 0.3, 0, 0])
     goal = np.array([260.0, 250, 360, 250, 0.3, 0, 0])
     share = np.linspace(0, 1, 21)[:, None]
@@ -121,7 +121,7 @@ def shown_records() -> list[ShownRecord]:
 
 
 def choice_records() -> list[ChoiceRecord]:
-    """What was chosen, and from how many."""
+    """Return records of chosen settings."""
     return [ChoiceRecord(work(arm, split="validation"), arm, arm.lower(), 2, (8, 2), (4, 8), 0.5, 0.25) for arm in WINS]
 
 
@@ -130,5 +130,5 @@ def all_records() -> list[Record]:
 
 
 def in_model(record: Record, model: str) -> Record:
-    """The same record of another model."""
+    """Return the same record of another model."""
     return replace(record, work=replace(record.work, model=model))

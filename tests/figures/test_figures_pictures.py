@@ -1,4 +1,4 @@
-"""The picture and the animation: whole files or none, and they show what they claim to show."""
+"""The picture and the animation are written atomically, and show the recorded states."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def texts(figure: matplotlib.figure.Figure) -> list[str]:
 
 
 def halves(frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The upper left and the upper right part of a frame: the plan and the execution."""
+    """Return the upper left and the upper right part of a frame: the plan and the execution."""
     height, width = int(0.65 * frame.shape[0]), frame.shape[1] // 2
     return frame[20:height, :width], frame[20:height, width:]
 
@@ -63,7 +63,7 @@ def test_a_gif_holds_every_frame(tmp_path: Path) -> None:
     path = planning_animation(recording, tmp_path / "a.gif", moments=4)
     with imageio.get_reader(path) as reader:
         shapes = [frame.shape[:2] for frame in reader]
-    # Frames that stand still are held as one longer frame.
+    # Equal frames are written as one longer frame.
     assert 4 + 20 <= len(shapes) <= frame_count(recording, 4)
     assert set(shapes) == {next(animation_frames(recording)).shape[:2]}
     assert list(tmp_path.iterdir()) == [path]

@@ -1,4 +1,4 @@
-"""The report: its numbers are those of the records, its page is whole, and it works in a browser."""
+"""The report: its numbers are those of the records, its page is self-contained, and it works in a browser."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def section(records: Sequence[Record] | None = None) -> Section:
 
 
 class Seen(HTMLParser):
-    """Text of all cells, addresses of all links, and whether every tag is closed."""
+    """A parser that stores the text of all cells, the addresses of all links, and whether every tag is closed."""
 
     def __init__(self, page: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Files and folders appear complete or not at all, whatever happens to the writer."""
+"""Files and folders appear complete or not at all, even if the writer fails or is killed."""
 
 import os
 import signal
@@ -93,7 +93,7 @@ def test_only_what_dead_processes_left_is_removed(tmp_path, begin):
 
 
 def test_writers_and_cleaners_do_not_disturb_each_other(tmp_path, figure):
-    """Eight threads write files and folders in one folder; each write begins by removing what is abandoned."""
+    """Eight threads write files and folders in one folder. Each write begins with the removal of abandoned folders."""
     from concurrent.futures import ThreadPoolExecutor
 
     def write(number):

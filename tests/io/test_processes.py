@@ -1,4 +1,4 @@
-"""Worker processes: every job is done once, lost workers are replaced, and none outlives its pool."""
+"""Worker processes: every job gives one result, lost workers are replaced, and no worker outlives its pool."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def square(number: int) -> tuple[int, int]:
 
 
 def kill_once(path: str) -> int:
-    """Kill the first process that gets here, as the system does when memory is short."""
+    """Kill the first process that calls this function, as the system does when memory is short."""
     try:
         Path(path).touch(exist_ok=False)
     except FileExistsError:

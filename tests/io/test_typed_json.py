@@ -1,4 +1,4 @@
-"""Dataclasses and JSON values: one converts to the other and back, and what does not fit is named."""
+"""Dataclasses convert to JSON values and back, and errors name the value that does not fit."""
 
 from __future__ import annotations
 

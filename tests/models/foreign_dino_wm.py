@@ -1,4 +1,4 @@
-"""Checkpoints in DINO-WM's format with random weights, and its rollout written out as a reference."""
+"""Checkpoints in DINO-WM's format with random weights, and an independent rollout as a reference."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ class Attention(nn.Module):
         self.to_qkv = nn.Linear(width, inner * 3, bias=False)
         self.to_out = nn.Sequential(nn.Linear(inner, width), nn.Dropout(0.1))
         frame = torch.arange(frames * tokens) // tokens
-        self.bias = (frame[:, None] >= frame[None]).float()[None, None]  # an attribute, no buffer; theirs is on CUDA
+        self.bias = (frame[:, None] >= frame[None]).float()[
+            None, None
+        ]  # an attribute and not a buffer; in the published files it is on CUDA
 
     def forward(self, x):
         length = x.shape[1]
@@ -89,7 +91,7 @@ class ProprioceptiveEmbedding(nn.Module):
 
 
 class DinoV2Encoder(nn.Module):
-    """As it is pickled where the encoder was trained too."""
+    """The encoder in the form in which it is pickled if it was trained."""
 
     def __init__(self, base_model):
         super().__init__()
@@ -98,7 +100,7 @@ class DinoV2Encoder(nn.Module):
 
 
 class AcceleratedOptimizer:
-    """Stands for what the training script leaves in the file beside the weights."""
+    """A stand-in for objects that the training script saves together with the weights."""
 
     def __init__(self, parameters):
         self.optimizer = torch.optim.AdamW(parameters)
@@ -119,7 +121,7 @@ HOMES = {
 
 @contextmanager
 def their_modules() -> Iterator[None]:
-    """The classes at the places that DINO-WM has them; afterwards nothing of that name can be imported."""
+    """Put the classes into modules with DINO-WM's names during the block, and remove these modules afterwards."""
     kept = {name: sys.modules.pop(name, None) for name in HOMES}
     homes = {cls: cls.__module__ for classes in HOMES.values() for cls in classes}
     for name, classes in HOMES.items():
@@ -150,7 +152,7 @@ class Eyes(nn.Module):
 
 
 class Published:
-    """A trained DINO-WM with random weights: its parts, its files, its rollout."""
+    """A DINO-WM with random weights: its parts, its files and its rollout."""
 
     def __init__(self, *, concat=1, hist=3, repeats=(1, 1), actions=10, proprio=4, seed=0):
         with torch.random.fork_rng():
@@ -169,7 +171,7 @@ class Published:
 
     @property
     def settings(self) -> str:
-        """Their ``hydra.yaml``, as far as it concerns the model, with a rate as YAML 1.1 misreads it."""
+        """The model's part of DINO-WM's ``hydra.yaml``, with a learning rate that YAML 1.1 misreads."""
         return f"""
 training: {{epochs: 100, predictor_lr: 5e-4}}
 img_size: {SIDE}
@@ -189,7 +191,7 @@ model: {{_target_: models.visual_world_model.VWorldModel}}
 """
 
     def save(self, folder: Path, **more) -> Path:
-        """Write ``hydra.yaml`` and ``checkpoints/model_latest.pth``; ``more`` entries join the others."""
+        """Write ``hydra.yaml`` and ``checkpoints/model_latest.pth``, with ``more`` as further entries."""
         (folder / "checkpoints").mkdir(parents=True)
         (folder / "hydra.yaml").write_text(self.settings)
         optimizer = torch.optim.AdamW(self.predictor.parameters())
@@ -208,7 +210,7 @@ model: {{_target_: models.visual_world_model.VWorldModel}}
         return folder
 
     def rollout(self, pictures: Tensor, proprio: Tensor, actions: Tensor) -> Tensor:
-        """Frames without actions (b, n + t, tokens, width), from n frames and n - 1 + t actions, as they roll out."""
+        """Roll out frames without actions (b, n + t, tokens, width), from n frames and n - 1 + t actions."""
         b, n = pictures.shape[:2]
         visual = self.encoder(pictures.flatten(0, 1)).unflatten(0, (b, n))
         frames = [self._frame(visual[:, i], self.proprio(proprio)[:, i]) for i in range(n)]

@@ -1,4 +1,4 @@
-"""Checkpoints in the format of JEPA-WMs with random weights, and their rollout written out as a reference."""
+"""Checkpoints in the format of JEPA-WMs with random weights, and an independent rollout as a reference."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from foreign_dino_wm import Eyes, ViTPredictor
 from torch import Tensor, nn
 
 GRID, VISUAL, SIDE = 2, 12, 28
-WIDTH, HEADS = 32, 4  # of the AdaLN predictor, proprioception included: 8 numbers a head, of which 6 turn
+WIDTH, HEADS = 32, 4  # of the AdaLN predictor, proprioception included; 6 of the 8 numbers of a head are rotated
 PROPRIO = {"AdaLN": 8, "dino_wm": 4}
 
 SETTINGS = """
@@ -41,7 +41,7 @@ model_kwargs:
 
 
 class Published:
-    """A trained model of JEPA-WMs with random weights: its files, its rollout."""
+    """A model of JEPA-WMs with random weights: its files and its rollout."""
 
     def __init__(self, kind="AdaLN", *, proprio=True, seed=0):
         self.kind, self.q = kind, PROPRIO[kind] if proprio else 0
@@ -71,7 +71,7 @@ class Published:
         )
 
     def save(self, folder: Path, **more) -> tuple[Path, Path]:
-        """Write the checkpoint, ``module.`` before every name, and its YAML."""
+        """Write the checkpoint, with ``module.`` before every name, and its YAML file."""
         folder.mkdir(parents=True)
         (folder / "wall.yaml").write_text(self.settings)
         weights = dict(self.weights)
@@ -91,7 +91,7 @@ class Published:
         return folder / "wall.pth.tar", folder / "wall.yaml"
 
     def rollout(self, pictures: Tensor, proprio: Tensor | None, actions: Tensor) -> Tensor:
-        """Frames (b, n + t, patches, visual + proprio) from n frames and n - 1 + t actions, with a window of two."""
+        """Roll out frames (b, n + t, patches, visual + proprio) from n frames and n - 1 + t actions; windows of two."""
         b, n = pictures.shape[:2]
         frames = self.encoder(pictures.flatten(0, 1)).unflatten(0, (b, n))
         if self.q:
@@ -136,7 +136,7 @@ def adaln_weights(q: int) -> dict[str, Tensor]:
 
 
 def adaln(w: dict[str, Tensor], frames: Tensor, actions: Tensor, q: int) -> Tensor:
-    """One window (k, patches, visual + q), token by token."""
+    """Predict one window (k, patches, visual + q), token by token."""
     places = [(t, row, column) for t in range(len(frames)) for row in range(GRID) for column in range(GRID)]
     tokens = []
     for t, row, column in places:
@@ -189,7 +189,9 @@ def block(w, tokens, places, done):
 
 
 def turned(head: Tensor, place: tuple[int, int, int]) -> Tensor:
-    """A third of a head for each of time, row and column; pairs are neighbours, angles run twice through the third."""
+    """Rotate a third of a head for each of time, row and column, as in the published code.
+
+    Pairs are neighbours, and the angles run twice through each third."""
     third = 2 * (len(head) // 3 // 2)
     out = head.clone()
     for axis, position in enumerate(place):

@@ -12,7 +12,7 @@ BLOCK, SIDE, WIDTH = 6, 8, 10  # numbers in an action block (3 actions of 2), pi
 
 
 class Backbone(nn.Module):
-    """A vision transformer as transformers returns it: a summary token first."""
+    """A stand-in for a vision transformer of ``transformers``, whose first token is a summary token."""
 
     def __init__(self, width=WIDTH, tokens=4):
         super().__init__()
@@ -23,7 +23,7 @@ class Backbone(nn.Module):
 
 
 class Predictor(nn.Module):
-    """Reads a window of embeddings and embedded actions, causally, with positions and dropout."""
+    """A causal predictor over a window of embeddings and embedded actions, with positions and dropout."""
 
     def __init__(self, num_frames=3, input_dim=WIDTH):
         super().__init__()
@@ -118,7 +118,7 @@ class PreJEPA(nn.Module):
         return self.predictor(embedding.flatten(1, 2)).unflatten(1, embedding.shape[1:3])
 
     def rollout_by_hand(self, info, actions):
-        """Embeddings with the actions in them (b, n + t, patches, width): every frame gets its action, then predict."""
+        """Roll out embeddings that contain the actions, (b, n + t, patches, width), with plain loops."""
         n = info["pixels"].shape[1]
         z = list(self.encode({**info, "action": actions[:, :n]})["emb"].unbind(1))
         place = WIDTH
@@ -188,7 +188,7 @@ class PlanConfig:
 
 
 class Recorder:
-    """As their callbacks are: a history of batches, each a list of steps."""
+    """A callback like those of stable-worldmodel: a history of batches, each a list of steps."""
 
     def __init__(self, name="best"):
         self.output_key, self.history, self._current, self.seen = name, [], [], []
@@ -208,7 +208,7 @@ class Recorder:
 
 
 class Batched:
-    """A batched box of actions, as gymnasium's vector environments have it."""
+    """A batched box of actions, as in gymnasium's vector environments."""
 
     def __init__(self, n, size=2, low=-1.0, high=1.0, dtype="float32"):
         import numpy

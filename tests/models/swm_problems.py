@@ -1,4 +1,4 @@
-"""What stable-worldmodel's policy hands to a solver, and solvers that are ready for it."""
+"""The information that stable-worldmodel's policy gives to a solver, and configured solvers."""
 
 import foreign_swm as swm
 import torch
@@ -13,14 +13,14 @@ UNITS = Statistics((0.1, -0.1), (0.5, 2.0))
 
 
 def lively(model):
-    """Random weights that matter, in training mode with statistics that would move."""
+    """Give a model random weights, and put it in training mode, where statistics would change."""
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.4)
     return model.train()
 
 
 def information(batch=2, frames=1, seed=0):
-    """What the policy hands to its solver."""
+    """Return the information that the policy gives to its solver."""
     torch.manual_seed(seed)
     return {
         "pixels": torch.randn(batch, frames, 3, SIDE, SIDE),

@@ -1,4 +1,4 @@
-"""BallNav as a model: the same numbers as its world, exact gradients, walls that hold, and local minima."""
+"""BallNav as a model: the same numbers as the environment, exact gradients, walls that hold, and local minima."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def free_points(map, count, seed=0):
 
 
 def follow(map, start, goal, pace=PACE, steps=60):
-    """Positions of a ball that is pushed along the shortest way, corner by corner, at full speed."""
+    """Return the positions of a ball that is pushed along the shortest path, corner by corner, at full speed."""
     position, way, seen = start, list(shortest_path(map, start, goal)[1:]), [start]
     for _ in range(steps):
         while len(way) > 1 and ((way[0] - position) ** 2).sum() < 0.3**2:
@@ -53,7 +53,7 @@ def follow(map, start, goal, pace=PACE, steps=60):
 @every_map
 @pytest.mark.parametrize("frameskip", [1, 5])
 def test_the_model_is_the_world(map, frameskip):
-    """Everywhere: where a ball can be, and where only virtual states are (inside walls, outside the room)."""
+    """The dynamics agree wherever a ball can be, and where only virtual states are (in walls, outside the room)."""
     rng = np.random.default_rng(1)
     free, anywhere = free_points(map, 200), rng.uniform(-3, SIZE + 3, (200, 2))
     position, pushes = np.concatenate([free, anywhere]), rng.uniform(-1, 1, (400, frameskip, 2))
@@ -70,7 +70,7 @@ def test_gradients_are_exact(map):
     walls = walls_of(map)
     rng = np.random.default_rng(2)
     near = free_points(map, 400, seed=3)
-    touching = near[np.argsort(clearance(near, walls))[:6]]  # contact is where the dynamics are not linear
+    touching = near[np.argsort(clearance(near, walls))[:6]]  # the dynamics are nonlinear in contact
     states = torch.from_numpy(np.concatenate([touching, near[:6]]))[:, None].requires_grad_()
     actions = torch.from_numpy(rng.uniform(-1, 1, (12, 1, 6))).requires_grad_()
     assert torch.autograd.gradcheck(model, (states, actions))
@@ -84,7 +84,7 @@ def test_a_free_ball_goes_where_it_is_pushed_and_stays_when_it_is_not():
 
 
 def test_a_ball_slides_along_a_wall():
-    """The push into the wall is lost, that along it is not: no friction with the wall."""
+    """The part of a push into the wall has no effect. The part along the wall has full effect, without friction."""
     position, walls = np.array([4.5, 4.0]), walls_of("wall")
     for _ in range(10):
         moved = step_points(position, np.array([1.0, 0.5]), walls)
@@ -94,7 +94,7 @@ def test_a_ball_slides_along_a_wall():
 
 
 def test_contact_is_soft_and_fades():
-    """Without a push the ball leaves a wall ever more slowly: never towards it, never far."""
+    """Without a push, the ball moves away from a wall with decreasing speed, and only a small distance."""
     walls, position, moves = walls_of("wall"), np.array([4.5, 5.0]), []
     for _ in range(200):
         after = step_points(position, np.zeros(2), walls)
@@ -118,7 +118,7 @@ def test_symmetric_maps_have_symmetric_dynamics(map):
 
 
 def crossed(first, second, walls):
-    """Whether moves (n, 2) cross a wall: signs of the areas of triangles."""
+    """Return whether moves (n, 2) cross a wall: signs of the areas of triangles."""
 
     def side(a, b, c):
         return np.sign(
@@ -163,7 +163,7 @@ def test_a_pace_that_could_tunnel_is_refused(pace):
         checked_pace(pace)
 
 
-# The problem is one: blocked, solvable, and a trap for the greedy
+# The problem is blocked, solvable, and a trap for greedy policies
 
 
 @every_map
@@ -187,7 +187,7 @@ def test_the_shortest_way_solves_it_in_time(map):
 
 @every_map
 def test_pushing_towards_the_goal_never_gets_there(map):
-    """The greedy policy: each push minimises the next distance to the goal. It comes to rest at a wall."""
+    """The greedy policy minimises the next distance to the goal with each push. The ball comes to rest at a wall."""
     rng = np.random.default_rng(2)
     start, goal = (np.array(ends) for ends in zip(*(sample_pair(rng) for _ in range(50)), strict=True))
     position = start
@@ -200,7 +200,7 @@ def test_pushing_towards_the_goal_never_gets_there(map):
 
 
 def test_the_pace_is_a_knob_for_the_horizon():
-    """At half the pace the same journey takes twice the steps."""
+    """At half the pace, the same path takes twice as many environment steps."""
     rng = np.random.default_rng(3)
     start, goal = sample_pair(rng)
     way = shortest_path("cup", start, goal)
@@ -208,11 +208,11 @@ def test_the_pace_is_a_knob_for_the_horizon():
     assert success(follow("cup", start, goal, PACE / 2, steps=120)[-1], goal)
 
 
-# Shortest ways
+# Shortest paths
 
 
 def test_around_the_end_of_a_wall_the_way_is_two_tangents_and_an_arc():
-    """From (2, 5) to (8, 5) over the end (5, 8), which both see at 45 degrees from below: the arc is what remains."""
+    """The path from (2, 5) to (8, 5) around the end (5, 8) consists of two tangents and the arc in between."""
     far, reach = np.hypot(3.0, 3.0), RADIUS + MARGIN
     exact = 2 * np.sqrt(far**2 - reach**2) + reach * (1.5 * np.pi - 2 * np.arccos(reach / far))
     found = path_length(shortest_path("wall", np.array([2.0, 5.0]), np.array([8.0, 5.0])))

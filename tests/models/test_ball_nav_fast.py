@@ -35,7 +35,7 @@ def step_and_gradients(dynamics, state, action, weight):
 @pytest.mark.parametrize("map", MAPS)
 @pytest.mark.parametrize("frameskip", [1, 5])
 def test_compiled_and_model_agree(fast, map, frameskip):
-    """Everywhere, as in the test of the model: also where only virtual states are."""
+    """The dynamics agree everywhere, also where only virtual states are."""
     rng = np.random.default_rng(0)
     model = BallNav(map, frameskip=frameskip)
     state = torch.from_numpy(rng.uniform(-2, SIZE + 2, (2000, 1, 2)))

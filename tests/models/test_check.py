@@ -77,7 +77,7 @@ class WrongType(Good):
 
 
 class Counting(Good):
-    """Remembers where in the rollout it is: a one-step prediction then differs from the rollout."""
+    """A model that counts its calls, so that a one-step prediction differs from the rollout."""
 
     def __init__(self):
         super().__init__()
@@ -132,7 +132,7 @@ class OddFrameskip(Good):
 
 
 class OneFrame(Good):
-    """Encodes to one state where its context is two."""
+    """A model that encodes to one state although its context is two."""
 
     def encode(self, observations):
         return torch.as_tensor(observations["state"])[:, -1:]

@@ -1,4 +1,4 @@
-"""DINO-WM checkpoints: what they predict, what a goal costs, how they are opened, and what is refused."""
+"""DINO-WM checkpoints: predictions, goal costs, opening of folders, and files that are refused."""
 
 import socket
 from dataclasses import replace
@@ -59,7 +59,7 @@ def observations(frames, batch=2, seed=0):
 
 
 def prepared(seen):
-    """As DINO-WM prepares observations: normalised colours, 28 of 32 pixels, normalised proprioception."""
+    """Prepare observations as DINO-WM does: normalised colours, 28 of 32 pixels, normalised proprioception."""
     given, size = torch.as_tensor(seen["pixels"]).movedim(-1, 2).float() / 255, SIDE // 16 * 14
     given = (given - 0.5) / 0.5
     small = nn.functional.interpolate(given.flatten(0, 1), size=(size, size), mode="bilinear", antialias=True)
@@ -68,7 +68,7 @@ def prepared(seen):
 
 
 def posed(model, seen, blocks, horizon, goal=None, weights=None):
-    """The problem that an agent would pose after these frames, the first one repeated where there are fewer."""
+    """Return the problem of an agent after these frames. If frames are missing, the first frame is repeated."""
     frames, h = seen["pixels"].shape[1], model.context
     places = [0] * (h - frames) + list(range(frames))
     states = model.encode({key: value[:, places] for key, value in seen.items()})

@@ -1,4 +1,4 @@
-"""Pixel models: encoders, predictors, packing, files, planning."""
+"""Pixel models: encoders, predictors, packing, files and planning."""
 
 import dataclasses
 
@@ -42,11 +42,11 @@ CONFIGS = {
 
 
 def made(config, seed=0):
-    """A model whose predictor is far from its small start."""
+    """Return a model whose predictor has large weights, unlike at initialisation."""
     torch.manual_seed(seed)
     model = LatentModel(config).eval().requires_grad_(False)
     model.predictor.network.last.weight.mul_(3)
-    if config.predictor == "rigid":  # what fitting to data would find: actions move the pusher
+    if config.predictor == "rigid":  # set what a fit to data would find: actions move the pusher
         model.predictor.drift.action[:, :2] = 0.1 * torch.eye(2)
     return model
 
@@ -86,14 +86,14 @@ def test_saved_and_opened_it_is_the_same(name, tmp_path):
 
 
 def dot(x, y, side=64):
-    """A dark dot of 3 px on white, x to the right."""
+    """Draw a dark dot of 3 px on white, with x to the right."""
     line = np.arange(side) + 0.5
     shade = np.exp(-((line - x) ** 2 + (line[:, None] - y) ** 2) / 8)
     return np.repeat((255 * (1 - shade)).astype(np.uint8)[..., None], 3, axis=2)
 
 
 def test_keypoints_move_with_what_they_see():
-    """Before a white ground that the model knows there is only the dot to look at, whatever the weights."""
+    """With a known white ground, only the dot differs from the ground, so keypoints follow the dot for any weights."""
     model = made(dataclasses.replace(PLAIN, still=True))
     model.ground.fill_(0.5)
     pictures = np.stack([dot(x, y) for x, y in [(28, 30), (36, 30), (28, 42)]])[:, None]
@@ -134,7 +134,7 @@ def test_isotropic_keypoints_turn_with_the_picture():
 
 def test_a_rigid_body_stays_rigid_and_pushes_turn_with_it():
     model = made(RIGID)
-    model.predictor.feelers.zero_()  # walls know which way is up
+    model.predictor.feelers.zero_()  # the walls are not symmetric under this rotation
     generator = torch.Generator().manual_seed(0)
     points = 0.2 * torch.randn(5, 3, 2, generator=generator)
     proprio = torch.cat([0.2 * torch.randn(5, 2, generator=generator), torch.zeros(5, 2)], dim=-1)
@@ -159,7 +159,7 @@ def test_a_rigid_body_stays_rigid_and_pushes_turn_with_it():
 
 @pytest.mark.parametrize("substeps", [1, 5])
 def test_the_linear_part_of_proprioception_is_found_in_blocks(substeps):
-    """Observations at the ends of blocks suffice to find the step inside."""
+    """Observations at the ends of blocks suffice to fit the dynamics of a single step."""
     config = dataclasses.replace(PLAIN, proprio_size=4, substeps=substeps)
     drift = LatentModel(config).predictor.drift
     generator = torch.Generator().manual_seed(0)
@@ -235,7 +235,7 @@ def test_configs_that_make_no_sense(change, message):
 
 
 def test_plans_from_what_an_environment_shows():
-    """Evaluation draws the pictures that the model asks for, of the start and of the goal."""
+    """Evaluation draws pictures of the start and of the goal in the size that the model reads."""
     model = made(PLAIN)
     wall = task("wall/dset/v1", horizon=10)
     found = evaluate(wall, model, GD(), Budget(steps=3), episodes(wall, count=2))

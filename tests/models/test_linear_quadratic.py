@@ -1,4 +1,4 @@
-"""Linear-quadratic problems: two closed forms against each other, against perturbation and against descent."""
+"""Linear-quadratic problems: two closed forms agree with each other, with perturbations and with gradient descent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from grasp_planner.models.linear_quadratic import LinearQuadratic, Quadratic, do
 
 
 def positive(size, seed):
-    """A positive definite matrix."""
+    """Return a positive definite matrix."""
     root = torch.randn(size, size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return root @ root.mT + 0.1 * torch.eye(size, dtype=torch.float64)
 
@@ -28,7 +28,7 @@ OBJECTIVES = {
 
 
 def cost_by_hand(model, problem, actions, last, state, action):
-    """The cost written out with plain matrix products, in units of the scale."""
+    """Compute the cost with plain matrix products, in units of the scale."""
     costs = []
     for i in range(problem.batch):
         now, total = problem.start[i], 0.0
@@ -50,7 +50,7 @@ def test_two_closed_forms_agree(name, horizon, scaled):
     problem = model.problem(3, horizon, objective=OBJECTIVES[name], scale=scale, seed=horizon)
     first, second = model.optimum(problem), model.optimum(problem, method="stacked")
     torch.testing.assert_close(first.cost, second.cost, rtol=1e-9, atol=1e-12)
-    if name in ("weights and effort", "whole matrices"):  # then there is one optimum only
+    if name in ("weights and effort", "whole matrices"):  # in these cases, the optimum is unique
         torch.testing.assert_close(first.actions, second.actions, rtol=1e-7, atol=1e-9)
 
 
@@ -99,7 +99,7 @@ def test_the_cost_is_what_the_matrices_say():
 
 
 def test_an_algebraic_riccati_fixed_point():
-    """Far from the end the first action is that of the infinite horizon, u = -k x, with P of the scalar equation."""
+    """For long horizons, the first action is that of the infinite horizon, u = -k x, with P of the scalar equation."""
     a, b, q, r = 1.2, 0.5, 1.0, 0.3
     model = LinearQuadratic(*(torch.tensor([[value]], dtype=torch.float64) for value in (a, b)))
     # P = q + a^2 P - (a b P)^2 / (r + b^2 P) is b^2 P^2 + (r (1 - a^2) - q b^2) P - q r = 0.
@@ -163,7 +163,7 @@ def test_the_double_integrator_is_exact():
 
 
 def test_a_constant_goal_weight_biases_an_underactuated_system():
-    """The pull of every prediction towards the goal is the greedy policy's; it overshoots, and sync cannot follow."""
+    """A constant goal weight pulls every prediction towards the goal. It leads to the greedy plan, which overshoots."""
     model = double_integrator(step=0.25)
     start = torch.tensor([[0.0, 0.0], [1.0, -0.5], [-0.5, 0.5]], dtype=torch.float64)
     goal = torch.tensor([1.0, 0.0], dtype=torch.float64).expand(3, 2)

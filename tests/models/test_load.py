@@ -1,4 +1,4 @@
-"""Opening saved models: names, folders, and every way in which files can be broken."""
+"""Loading of saved models: names, folders, and broken files."""
 
 import json
 import socket

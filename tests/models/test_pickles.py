@@ -1,4 +1,4 @@
-"""Reading tensors out of pickles: what is read, what is refused, and that nothing in a file is ever run."""
+"""Reading tensors from pickles: what is read, what is refused, and that no code of a file is run."""
 
 import builtins
 import functools
@@ -22,7 +22,7 @@ from grasp_planner.models import load_dino_wm, load_jepa_wms, load_world_model
 
 
 class Call:
-    """Pickles as a call of a function."""
+    """An object that is pickled as a call of a function."""
 
     def __init__(self, function, *arguments):
         self.call = function, arguments
@@ -114,7 +114,7 @@ ATTACKS = {
     "by way of numpy": lambda target: Call(numpy.save, str(target), 1),
     "by way of pickle": lambda target: Call(pickle.loads, pickle.dumps(Call(os.mkdir, str(target)))),
 }
-SILENT = ("a method", "by way of torch", "by way of numpy")  # names that checkpoints do have; they become stand-ins
+SILENT = ("a method", "by way of torch", "by way of numpy")  # checkpoints have these names, which become stand-ins
 
 
 def _with_attribute(module, value):
@@ -145,7 +145,7 @@ def test_nothing_in_a_file_is_run(tmp_path, attack, protocol, where):
 
 
 def test_a_file_cannot_change_what_reads_it(tmp_path):
-    """Opcodes may set attributes on what a name stands for; it stands for nothing that is used again."""
+    """Opcodes may set attributes on the object of a name. No such object is used again."""
     path = tmp_path / "x.pth"
     torch.save({}, path)
     for name in ("torch._utils\n_rebuild_parameter", "torch\nanything", "collections\nOrderedDict"):

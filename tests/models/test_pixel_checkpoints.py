@@ -1,4 +1,4 @@
-"""The pixel models that come with the package: what their cards say, in small."""
+"""The packaged pixel models: the claims of their model cards, on few episodes."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The shipped Push-T model against the simulator itself, on pushes that no policy collected."""
+"""The packaged Push-T model compared with the simulator, on pushes that are not in the training data."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def model() -> StateModel:
 
 @pytest.fixture(scope="module")
 def pushes():
-    """Forty pushes at the middle of the block from all sides: states (n, t + 1, 7), actions (n, t, 2)."""
+    """Forty pushes at the centre of the block from all sides: states (n, t + 1, 7), actions (n, t, 2)."""
     from grasp_planner.domains.push_t.environment import PushT
 
     rng, env, paths, moves = np.random.default_rng(0), PushT(), [], []

@@ -1,4 +1,4 @@
-"""Models of stable-worldmodel as ours, with stand-ins; and with the package itself, its policy and its world."""
+"""Models of stable-worldmodel as world models: with stand-ins, and with the real package, its policy and its world."""
 
 import importlib
 import importlib.util
@@ -152,7 +152,7 @@ def package():
     if importlib.util.find_spec("stable_worldmodel") is None:
         pytest.skip("stable-worldmodel is not installed")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns of simulators that are not there
+        warnings.simplefilter("ignore")  # it warns about missing simulators
         return pytest.importorskip("stable_worldmodel.world", exc_type=ImportError)
 
 

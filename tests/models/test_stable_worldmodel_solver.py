@@ -161,7 +161,7 @@ def test_a_goal_picture_for_one_of_our_own_models():
 
 
 def test_padded_histories_are_not_read():
-    """Where a batch mixes histories, the policy pads the shorter ones with copies and zero actions."""
+    """If histories in a batch differ in length, the policy pads shorter histories with copies and zero actions."""
     info = information(2, 3)
     info["pixels"][0, :2] = info["pixels"][0, 2:3]
     info["action_history"][0] = 0.0
@@ -198,7 +198,7 @@ def test_more_frames_than_the_model_reads():
 
 class Scaler:
     def transform(self, x):
-        return (x - numpy.array([0.5, 0.0])) / numpy.array([0.25, -2.0])  # an axis that the scaling turns around
+        return (x - numpy.array([0.5, 0.0])) / numpy.array([0.25, -2.0])  # the scaling inverts an axis
 
 
 def test_bounds():
@@ -260,7 +260,7 @@ def test_their_objectives():
 
 
 def test_a_model_in_place_of_an_evaluator():
-    """The released package plans with the model itself, and TD-MPC2 always does."""
+    """The released package plans with the model itself, without an evaluator. TD-MPC2 always does."""
     assert solver(lively(swm.LeWM()))(information())["actions"].shape == (2, 4, BLOCK)
     result = solver(lively(swm.TDMPC2()))(information())
     assert result["actions"].shape == (2, 4, BLOCK) and min(result["costs"]) >= 0

@@ -1,4 +1,4 @@
-"""The trainable state-space model: units, shapes, exactness where it is promised."""
+"""The trainable state-based model: units, shapes, and exactness where it is promised."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""wall-state and pointmaze-state: what their cards say, in small."""
+"""The models wall-state and pointmaze-state: the claims of their model cards, on few episodes."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,10 @@ from grasp_planner.bench.tasks import episodes, task
 from grasp_planner.models.state.model import StateModel
 
 TASKS = {"wall-state": "wall/dset/v1", "pointmaze-state": "point_maze/dset/v1"}
-FAR = {"wall-state": 2.0, "pointmaze-state": 0.4}  # px, m: a median error that a plan of 25 steps may end with
+FAR = {
+    "wall-state": 2.0,
+    "pointmaze-state": 0.4,
+}  # px, m: largest median error at the end of a plan of 25 environment steps
 
 
 @pytest.fixture(scope="module", params=sorted(TASKS))

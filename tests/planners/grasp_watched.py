@@ -1,4 +1,4 @@
-"""What tests of GRASP share: its states after every step, and its first state."""
+"""Helpers for tests of GRASP: its states after every step, and its first state."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ NEVER = 10**6
 
 
 def states_of(problem, planner, steps, **rest) -> list[GRASPState]:
-    """The planner's state at the start (None) and after every step."""
+    """Return the planner's state at the start (None) and after every step."""
     seen = []
     plan(problem, planner, Budget(steps=steps), seeds=1, callback=lambda p: seen.append(p.state), **rest)
     return seen
 
 
 def begun(problem, planner, actions=None) -> GRASPState:
-    """Its first state, for a problem that is normalised already."""
+    """Return the first state of GRASP for a normalised problem."""
     shape = (problem.batch, problem.horizon, problem.action_size)
     actions = torch.zeros(shape, dtype=torch.float64) if actions is None else actions
     return planner.init(problem, actions, Noise.of(1, problem.batch))
 
 
 def after(planner, problem, state, noise, steps=1) -> GRASPState:
-    """The state so many steps later."""
+    """Return the state after ``steps`` further steps."""
     for k in range(steps):
         state, _ = planner.step(problem, state, noise.fold(k) if steps > 1 else noise)
     return state

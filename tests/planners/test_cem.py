@@ -1,4 +1,4 @@
-"""CEM: one step against numpy."""
+"""CEM: one step compared with numpy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BATCH, HORIZON, ACTION = 3, 4, 2
 
 
 def draws(samples: int, noise: Noise) -> numpy.ndarray:
-    """The normal numbers that a step is to use, candidate 0 having none."""
+    """Return the normal numbers of a step, with zeros for candidate 0."""
     normal = noise.normal((samples - 1, HORIZON, ACTION), torch.float64).numpy()
     return numpy.concatenate([numpy.zeros((BATCH, 1, HORIZON, ACTION)), normal], axis=1)
 
@@ -50,7 +50,7 @@ def test_it_starts_at_the_given_actions_with_the_given_deviation():
 
 
 def test_the_mean_is_a_candidate():
-    """With no deviation at all, a step is an evaluation of the mean."""
+    """With standard deviation 0, a step only evaluates the mean."""
     problem = toys.problem(BATCH, HORIZON)
     mean = 0.5 * toys.fixed(BATCH, HORIZON, ACTION, seed=1).clamp(-1, 1)
     state, scored = CEM(samples=4, elites=4).step(problem, Gaussian(mean, torch.zeros_like(mean)), Noise.of(0, BATCH))

@@ -1,4 +1,4 @@
-"""One step of SGD and Adam against torch's own, and what counts as a gradient."""
+"""One step of SGD and Adam compared with torch's optimisers, and faulty gradients."""
 
 from __future__ import annotations
 

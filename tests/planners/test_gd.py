@@ -1,4 +1,4 @@
-"""GD: what it descends, and on which actions."""
+"""GD: the loss that it descends, and the actions that it scores."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_its_steps_are_those_of_torch_on_the_rollout_cost(optimiser):
 
 
 def test_projected_onto_the_bounds_each_step():
-    """The optimum of a goal out of reach lies on the bounds."""
+    """The optimum for an unreachable goal lies on the bounds."""
     start, bound = torch.zeros(1, 2, dtype=torch.float64), torch.full((2,), 0.3, dtype=torch.float64)
     problem = Problem.between(Markov(lambda s, a: s + a), start, start + 100.0, 4, -bound, bound)
     found = plan(problem, GD(lr=0.1), Budget(steps=10))
@@ -53,7 +53,7 @@ def test_action_noise_has_the_deviation_that_was_asked_for_and_is_not_correlated
 
 
 def test_a_step_scores_the_actions_it_started_from_in_its_own_rollout():
-    """One rollout a step and no other: scoring is free."""
+    """A step makes only one rollout, so scoring needs no further model calls."""
     calls = []
     model = Markov(lambda s, a: (calls.append(s.shape[0]), s + 0.1 * a.sum(-1, keepdim=True))[1])
     found = plan(toys.problem(2, 5, model), GD(), Budget(steps=6))

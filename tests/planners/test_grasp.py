@@ -1,4 +1,4 @@
-"""GRASP: what its gradients pass, what its steps cost, what is held, when it syncs, where it settles."""
+"""GRASP: its gradients, the cost of its steps, fixed states, the times of syncs, and fixed points."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from grasp_planner.core.noise import Noise
 
 
 class Guarded(torch.autograd.Function):
-    """s' = 0.9 s + 0.3 a, whose gradient to s is noted down."""
+    """The model s' = 0.9 s + 0.3 a, which stores its gradient to s."""
 
     asked: list[bool] = []
 
@@ -76,7 +76,7 @@ def test_a_lifted_step_is_one_call_whatever_the_horizon(horizon, starts, context
 
 @pytest.mark.parametrize("context", [1, 3])
 def test_the_first_state_is_held_and_the_last_is_the_goal(context):
-    """Every lifted call starts from the history given, at step 0, 1, .. of the horizon; s_T is never an input."""
+    """Every lifted call begins with the given history, and s_T is never an input."""
     model = toys.Counted(toys.Remembering(context), keep=True)
     problem = toys.problem(2, 5, model)
     planner = GRASP(sync_every=NEVER, state_noise=0.3)
@@ -90,7 +90,7 @@ def test_the_first_state_is_held_and_the_last_is_the_goal(context):
 
 
 def by_hand(problem, states, actions, eta_s, eta_a, gamma):
-    """Equations 10 to 12, one problem and one step of time after the other, in the units of the latent."""
+    """Compute equations 10 to 12 for one problem and one time step after another, in the units of the latent."""
     new_states, new_actions = states.clone(), actions.clone()
     for i in range(actions.shape[0]):
         path = [problem.start[i], *states[i], problem.goal[i]]
@@ -149,7 +149,7 @@ def test_noise_goes_to_the_states_alone(optimiser):
 
 
 def test_noise_is_drawn_anew_at_each_step_state_coordinate_and_problem():
-    """With no step size, the states are a random walk."""
+    """With learning rate 0, the states are a random walk."""
     problem = toys.problem(4, 300, scale=ONES)
     planner = GRASP(optimiser="sgd", state_lr=0.0, action_lr=0.0, state_noise=0.2, sync=None, sync_every=NEVER)
     seen = []
@@ -169,7 +169,7 @@ def test_adam_is_torch_adam_on_equation_ten():
     state = begun(normal, planner)
     scaled = state.states.clone().requires_grad_()
     actions = state.actions.clone().requires_grad_()
-    # For a state, a gradient below the square root of the precision is none: see the step of GRASP.
+    # For a state, a gradient below the square root of the precision counts as zero, see the step of GRASP.
     nil = torch.finfo(torch.float64).eps ** 0.5
     groups = [{"params": [scaled], "lr": 0.1, "eps": nil}, {"params": [actions], "lr": 0.03, "eps": 1e-12}]
     reference = torch.optim.Adam(groups)
@@ -188,7 +188,7 @@ def test_adam_is_torch_adam_on_equation_ten():
 
 @pytest.mark.parametrize("gamma", [0.3, 1.0])
 def test_without_noise_and_sync_it_settles_on_the_greedy_policy(gamma):
-    """Each action then minimises the distance of the next state alone, whatever gamma: far from the best plan."""
+    """Each action then minimises only the distance of the next state, for any gamma: far from the best plan."""
     a, _ = toys.matrices(4, 2, 0.98, seed=7)
     b, _ = torch.linalg.qr(toys.fixed(4, 2, seed=8))
     model = Markov(lambda s, x: s @ a.T + x @ b.T)
@@ -217,7 +217,7 @@ def test_without_noise_and_sync_it_settles_on_the_greedy_policy(gamma):
 
 
 def test_with_no_goal_weight_it_settles_on_the_rollout():
-    """Half the step size makes a sweep of states: T of them reproduce the rollout."""
+    """With learning rate 1/2, a step sets each state to its prediction, and T steps reproduce the rollout."""
     problem = toys.problem(2, 6, scale=ONES)
     planner = GRASP(optimiser="sgd", state_lr=0.5, action_lr=0.0, state_noise=0.0, goal_weight=0.0, sync_every=NEVER)
     actions = 0.5 * toys.fixed(2, 6, 2, seed=4).clamp(-1, 1)

@@ -1,4 +1,4 @@
-"""GRASP's syncs: when they come, what they do, what goes on from them, and its schedules."""
+"""GRASP's syncs: their times, their results, the states after them, and schedules."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_sync_none_scores_and_changes_nothing():
 
 
 def test_a_sync_hands_on_its_best_rollout():
-    """Steps that are far too large end worse than they began; the actions that go on are the best that were seen."""
+    """With a too large learning rate, the last plan is worse than the first; the next cycle starts at the best."""
     problem = toys.problem(4, 4)
     planner = GRASP(sync=GD(lr=0.9), sync_every=2, sync_steps=7, state_noise=0.0)
     state, noise, seen = begun(problem.normalised(), planner), Noise.of(1, 4), []
@@ -86,7 +86,7 @@ def test_a_sync_that_the_budget_cuts_short_counts_as_far_as_it_came(kind, monkey
     now = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
     planner = GRASP(sync=GD(lr=0.1), sync_every=12, sync_steps=20)
-    # The first plan's rollout, 12 lifted steps of one call each (4 transitions), then 9 rollouts, one of them at last.
+    # The first plan's rollout, 12 lifted steps of one call each (4 transitions), then 9 rollouts, including the last.
     limit = Budget(seconds=0.04 + 0.12 + 9.5 * 0.04) if kind == "seconds" else Budget(transitions=4 * (1 + 12 + 9))
     found = plan(toys.problem(2, 4, toys.Slow(now)), planner, limit, seeds=1)
     assert found.steps == 12 + 8
@@ -127,7 +127,7 @@ def test_any_planner_can_be_the_sync(sync, starts):
     torch.testing.assert_close(found.cost, toys.cost_by_hand(problem, found.actions))
     if sync != "none":
         assert (found.cost < found.trace.cost[0]).all()
-    # The actions that go on are the best that the sync rolled out: the best start's are the best of all.
+    # The next cycle starts at the best actions that the sync rolled out. Those of the best start are the best of all.
     going_on = seen[-1].inner.actions
     assert seen[-1].inner.phase == 0 and seen[-1].inner.serial is None
     cost = toys.cost_by_hand(problem.repeat(starts), going_on).unflatten(0, (3, starts)).amin(1)
@@ -144,7 +144,7 @@ def test_a_sync_by_gd_is_gd_from_the_lifted_actions():
 
 
 def test_a_sync_starts_afresh_each_time():
-    """The serial planner's own moments and deviations do not outlive a sync, as in the authors' code."""
+    """The serial planner's moments and standard deviations are reset at each sync, as in the authors' code."""
     problem = toys.problem(2, 4)
     planner = GRASP(sync=GD(lr=0.07), sync_every=2, sync_steps=3, action_lr=0.0, state_noise=0.0)
     seen = states_of(problem, planner, 12)
@@ -161,7 +161,7 @@ def test_the_best_rollout_is_returned_wherever_a_run_ends(steps):
 
 
 def test_the_lifted_loss_is_never_the_score():
-    """Lifted steps alone change nothing that is known of the plan."""
+    """Lifted steps without a sync do not change the best plan or its cost."""
     found = plan(toys.problem(2, 5), GRASP(sync_every=5, sync_steps=3), Budget(steps=13), seeds=1)
     cost = found.trace.cost
     assert torch.equal(cost[0], cost[5]) and torch.equal(cost[9], cost[13])
@@ -192,7 +192,7 @@ def test_resetting_moments(reset):
 
 
 def test_schedules_fall_linearly_within_each_phase():
-    """At lifted step k of K, gamma and sigma are (1 - k / K) of what was set."""
+    """At lifted step k of K, gamma and sigma are (1 - k / K) times their setting."""
     problem = toys.problem(2, 5)
     scheduled = GRASP(
         goal_weight=0.8, state_noise=0.3, sync=None, sync_every=4, goal_schedule="linear", noise_schedule="linear"
@@ -221,7 +221,7 @@ def double_integrator(batch: int = 24, horizon: int = 20) -> Problem:
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_on_the_double_integrator_a_schedule_beats_a_constant_goal_weight(seed):
-    """Underactuated: the greedy pull of a constant goal weight stalls it (and a small weight pulls less)."""
+    """On an underactuated system, the greedy pull of a constant goal weight stalls planning."""
     problem, cost = double_integrator(batch=300), {}
     seeds = range(300 * seed, 300 * (seed + 1))
     for weight, schedule in ((1.0, "constant"), (1.0, "linear"), (0.1, "constant")):

@@ -1,4 +1,4 @@
-"""ICEM: the colour of its noise, the elites it keeps, the samples it saves."""
+"""ICEM: the colour of its noise, the kept elites, and the decreasing number of samples."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_each_action_coordinate_and_candidate_is_coloured_by_itself():
 
 
 def watched(horizon: int, batch: int = 2):
-    """A problem whose model keeps the first actions of all candidates, and the candidates of each step."""
+    """Return a problem whose model stores the first actions of all candidates, and the candidates of each step."""
     seen = []
     inner = toys.Nonlinear()
 
@@ -68,7 +68,7 @@ def watched(horizon: int, batch: int = 2):
 
 
 def candidates(seen, horizon, call) -> torch.Tensor:
-    """(b, n, t, a) of one batch of rollouts."""
+    """Return the candidates (b, n, t, a) of one batch of rollouts."""
     return torch.stack(seen[call * horizon : (call + 1) * horizon], dim=1).unflatten(0, (2, -1))
 
 
@@ -82,7 +82,7 @@ def test_kept_elites_are_rolled_out_again():
     for kept, again in ((states[1].kept, second), (states[2].kept, third)):
         assert kept.shape == (2, 3, 5, 2)
         assert torch.equal(again[:, 1:4], kept)
-    # And they are the best three of those that were tried before, in order.
+    # The kept elites are the best three of the earlier candidates, in order.
     for i in range(2):
         cost = toys.cost_by_hand(toys.rows(toys.problem(2, 5), [i] * 21), first[i])
         assert torch.equal(states[1].kept[i], first[i][cost.argsort()[:3]])

@@ -22,7 +22,7 @@ def states_of(problem, planner, steps, **rest):
 
 
 def squared(problem, state) -> torch.Tensor:
-    """Squared defects by hand, in units of the scale; the problem is in its own units, the state is not."""
+    """Compute squared defects by hand, in units of the scale, for a problem in the caller's units."""
     visited = torch.cat([problem.start[:, None], state.states * problem.unit[:, None]], dim=1)
     out = []
     for t in range(problem.horizon):
@@ -47,13 +47,13 @@ def test_defects_go_to_zero(method, context):
     first, last = squared(problem, seen[0]), squared(problem, seen[-1])
     assert first.detach().amax(1).min() > 1e-2
     assert last.max() < 3 * planner.threshold
-    # The virtual end is then the true end: the cost of the lifted path is that of its rollout.
+    # The virtual last state is then the true last state, so the cost of the lifted path is that of its rollout.
     rolled_out = toys.rollout_by_hand(problem, seen[-1].actions)
     assert (rolled_out / problem.unit[:, None] - seen[-1].states).abs().max() < 0.1
 
 
 def test_gauss_newton_solves_a_problem_whose_optimum_lies_on_the_bounds():
-    """Cutting the actions off after the step would leave the states where no action can take them."""
+    """If the actions were clamped after the step, the states would be unreachable."""
     start = torch.zeros(2, 1, dtype=torch.float64)
     bound = torch.tensor([0.5], dtype=torch.float64)
     objective = GoalDistance(effort=0.01)
@@ -61,7 +61,8 @@ def test_gauss_newton_solves_a_problem_whose_optimum_lies_on_the_bounds():
     move = Markov(lambda s, a: s + a)
     problem = Problem.between(move, start, goal, 4, -bound, bound, objective=objective, scale=torch.ones(1).double())
     found = plan(problem, LatCo(method="gauss_newton", multiplier=1e3, score_every=1), Budget(steps=3))
-    # One goal is 1 away: four equal steps of almost a quarter. The other is out of reach: every action on its bound.
+    # One goal is 1 away: four equal steps of almost a quarter. The other goal is unreachable: every action is on its
+    # bound.
     torch.testing.assert_close(found.actions[0], torch.full((4, 1), 1 / 4.01, dtype=torch.float64), rtol=0, atol=1e-4)
     assert torch.equal(found.actions[1], torch.full((4, 1), -0.5, dtype=torch.float64))
     assert found.warm_start.state.defects.max() < 1e-3
@@ -116,7 +117,7 @@ def test_multipliers_grow_above_the_threshold_and_fall_below_it():
 
 
 def test_first_order_moves_states_by_their_full_gradient():
-    """Unlike GRASP's, its states see the slope of the model: dL/ds_t has the part that comes back through F."""
+    """Unlike in GRASP, dL/ds_t includes the gradient through F."""
     problem = toys.problem(2, 4, scale=torch.ones(3, dtype=torch.float64))
     planner = LatCo(state_lr=0.01, action_lr=0.01)
     state = planner.init(problem, 0.3 * toys.fixed(2, 4, 2, seed=3), Noise.of(0, 2))
@@ -173,7 +174,7 @@ def test_the_slope_is_that_of_autograd(context, horizon):
 
 @pytest.mark.parametrize("context", [1, 3])
 def test_a_step_is_that_of_the_stacked_least_squares_problem(context):
-    """The move is the minimiser of |r + J x|^2 + damping |x|^2 for residuals written out one by one."""
+    """The step minimises |r + J x|^2 + damping |x|^2, for residuals that are written out one by one."""
     objective = GoalDistance(weights=(1.0, 0.5, 2.0), stage_weight=0.3, effort=0.2)
     model = toys.Nonlinear() if context == 1 else toys.Remembering(context)
     scale = torch.tensor([1.0, 2.0, 0.5], dtype=torch.float64)
@@ -211,7 +212,7 @@ def test_too_large_for_dense_equations_is_said_before_anything_is_computed():
 
 @pytest.mark.parametrize("damping", [0.0, 1e-3])
 def test_an_action_without_effect_neither_runs_off_nor_looks_like_a_plan(damping):
-    """Without damping the equations are singular: the answer is a status, not a step onto a bound."""
+    """Without damping the equations are singular. The problem is then marked NONFINITE, without a step to a bound."""
     problem = toys.problem(2, 4, Markov(lambda s, a: 0.9 * s + 0.3 * a[:, :1]))
     seen = []
     planner = LatCo(method="gauss_newton", damping=damping, score_every=1)
@@ -251,7 +252,7 @@ def test_one_call_of_the_model_on_all_steps():
 
 
 def test_weights_of_zero_leave_a_coordinate_free():
-    """The last state is a variable that only the objective draws to the goal."""
+    """The last state is a variable, and only the objective pulls it towards the goal."""
     objective = GoalDistance(weights=(1.0, 0.0, 1.0))
     problem = toys.problem(2, 4, objective=objective)
     for method in ("first_order", "gauss_newton"):

@@ -1,4 +1,4 @@
-"""The lifted loss: equation 10, its smoothness, its line and its gap."""
+"""The lifted loss: equation 10, its curvature, the initial line, and the gap."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_units_weights_and_stage_costs():
 
 
 def curvature(function, *variables) -> float:
-    """The largest eigenvalue of the Hessian."""
+    """Return the largest eigenvalue of the Hessian."""
     sizes = [v.numel() for v in variables]
 
     def flat(x):
@@ -61,7 +61,7 @@ def relaxed(problem, gamma, states, actions):
 
 @pytest.mark.parametrize("radius", [0.9, 1.0, 1.2])
 def test_its_curvature_does_not_grow_with_the_horizon(radius):
-    """At most 2 (1 + |A| + |B|)^2 + 2 gamma (|A| + |B|)^2 at any T, while that of shooting grows like radius^(2T)."""
+    """It is at most 2 (1 + |A| + |B|)^2 + 2 gamma (|A| + |B|)^2 at any T; that of shooting grows like radius^(2T)."""
     a, b = toys.matrices(4, 2, radius, seed=7)
     size_a, size_b = torch.linalg.matrix_norm(a, 2).item(), torch.linalg.matrix_norm(b, 2).item()
     one = torch.ones(4, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""How near each planner comes to the closed-form optimum of a linear-quadratic problem."""
+"""Every planner comes close to the closed-form optimum of a linear-quadratic problem."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def test_the_closed_form_is_a_minimum():
     assert gradient.abs().max() < 1e-10
 
 
-# Tolerances on the excess of cost over the optimum, relative to what the start costs more than the optimum.
-# Descent by gradients through the rollout is exact here, to 1e-5 and better, and so is Gauss-Newton on a quadratic;
-# first-order LatCo has a stiff penalty to follow. Samplers draw in 12 dimensions and narrow down by a constant factor a
-# step: 5e-3 is about twice what 60 steps reach. GRASP keeps moving its virtual states (noise) and pulls its actions to
-# another minimum (that of the lifted loss), so its plan is what one sync of 30 (10) serial steps makes of such a start.
+# Tolerances on the excess of cost over the optimum, relative to the excess of the start. Gradient descent through the
+# rollout is exact to 1e-5 on this problem, and so is Gauss-Newton on a quadratic. First-order LatCo has a stiff
+# penalty. Samplers draw in 12 dimensions and narrow their distribution by a constant factor per step; 5e-3 is about
+# twice the excess after 60 steps. GRASP moves its virtual states by noise and its actions towards the minimum of the
+# lifted loss, so its plan is the result of one sync of 30 (10) serial steps from there.
 SETTINGS = {
     "latco gauss-newton": (LatCo(method="gauss_newton", damping=1e-8, multiplier=1e4, score_every=1), 40, 1e-5),
     "latco first order": (LatCo(dual_rate=0.1), 600, 5e-3),

@@ -1,4 +1,4 @@
-"""MPPI: its weights at both limits and between, and one step against numpy."""
+"""MPPI: its weights at both limits and in between, and one step compared with numpy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Presets: every field against its source; a field that the source does not set has the planner's default."""
+"""Presets: every field agrees with its source. A field that the source does not set has the planner's default."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from grasp_planner import CEM, GD, GRASP, ICEM, MPPI, GraspPlannerError, LatCo, MultiStart
 from grasp_planner.planners.presets import PRESETS, preset
 
-# What the sources say. The first three: author code, class defaults and configuration files, both with Adam, zero
+# The values of the sources. The first three: author code, class defaults and configuration files, both with Adam, zero
 # actions and a straight line without noise; gamma is 1.0 wherever the schedule is off. Adam's epsilon is torch's.
 CODE = {"optimiser": "adam", "initial_noise": 0.0, "reset_states": False, "reset_moments": True, "state_epsilon": 1e-8}
 CONSTANT = {"goal_weight": 1.0, "noise_schedule": "constant", "goal_schedule": "constant", "stop_gradient": True}

@@ -1,4 +1,4 @@
-"""MultiStart: where the starts lie, that they do not influence each other, and which one is the plan."""
+"""MultiStart: the distribution of the starts, their independence, and the choice of the plan."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_the_first_start_is_the_one_given_and_the_others_lie_around_it_within_th
     state = MultiStart(GD(), starts=50, start_std=0.1).init(problem, given, Noise.of(0, 2))
     starts = state.inner.actions.unflatten(0, (2, 50))
     assert torch.equal(starts[:, 0], given) and (starts.abs() <= 0.3).all()
-    inside = given.abs() < 0.05  # where bounds cut nothing off
+    inside = given.abs() < 0.05  # where the bounds clamp nothing
     away = (starts[:, 1:] - given[:, None]).movedim(1, -1)[inside]
     assert away.std().item() == pytest.approx(0.1, rel=0.05) and abs(away.mean().item()) < 0.005
     same = MultiStart(GD(), starts=3, start_std=0.0).init(problem, given, Noise.of(0, 2)).inner.actions
@@ -40,7 +40,7 @@ def test_the_first_start_is_the_one_given_and_the_others_lie_around_it_within_th
 
 @pytest.mark.parametrize("name", INNER)
 def test_each_start_is_the_inner_planner_alone(name):
-    """With the noise that is its own, whatever the number of starts."""
+    """Each start has its own noise, for any number of starts."""
     problem, inner = toys.problem(2, 4), INNER[name]
     several = states_of(problem, MultiStart(inner, starts=3, start_std=0.5), 7, seeds=[5, 6])
     normal, streams = problem.normalised(), Noise.of([5, 6], 2)
@@ -71,7 +71,7 @@ def test_the_best_start_is_the_plan():
         ],
         dim=1,
     )
-    # The loop scores the last actions of the leader alone; every start was scored at the step before.
+    # The loop scores only the last actions of the leader. Every start was scored in the last step.
     assert (found.cost <= singles.amin(1) * (1 + 1e-9)).all()
     last = states_of(problem, planner, 30, seeds=9)[-1]
     assert torch.equal(planner.actions(last), last.inner.actions.unflatten(0, (3, 4))[range(3), last.leader])
@@ -103,7 +103,7 @@ def test_virtual_states_are_those_of_the_leader():
 
 
 def test_nested():
-    """Starts of starts, and a sequence in each start."""
+    """MultiStart inside MultiStart, and Sequential inside MultiStart."""
     problem = toys.problem(2, 4)
     for planner in (
         MultiStart(MultiStart(GD(lr=0.1), starts=2), starts=3),

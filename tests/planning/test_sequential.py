@@ -15,7 +15,7 @@ SECOND = GD(lr=0.05)
 
 
 def turns(problem, planner, budget, **rest):
-    """The plan, and after each step whether the second planner is at work."""
+    """Return the plan, and for each step whether the second planner is running."""
     seen = []
 
     def watch(progress):

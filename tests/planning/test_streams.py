@@ -1,4 +1,4 @@
-"""No two draws of a run share a stream, however planners are put together."""
+"""No two draws of a run share a stream, for any combination of planners."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_no_two_draws_share_a_stream(planner, monkeypatch):
 
 
 def test_consecutive_seeds_share_no_stream():
-    """Nor do seeds and steps that add up to the same number."""
+    """Seeds and steps that add up to the same number do not share a stream, either."""
     seen = [Noise.of(seed, 1).fold(step).seeds.item() for seed in range(-50, 50) for step in range(-2, 50)]
     seen += [Noise.of(seed, 1).seeds.item() for seed in range(-50, 50)]
     seen += Noise.of(range(50), 50).repeat(20).seeds.tolist()

@@ -49,7 +49,7 @@ class Encoder:
 
 
 class World:
-    """The environments that the agent acts in. They follow the dynamics of the model without a fault."""
+    """The environments in which the agent acts. They follow the dynamics of the model without a fault."""
 
     def __init__(self, agent: Agent, seed: int = 0) -> None:
         self.agent, draw = agent, numpy.random.default_rng(seed)

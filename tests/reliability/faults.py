@@ -1,4 +1,4 @@
-"""Faults of a model or an objective: what goes wrong, in which part, for which rows, and when."""
+"""Faults of a model or an objective: the kind of fault, the faulty part, the faulty rows, and the time."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Fault:
     """Number of plans per problem that the planner evaluates at once; the last of several is the faulty plan."""
     clock: Clock = field(default_factory=Clock)
     gone: bool = False
-    """Whether the fault is removed for good."""
+    """Whether the fault is removed permanently."""
     step: int = 0
     struck: int = 0
     """How often the fault occurred."""

@@ -363,7 +363,7 @@ GUARDS = (
 
 
 def fails_without(guard: Guard) -> bool:
-    """Whether the test of a guard fails when the guard is disabled."""
+    """Return whether the test of a guard fails when the guard is disabled."""
     changed = operated(guard.function, guard.disabled)
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "grasp_planner"
@@ -377,7 +377,7 @@ def fails_without(guard: Guard) -> bool:
 
 
 def main() -> int:
-    """Disable each guard whose name contains the argument; return 1 if any test does not notice."""
+    """Disable each guard whose name contains the argument. Return 1 if a guard's test still passes."""
     wanted = sys.argv[1] if len(sys.argv) > 1 else ""
     unnoticed = 0
     for guard in GUARDS:

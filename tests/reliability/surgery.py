@@ -1,4 +1,4 @@
-"""Changes to one named function of the source, made on its syntax tree: how the source is laid out does not matter."""
+"""Changes to one named function of the source, made on its syntax tree, so that formatting does not matter."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class Lost(AssertionError):
-    """The function, or the place in it, is not there, or is there more than once."""
+    """Raised if the function, or the place in it, does not exist or is not unique."""
 
 
 class Condition(NamedTuple):
@@ -50,7 +50,8 @@ class Assignment(NamedTuple):
     """Replace the value of one assignment, or remove the assignment.
 
     Args:
-        target: what is assigned to, such as ``"cost"`` or ``"self.rows"``; ``"total |="`` for an augmented assignment.
+        target: target of the assignment, such as ``"cost"`` or ``"self.rows"``; ``"total |="`` for an augmented
+            assignment.
         value: an expression; ``None`` removes the assignment.
     """
 
@@ -67,12 +68,12 @@ class Assignment(NamedTuple):
 
 
 class Call(NamedTuple):
-    """Replace one call of a function or method, or remove the statement that it is.
+    """Replace one call of a function or method, or remove the statement that consists of the call.
 
     Args:
-        name: of the function or method, without what stands before the dot.
-        value: an expression, in which ``{0}``, ``{1}`` are the arguments and ``{self}`` is what stands before the dot;
-            ``None`` removes the statement, which must be the call alone.
+        name: name of the function or method, without the object before the dot.
+        value: an expression, in which ``{0}``, ``{1}`` are the arguments and ``{self}`` is the object before the dot;
+            ``None`` removes the statement, which must consist only of the call.
     """
 
     name: str
@@ -105,7 +106,7 @@ class Changed(NamedTuple):
 
 
 def operated(function: str, change: Change, source: Path = SOURCE) -> Changed:
-    """Apply a change to the function of this qualified name, wherever in the package it is.
+    """Apply a change to the function with this qualified name, in any module of the package.
 
     Raises:
         Lost: no function or several functions of the package have the name, or no place or several places in it fit.
@@ -121,19 +122,19 @@ def operated(function: str, change: Change, source: Path = SOURCE) -> Changed:
 
 
 def modules(source: Path) -> list[Path]:
-    """Every module of a package."""
+    """Return every module of a package."""
     return sorted(source.rglob("*.py"))
 
 
 @functools.cache
 def parsed(path: Path) -> ast.Module:
-    """The syntax tree of a module."""
+    """Return the syntax tree of a module."""
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
 @functools.cache
 def functions(path: Path) -> tuple[str, ...]:
-    """Qualified names of the functions in a module, such as ``"Problem.call"``."""
+    """Return the functions of a module by qualified name, such as ``"Problem.call"``."""
     return tuple(name for name, _ in _qualified(parsed(path)))
 
 
@@ -148,12 +149,12 @@ def _qualified(node: ast.AST, prefix: str = "") -> list[tuple[str, Function]]:
 
 
 def names_in(node: ast.AST) -> set[str]:
-    """Variables and attributes that an expression reads."""
+    """Return the variables and attributes that an expression reads."""
     return {getattr(part, "id", getattr(part, "attr", "")) for part in ast.walk(node)}
 
 
 def assigned_by(node: ast.AST) -> set[str]:
-    """What a statement assigns to, and each part of a tuple that it assigns to."""
+    """Return the targets of an assignment, and each part of a target that is a tuple."""
     if isinstance(node, ast.AugAssign):
         operators = {ast.BitOr: "|", ast.BitAnd: "&", ast.Add: "+", ast.Sub: "-"}
         return {f"{ast.unparse(node.target)} {operators.get(type(node.op), '?')}="}

@@ -53,7 +53,7 @@ def test_without_observations_it_follows_its_plan_to_the_end_and_then_does_nothi
 
 
 def test_a_late_observation_is_brought_up_to_date_by_what_was_done_since(asked):
-    """The model is exact here, so planning starts from the true states of the world."""
+    """The model is exact in this test, so planning starts from the true states of the world."""
     one = agent(batch=None)
     world = World(one)
     history = [world.state]
@@ -379,7 +379,8 @@ def test_after_a_plan_that_failed_the_next_plan_has_no_warm_start(asked):
 
         def __call__(self, states, actions):
             out = super().__call__(states, actions)
-            # In its first call, for all environments; the model is not evaluated again for a problem that failed.
+            # The fault is in the model's first call, for all environments. The model is not evaluated again for failed
+            # problems.
             if self.broken and len(out) == ENVIRONMENTS:
                 out[1] = torch.nan
             return out
@@ -403,7 +404,7 @@ def test_after_a_plan_that_failed_the_next_plan_has_no_warm_start(asked):
 
 @pytest.mark.parametrize("seeds", [[5, 6, 7], [0, 1, 2], [-1, 0, 2**62]])
 def test_no_two_plans_of_an_agent_share_a_random_stream(asked, seeds):
-    """Neither those of one environment, nor those of environments whose seeds follow each other."""
+    """This holds for plans of one environment, and for plans of environments with consecutive seeds."""
     one = agent(seeds=seeds)
     world = World(one)
     for _ in range(6):
@@ -429,7 +430,7 @@ def test_a_plan_draws_the_same_noise_whichever_other_environments_are_planned_fo
 
 
 class Guess:
-    """A planner of three methods, by someone else."""
+    """A planner with only the three methods of the interface."""
 
     def init(self, problem, actions, noise):
         return actions
@@ -475,7 +476,7 @@ def test_an_environment_may_overwrite_its_observation(asked):
 @settings(max_examples=5)
 @given(data=st.data())
 def test_environments_of_a_batch_do_not_influence_each_other(data, figure):
-    """Each environment alone acts as in the batch, whatever happens to observations and goals."""
+    """Each environment alone acts as in the batch, with any faults of observations and goals."""
     figure("random cases")
     execute = data.draw(st.integers(1, 3))
     batch = agent(execute=execute, planner=GD(), seeds=[5, 6, 7], budget=Budget(steps=1))

@@ -111,18 +111,18 @@ def equal(found: Plan, expected: Plan, places: list[int]) -> None:
 
 
 def usable(found: Plan) -> None:
-    """Plans and warm starts are finite and within bounds."""
+    """Check that plans and warm starts are finite and within bounds."""
     for actions in (found.actions, found.warm_start.actions, *(one.actions for one in found.trace.snapshots)):
         assert torch.isfinite(actions).all() and (actions.abs() <= 1).all()
 
 
 def same(name: str, fault: Fault) -> None:
-    """The plan is the same as without the fault, to the bit."""
+    """Check that the plan is the same as without the fault, to the bit."""
     equal(planned(ROWS[name], fault, Budget(steps=STEPS)), sound(name), list(range(BATCH)))
 
 
 def rounded(name: str, fault: Fault) -> None:
-    """The plan is the same as without the fault, except for rounding."""
+    """Check that the plan is the same as without the fault, except for rounding."""
     found, expected = planned(ROWS[name], fault, Budget(steps=STEPS)), sound(name)
     assert torch.equal(found.status, expected.status) and found.transitions == expected.transitions
     tolerance = 1e-8 if fault.kind == "out of memory" else 1e-5
@@ -131,10 +131,10 @@ def rounded(name: str, fault: Fault) -> None:
 
 
 def marked(name: str, fault: Fault) -> None:
-    """Faulty problems are NONFINITE with the best plan from before. Other problems are as without the fault.
+    """Check that faulty problems are NONFINITE with the best plan from before, and others are as without the fault.
 
-    They agree except for rounding: the model is evaluated only for active problems, and rounding may depend on the
-    number of rows.
+    Other problems agree except for rounding: the model is evaluated only for active problems, and rounding may depend
+    on the number of rows.
     """
     found = planned(ROWS[name], fault, Budget(steps=STEPS))
     struck = list(range(BATCH)) if fault.extent == "whole batch" else [VICTIM]
@@ -151,7 +151,7 @@ def marked(name: str, fault: Fault) -> None:
 
 
 def passed_over(name: str, fault: Fault) -> None:
-    """The faulty candidate is never chosen, and its problem continues. With a single candidate: as ``marked``."""
+    """Check that the faulty candidate is never chosen, and its problem continues; with one candidate: ``marked``."""
     if ROWS[name].candidates == 1:
         marked(name, fault)
         return
@@ -169,31 +169,31 @@ def passed_over(name: str, fault: Fault) -> None:
 
 
 def raised(name: str, fault: Fault) -> None:
-    """The model's own exception reaches the caller."""
+    """Check that the model's own exception reaches the caller."""
     with pytest.raises(Broken):
         planned(ROWS[name], fault, Budget(steps=STEPS))
 
 
 def torch_raises(name: str, fault: Fault) -> None:
-    """Autograd finds the fault, and its error reaches the caller."""
+    """Check that autograd finds the fault, and its error reaches the caller."""
     with pytest.raises(RuntimeError, match="invalid gradient"):
         planned(ROWS[name], fault, Budget(steps=STEPS))
 
 
 def refused(name: str, fault: Fault) -> None:
-    """A ``GraspPlannerError`` says what was expected and what the model returned."""
+    """Check that a ``GraspPlannerError`` says what was expected and what the model returned."""
     with pytest.raises(GraspPlannerError, match=r"must return \(.*got \("):
         planned(ROWS[name], fault, Budget(steps=STEPS))
 
 
 def no_room(name: str, fault: Fault) -> None:
-    """A ``GraspPlannerError`` says that not even one row fits into memory, and what to do."""
+    """Check that a ``GraspPlannerError`` says that not even one row fits into memory, and what to do."""
     with pytest.raises(GraspPlannerError, match=r"out of memory.*one row.*fewer"):
         planned(ROWS[name], fault, Budget(steps=STEPS))
 
 
 def deadline(name: str, fault: Fault) -> None:
-    """With a limit in seconds, no model call starts after it, and the best plan so far is returned.
+    """Check that no model call starts after a limit in seconds, and that the best plan so far is returned.
 
     Without such a limit, the plan is as without the fault.
     """
@@ -241,7 +241,7 @@ CALLS = 4
 
 
 def driven(fault: Fault) -> tuple[list[torch.Tensor], list, list]:
-    """Call ``act`` several times while the fault comes and goes. Returns the actions, sources and reasons."""
+    """Call ``act`` several times while the fault comes and goes. Return the actions, sources and reasons."""
     one = agent(fault)
     world, actions, sources, reasons = World(one), [], [], []
     for call in range(CALLS):
@@ -263,9 +263,9 @@ def driven_well() -> list[torch.Tensor]:
 
 
 def gone_on(fault: Fault, source: Source) -> None:
-    """Faulty environments act from ``source`` while the fault lasts, and report a reason. Others are unaffected."""
+    """Check that faulty environments act from ``source`` and report a reason, and that others are unaffected."""
     actions, sources, reasons = driven(fault)
-    # All environments are encoded in one tensor, so a wrong tensor concerns them all.
+    # All environments are encoded in one tensor, so a wrong tensor affects all environments.
     whole = fault.extent == "whole batch" or fault.kind in ("wrong shape", "wrong dtype", "out of memory")
     struck = range(ENVIRONMENTS) if whole else [VICTIM]
     first = 0 if fault.when == "at once" else LATER
@@ -273,7 +273,7 @@ def gone_on(fault: Fault, source: Source) -> None:
     if not whole:
         others = [i for i in range(ENVIRONMENTS) if i != VICTIM]
         for ours, theirs in zip(actions, driven_well(), strict=True):
-            # The others are planned for in calls of fewer rows, on which rounding may depend.
+            # Other environments are planned for in calls of fewer rows, on which rounding may depend.
             torch.testing.assert_close(ours[others], theirs[others], rtol=1e-8, atol=1e-8)
     for call in range(CALLS):
         for i in range(ENVIRONMENTS):
@@ -286,13 +286,13 @@ def gone_on(fault: Fault, source: Source) -> None:
 
 
 def refused_by_the_agent(fault: Fault) -> None:
-    """Without a plan to follow, a ``GraspPlannerError`` says what is wrong."""
+    """Check that without a plan to follow, a ``GraspPlannerError`` says what is wrong."""
     with pytest.raises(GraspPlannerError, match=r"NaN or infinity|model\.encode\(.*must return|out of memory while"):
         driven(fault)
 
 
 def raised_by_the_encoder(fault: Fault) -> None:
-    """The encoder's exception reaches the caller, and the agent's state is unchanged."""
+    """Check that the encoder's exception reaches the caller, and the agent's state is unchanged."""
     one = agent(fault)
     world = World(one)
     fault.step = 0
@@ -308,7 +308,7 @@ def raised_by_the_encoder(fault: Fault) -> None:
 
 
 def same_actions(fault: Fault) -> None:
-    """The actions are the same as without the fault, to the bit."""
+    """Check that the actions are the same as without the fault, to the bit."""
     for ours, theirs in zip(driven(fault)[0], driven_well(), strict=True):
         assert torch.equal(ours, theirs)
 
@@ -325,7 +325,7 @@ ENCODED = {
 
 @pytest.mark.parametrize(("part", "kind", "extent"), cells("encode"))
 def test_cell_of_the_encoder(part: str, kind: str, extent: str, figure):
-    """Planners do not see what an agent encodes, so one planner stands for all."""
+    """Planners do not take part in encoding, so one planner is enough."""
     for when in WHENS:
         ENCODED[table()[part, kind, extent, when]](Fault(kind, part, extent, when, 1))
         figure("cells of the fault matrix")

@@ -1,4 +1,4 @@
-"""Ctrl-C at any line: the model, the switches of torch and the library's own locks are as they were before."""
+"""After Ctrl-C at any line, the model, the settings of torch and the library's locks are as before."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from grasp_planner.core.frozen import frozen
 
 
 class Interruption:
-    """Raise ``KeyboardInterrupt`` at a line that Python runs in this thread, counted from 0; ``None``: at none."""
+    """Raise ``KeyboardInterrupt`` at one line that Python runs in this thread, from 0; ``None``: at no line."""
 
     def __init__(self, at: int | None) -> None:
         self.at, self.lines = at, 0
@@ -59,7 +59,7 @@ def as_before(net: nn.Module, before: list[bool]) -> None:
 
 @pytest.fixture(autouse=True)
 def _nothing_else_traces():
-    """A debugger or a measurement of coverage traces, too, and gets its trace function back."""
+    """Restore the trace function of a debugger or of a coverage measurement after the test."""
     before = sys.gettrace()
     yield
     sys.settrace(before)
@@ -81,7 +81,7 @@ def test_interrupted_at_every_line_of_freezing_and_thawing(figure):
 
     lines, _ = enter_and_leave(None)
     assert lines > 500
-    # Looking for the modules is most of the lines and changes nothing, so only every tenth of those is interrupted.
+    # Most lines search for modules and change nothing, so only every tenth of these lines is interrupted.
     arrived = 0
     for at in range(lines - 1):
         if at < 0.6 * lines and at % 10:

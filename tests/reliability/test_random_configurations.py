@@ -1,4 +1,4 @@
-"""Random planners, put together in random ways, on random problems with random budgets: every promise holds."""
+"""Every promise holds for random combinations of planners on random problems with random budgets."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PER_CHUNK, CHUNKS = 125, 16
 
 
 class Rewarded:
-    """A reward that is larger the nearer the end is to the goal."""
+    """A reward that grows as the last state gets closer to the goal."""
 
     def terminal(self, states, goal):
         return -torch.exp(-(states - goal).square().sum(-1))
@@ -53,7 +53,7 @@ class Draw:
         return choices[int(self.rng.integers(len(choices)))]
 
     def number(self, low: float, high: float) -> float:
-        """A number between two, on a logarithmic scale; sometimes 0."""
+        """Return a number between two, on a logarithmic scale; sometimes 0."""
         return 0.0 if self.rng.random() < 0.1 else float(low * (high / low) ** self.rng.random())
 
     def whole(self, low: int, high: int) -> int:
@@ -148,7 +148,7 @@ class Draw:
 
 
 def holds(problem: Problem, planner: Planner, budget: Budget, seeds: list[int]) -> bool:
-    """Whether it was planned (a planner may refuse a problem by name); every promise is asserted."""
+    """Return whether it was planned (a planner may refuse a problem by name); every promise is asserted."""
     before = [part.clone() for part in (problem.states, problem.past_actions, problem.goal)]
     world = torch.get_rng_state()
     counted = toys.Counted(problem.dynamics)

@@ -35,7 +35,7 @@ from grasp_planner.trust.law import true_errors
 
 
 def growing(factor: float, batch: int = 3, horizon: int = 8) -> Problem:
-    """Differences grow by the same factor in every step and direction."""
+    """Make problems whose differences grow by the same factor in every step and direction."""
     push = toys.fixed(2, 3, seed=1)
     return toys.problem(batch, horizon, Markov(lambda state, action: factor * state + action @ push))
 
@@ -134,7 +134,7 @@ def test_the_agent_diagnoses_its_plans_outside_of_the_budget(planner, monkeypatc
 
 
 def test_a_steep_step_is_found_and_not_trusted():
-    """A cliff at 0, and nowhere else: differences grow a hundredfold there."""
+    """The model is steep only at 0, where differences grow a hundredfold."""
     step = Markov(lambda s, a: s + a.sum(-1, keepdim=True) * 0.1 + 0.5 * torch.tanh(100 * s))
     near, far = torch.zeros(1, 1).double(), torch.full((1, 1), 5.0).double()
     for start, steep in ((near, True), (far, False)):

@@ -193,7 +193,7 @@ def nested_tuples() -> bytes:
 
 
 def nested_by_alias() -> bytes:
-    """The same nesting, made of lists that are stored first, filled later and converted to tuples."""
+    """Return the same nesting, made of lists that are stored first, filled later and converted to tuples."""
     step = b"ctorch\nSize\n]q\x01"
     deep = b")q\x02"
     for _ in range(5000):

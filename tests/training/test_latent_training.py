@@ -1,4 +1,4 @@
-"""Pixel models learn, resume to the bit, freeze their encoder, and are seen when they collapse."""
+"""Pixel models learn, resume to the bit and freeze their encoder, and a collapse is detected."""
 
 import dataclasses
 
@@ -24,12 +24,12 @@ SMALL = Recipe(
     horizons=(5, 10),
 )
 
-# After ten steps a latent hardly tells states apart, and the loop says so.
+# After ten steps a latent hardly distinguishes states, and the loop warns about it.
 pytestmark = pytest.mark.filterwarnings("ignore:the latent has collapsed")
 
 
 def dots(episodes=6, steps=20, seed=0):
-    """A dark dot that actions move over a white picture; proprioception is its place."""
+    """Return episodes of a dark dot on a white picture. Actions move the dot, and proprioception is its position."""
     rng = np.random.default_rng(seed)
     line = np.arange(64) + 0.5
     seen, done = [], []
@@ -60,7 +60,7 @@ def test_it_trains_saves_and_reports(data, tmp_path):
     assert isinstance(model, LatentModel)
     assert float(model.action_std.mean()) == pytest.approx(0.7, rel=0.15)
     assert float(model.probe.mean.mean()) == pytest.approx(32, abs=8)
-    # What the proprioception does is linear away from the edge, and known before the first step.
+    # Away from the edge, the dynamics of the proprioception are linear and fitted before the first step.
     before = model.encode({"pixels": data.array("pixels")[:1][None], "proprio": [[[30.0, 30.0]]]})
     after = model(before, model.model_actions(torch.full((1, 5, 2), 0.4))[:, None])
     moved = after[0, 4:] * model.proprio_std + model.proprio_mean
@@ -109,7 +109,7 @@ def test_a_frozen_encoder_stays_the_average(data, tmp_path):
 
 
 def test_the_dot_is_found_without_labels(tmp_path):
-    """Forty steps on pictures alone: the probe reads the place off keypoints that no label has shaped."""
+    """After forty steps on pictures without labels, the probe predicts the position from the keypoints."""
     settings = dataclasses.replace(
         SMALL,
         model=dataclasses.replace(SMALL.model, proprio_size=0, latent=4, channels=8),
@@ -143,7 +143,7 @@ def test_every_term_shapes_the_encoder(change, data, tmp_path):
 
 
 def test_probe_and_decoder_shape_nothing(data, tmp_path):
-    """Other states in the data, the same encoder: they are no labels."""
+    """Other states in the data give the same encoder, since states are not used as labels."""
     other = dataclasses.replace(data, observations={**data.observations, "state": data.array("state")[::-1].copy()})
     settings = dataclasses.replace(SMALL, clip=1e9)
     train(settings, data, tmp_path / "one", progress=False)

@@ -19,7 +19,7 @@ def test_a_missing_package_names_the_extra(monkeypatch):
         FabricEngine()
 
 
-@pytest.mark.filterwarnings("ignore")  # other people's deprecations
+@pytest.mark.filterwarnings("ignore")  # deprecations in other packages
 def test_one_device_through_fabric_trains_the_same_model(tmp_path):
     pytest.importorskip("lightning_fabric")
     plain = train(CART, cart(), tmp_path / "plain", engine=SingleDevice("cpu"), progress=False)

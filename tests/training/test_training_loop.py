@@ -1,4 +1,4 @@
-"""The training loop: it learns, it writes what it promises, and it says what is wrong."""
+"""The training loop learns, writes the documented files, and raises clear errors."""
 
 import csv
 import dataclasses

@@ -118,7 +118,7 @@ def test_health_tells_full_from_flat():
 
 
 def test_validation_reports_the_error_that_is_there():
-    """A model whose prediction is off by a known amount at every step."""
+    """The test uses a model whose prediction is wrong by a known amount at every step."""
 
     class Learner:
         def cut(self, unroll):
@@ -140,7 +140,7 @@ def test_validation_reports_the_error_that_is_there():
 
 
 def test_mirrored_and_turned_the_simulator_does_the_same():
-    """The symmetry is one of the real physics: pushing in the mirrored world mirrors what happens."""
+    """The symmetry holds for the simulator: mirrored actions from a mirrored state give a mirrored path."""
     pytest.importorskip("pymunk")
     from grasp_planner.domains.push_t.physics import Simulation
 
@@ -163,7 +163,7 @@ def test_mirrored_and_turned_the_simulator_does_the_same():
     moved = np.linalg.norm(paths[:, -1, 2:4] - paths[:, 0, 2:4], axis=-1)
     assert (moved > 20).sum() > 8, "the test needs pushes that move the block"
 
-    # The start is turned along with the path by prepending it: the simulator's first state comes after a physics step.
+    # The start is prepended to the path and turned with it, since the simulator's first state follows a physics step.
     with_start = torch.tensor(np.concatenate([np.array(starts)[:, None], paths], axis=1))
     padded = torch.tensor(np.concatenate([np.zeros((16, 1, 2)), np.array(pushes)], axis=1))
     turned, turned_pushes = push_t(with_start, padded, torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""A training that was killed goes on exactly as if nothing had happened."""
+"""A killed and resumed training gives exactly the result of an uninterrupted training."""
 
 import dataclasses
 import os
@@ -63,7 +63,7 @@ def test_resumed_it_equals_the_uninterrupted_to_the_bit(tmp_path, stop):
     with pytest.raises(Stopped):
         train(CART, cart(), tmp_path / "parts", callback=stop_at(stop), **often)
     assert states(tmp_path / "parts")["step"] == stop // 10 * 10 < stop, "work after the checkpoint is lost on purpose"
-    torch.rand(7)  # whatever else the new process did with the global stream must not matter
+    torch.rand(7)  # the use of the global random stream in the new process must have no effect
     parts = train(CART, cart(), tmp_path / "parts", resume=True, **often)
 
     assert contents(whole.folder) == contents(parts.folder)
@@ -184,7 +184,7 @@ def test_a_row_of_the_log_that_was_not_written_to_its_end_is_dropped(tmp_path):
 
 @pytest.mark.parametrize("presses", [1, 7, 20])
 def test_ctrl_c_saves_the_step_that_it_came_in(tmp_path, monkeypatch, presses):
-    """Without any checkpoint before it; resumed, the training equals the uninterrupted one."""
+    """There is no earlier checkpoint. After resuming, the training equals an uninterrupted training."""
     seldom = {"progress": False, "checkpoint_every": 10**9}
     whole = train(CART, cart(), tmp_path / "whole", **seldom)
     real, steps = torch.optim.AdamW.step, []

@@ -1,4 +1,4 @@
-"""Training on several data sets as if they were one."""
+"""Training on several data sets, joined into one."""
 
 import dataclasses
 

@@ -8,7 +8,7 @@ from grasp_planner.training import Phase, Recipe
 
 
 def cart(episodes: int = 20, steps: int = 30, seed: int = 0) -> Episodes:
-    """A point on a line under a force, with a drag that grows with speed: state (x, v), one action."""
+    """Return episodes of a point on a line with a force and nonlinear drag: state (x, v), one action."""
     rng = np.random.default_rng(seed)
     states, actions = [], []
     for _ in range(episodes):
@@ -23,7 +23,7 @@ def cart(episodes: int = 20, steps: int = 30, seed: int = 0) -> Episodes:
 
 
 def push_t_like(episodes: int = 12, steps: int = 25, seed: int = 0) -> Episodes:
-    """States and actions of Push-T's sizes with a linear pusher and a block that does not move."""
+    """Return episodes with Push-T's sizes, with a linear pusher and a block that does not move."""
     rng = np.random.default_rng(seed)
     states, actions = [], []
     for _ in range(episodes):

@@ -1,4 +1,4 @@
-"""Chunked: the model's own answers and gradients, in bounded memory."""
+"""Chunked: the model's own predictions and gradients, in bounded memory."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_memory_is_bounded_and_used(memory, graph):
 
     with torch.set_grad_enabled(graph):
         mine, whole = peak(Chunked(model, memory=memory)), peak(model)
-    around = 3 * 2000 * 10 * 4  # the pieces' answers and gradients, put together
+    around = 3 * 2000 * 10 * 4  # the concatenated predictions and gradients of the pieces
     assert mine < memory + around < whole
     assert mine > 0.3 * memory
 

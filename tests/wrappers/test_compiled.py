@@ -1,4 +1,4 @@
-"""Compiled: the model's own answers and gradients, compiled once for any number of rows; or a warning."""
+"""Compiled: the model's own predictions and gradients, compiled once for any number of rows, or a warning."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def compiled() -> Compiled:
 
 @pytest.fixture
 def nothing_is_compiled():
-    """Compiling anything is an error."""
+    """Raise an error on every compilation inside the block."""
     with frozen(compiled()), torch.compiler.set_stance("fail_on_recompile"):
         yield
 

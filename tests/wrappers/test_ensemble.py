@@ -1,4 +1,4 @@
-"""Ensembles that know where they disagree, and plans against a fixed set of sampled futures."""
+"""Ensembles with disagreement as a latent coordinate, and plans on a fixed set of sampled futures."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from grasp_planner.models import (
 
 
 class Member(nn.Module):
-    """z' = z + gain * a + slope * z_0^2: members agree near z_0 = 0 and part from there."""
+    """The model z' = z + gain * a + slope * z_0^2. Members agree only near z_0 = 0."""
 
     def __init__(self, slope=0.0, gain=0.5, context=1):
         super().__init__()
@@ -88,13 +88,13 @@ def test_its_gradient_is_finite_where_members_agree():
 
 @pytest.mark.parametrize("planner", [GD(), GRASP(sync_every=10, sync_steps=5), CEM(samples=64, elites=8)])
 def test_caution_keeps_plans_where_members_agree(planner):
-    """A plan that starts as an excursion to where members part, with time to spare: caution makes it shorter."""
+    """Planning starts from a detour through states where members disagree. Caution makes the detour shorter."""
     model = ensemble()
     apart = []
     for weight in (0.0, 30.0):
         problem = posed(model, [1.0, 0.0], [1.0, 0.0], 8, Cautious(model.goal_objective(), weight))
         start = 0.5 * torch.ones(1, 8, 2)
-        start[:, :, 0] = 0.2  # an excursion to where members part
+        start[:, :, 0] = 0.2  # a detour through states where members disagree
         found = plan(problem, planner, Budget(steps=60), warm_start=start)
         apart.append(float(found.states[0, :, -1].sum()))
     assert apart[1] < 0.6 * apart[0]
@@ -124,7 +124,7 @@ def test_members_that_do_not_fit():
 
 
 class Windy(Member):
-    """A mean, and a wind that blows harder to the right."""
+    """A stochastic model, whose noise (wind) is larger on the right."""
 
     def distribution(self, states, actions):
         mean = self(states, actions)
@@ -163,7 +163,7 @@ def test_sampled_noise_is_standard_normal_and_independent_over_time():
 
 @pytest.mark.parametrize("planner", [GD(), GRASP(sync_every=10, sync_steps=5), CEM(samples=64, elites=8)])
 def test_plans_against_samples_hedge(planner):
-    """Wind blows where z_i > 0 at the start of a step: waiting there is punished, and only samples show it."""
+    """There is noise where z_i > 0 at the start of a step. Waiting there has a cost that only samples show."""
     goal = [0.0, 0.0]
 
     class Gusts(Member):

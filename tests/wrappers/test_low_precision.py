@@ -1,4 +1,4 @@
-"""LowPrecision: the model to three digits, differentiable, with everything around it as it was."""
+"""LowPrecision: the model to three digits, differentiable, while states and costs keep their precision."""
 
 from __future__ import annotations
 

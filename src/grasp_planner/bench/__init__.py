@@ -1,1 +1,1 @@
-"""bench."""
+"""Benchmarks: tasks, suites, runs of suites, records, and tables of results."""

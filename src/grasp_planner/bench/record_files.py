@@ -20,10 +20,10 @@ class RecordFile:
     is removed when the file is opened again.
 
     Args:
-        path: created with the first record if it does not exist.
+        path: path of the file, which is created with the first record if it does not exist.
 
     Raises:
-        GraspPlannerError: a line other than an unfinished last line is not a record.
+        GraspPlannerError: a line is not a record. An unfinished last line is not an error.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,11 +44,11 @@ class RecordFile:
         return iter(self._known[one] for one in sorted(self._known))
 
     def has(self, key: Key) -> bool:
-        """Whether the file holds the record with this key."""
+        """Return whether the file holds the record with this key."""
         return key in self._known
 
     def get(self, kind: type[R], key: Key) -> R:
-        """The record with this key.
+        """Return the record with this key.
 
         Raises:
             GraspPlannerError: the file holds no such record.
@@ -59,7 +59,7 @@ class RecordFile:
         return found
 
     def of(self, kind: type[R]) -> list[R]:
-        """All records of one kind, in the order of their keys."""
+        """Return all records of one kind, in the order of their keys."""
         return of_kind(self, kind)
 
     def append(self, records: Iterable[Record]) -> int:
@@ -92,7 +92,7 @@ class RecordFile:
 
 
 def read_records(paths: Sequence[Path]) -> list[Record]:
-    """Read all records of some files, or of folders of ``*.jsonl``, in the order of their keys. Writes nothing.
+    """Read all records of files, or of folders of ``*.jsonl``, in the order of their keys, without writing to them.
 
     Raises:
         GraspPlannerError: there are no records, a line is not a record, or two files hold different records with one

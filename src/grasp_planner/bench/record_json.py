@@ -15,17 +15,17 @@ CLOCK = "clock"  # the field that depends on the machine and the time of day
 
 
 def record_to_json(record: Record) -> dict[str, Any]:
-    """The record as JSON values: schema, kind, the fields of ``Work``, and the fields of the record."""
+    """Convert a record to JSON values: schema, kind, the fields of ``Work``, and the fields of the record."""
     content = to_json(record)
     return {"schema": SCHEMA, "kind": record.kind, **content.pop("work"), **content}
 
 
 def record_from_json(content: Any, place: str) -> Record:
-    """The record that JSON values describe.
+    """Convert JSON values to a record.
 
     Args:
         content: JSON values.
-        place: what errors name as the place of the record, such as a file and a line.
+        place: place of the record in error messages, such as a file and a line.
 
     Raises:
         GraspPlannerError: a field is missing, unknown, or of another type; the error names the place and the field.
@@ -45,5 +45,5 @@ def record_from_json(content: Any, place: str) -> Record:
 
 
 def comparable(record: Record) -> dict[str, Any]:
-    """The record as JSON values, without what depends on the machine and the time of day."""
+    """Convert a record to JSON values, without the field that depends on the machine and the time of day."""
     return {name: value for name, value in record_to_json(record).items() if name != CLOCK}

@@ -1,4 +1,4 @@
-"""Records: what a suite measures, one dataclass for each kind of line in a file of records."""
+"""Records: the measurements of a suite, with one dataclass for each kind of line in a file of records."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ CellName = tuple[str, int, str]
 """A column of a table: task, horizon in environment steps, model."""
 
 Key = tuple[Any, ...]
-"""What a record is about. No two records of a run have the same key, and keys can be sorted."""
+"""The key of a record, which is unique in a run. Keys can be sorted."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """Which planner was run on which task, with what settings.
+    """The planner, the task and the settings of a record.
 
     Args:
         suite: name of the suite.
-        task: of ``bench.tasks.TASKS``.
-        horizon: environment steps.
-        model: as ``load_world_model`` takes it.
-        model_hash: of ``model_hash``, at the start of the run.
-        arm: name of the planner's row.
+        task: name of a task of ``bench.tasks.TASKS``.
+        horizon: horizon in environment steps.
+        model: name or path of the model, as ``load_world_model`` takes it.
+        model_hash: hash of the model at the start of the run, see ``model_hash``.
+        arm: name of the planner's row in tables.
         mode: open loop or closed loop.
-        split: of the episodes, ``"test"`` or ``"validation"``.
-        rollouts: budget of a plan, in rollouts of the model.
+        split: split of the episodes, ``"test"`` or ``"validation"``.
+        rollouts: budget of a plan, in rollouts of the model per episode.
         planner: settings of the planner as JSON values, see ``bench.suites.settings``.
     """
 
@@ -52,13 +52,13 @@ class Work:
 
 @dataclass(frozen=True)
 class Clock:
-    """When and where a measurement was made.
+    """The time and the machine of a measurement.
 
     Args:
-        seconds: of planning.
+        seconds: wall-clock seconds of planning.
         batch: number of episodes that were planned together.
         machine: type of the processor.
-        at: seconds since 1970.
+        at: time of the measurement, in seconds since 1970.
         reused_from: name of the suite whose record was reused; ``None`` if the measurement was made for this suite.
     """
 
@@ -71,14 +71,14 @@ class Clock:
 
 @dataclass(frozen=True)
 class SweepRecord:
-    """How one setting of a planner did on validation episodes.
+    """The results of one setting of a planner on validation episodes.
 
     Args:
         round: round of the tuning, from 0.
         trial: number of the setting, from 0.
         episodes: numbers of the episodes.
-        success: per episode.
-        cost: of the plans, per episode; ``None`` if not finite.
+        success: success of each episode.
+        cost: cost of the plan of each episode; ``None`` if not finite.
         transitions: model transitions per episode.
     """
 
@@ -122,25 +122,25 @@ class ChoiceRecord:
 
 @dataclass(frozen=True)
 class EpisodeRecord:
-    """How one test episode was solved.
+    """The result of one test episode.
 
     Args:
         episode: number of the episode.
-        seed: of the episode.
-        success: at the goal after the last step, in the simulator.
-        reached: at the goal after any step, in the simulator.
-        success_step: number of environment steps until the goal was first reached; ``None`` if it never was.
-        start_distances: from start to goal; units are in the names.
-        distances: from the last state to the goal; units are in the names.
-        cost: of the (last) plan; ``None`` if not finite.
-        status: of the (last) plan.
-        steps: planner steps, of all plans.
-        transitions: model transitions, of all plans.
-        calls: model calls, of all plans, for the whole batch.
-        versions: of the packages.
+        seed: seed of the episode.
+        success: whether the simulator is at the goal after the last step.
+        reached: whether the simulator is at the goal after any step.
+        success_step: environment steps until the goal is first reached; ``None`` if it is never reached.
+        start_distances: distances from start to goal; units are in the names.
+        distances: distances from the last state to the goal; units are in the names.
+        cost: cost of the last plan; ``None`` if not finite.
+        status: status of the last plan.
+        steps: planner steps of all plans.
+        transitions: model transitions of all plans.
+        calls: model calls of all plans, for the whole batch.
+        versions: versions of the packages.
         plans: number of plans that were made; closed loop only.
-        success_model: at the goal after the last step, in the model's rollout; open loop only.
-        distances_model: from the last state of the model's rollout to the goal; open loop only.
+        success_model: whether the model's rollout is at the goal after the last step; open loop only.
+        distances_model: distances from the last state of the model's rollout to the goal; open loop only.
         gap_virtual_rollout: see ``model_gaps.virtual_gap``; open loop only.
         gap_rollout_simulator: see ``model_gaps.simulator_gap``; open loop only.
         gap_end: distances between the last states of the model's rollout and of the simulator; open loop only.
@@ -172,7 +172,7 @@ class EpisodeRecord:
 
     @property
     def won(self) -> bool:
-        """Success by the rule of the mode: after the last step in open loop, after any step in closed loop."""
+        """Success by the rule of the mode: after the last step in open loop, and after any step in closed loop."""
         return self.reached if self.work.mode == "closed-loop" else self.success
 
 
@@ -181,10 +181,10 @@ class Moment:
     """The best plan at one moment of planning.
 
     Args:
-        seconds: of planning so far.
+        seconds: wall-clock seconds of planning so far.
         transitions: model transitions per episode so far.
         step: planner steps so far.
-        cost: of the plan; ``None`` if not finite.
+        cost: cost of the plan; ``None`` if not finite.
         success: whether the plan, executed in the simulator, ends at the goal.
     """
 
@@ -197,15 +197,15 @@ class Moment:
 
 @dataclass(frozen=True)
 class TimedClock:
-    """What a timed record says that depends on the machine: with a limit on seconds, success depends on it, too.
+    """The machine-dependent part of a timed record. With a limit on seconds, success depends on the machine, too.
 
     Args:
-        seconds: of planning.
+        seconds: wall-clock seconds of planning.
         batch: number of episodes that were planned together; always 1.
         machine: type of the processor.
-        at: seconds since 1970.
-        seconds_to_success: until the first plan that succeeds; ``None`` if no plan did.
-        moments: the best plans while planning; open loop only.
+        at: time of the measurement, in seconds since 1970.
+        seconds_to_success: seconds until the first plan that succeeds; ``None`` if no plan succeeds.
+        moments: the best plans during planning; open loop only.
         success: see ``EpisodeRecord``.
         reached: see ``EpisodeRecord``.
     """
@@ -222,12 +222,12 @@ class TimedClock:
 
 @dataclass(frozen=True)
 class TimedRecord:
-    """How long an episode took that was planned alone.
+    """The planning time of an episode that was planned alone.
 
     Args:
         episode: number of the episode.
         seconds_limit: budget of a plan in seconds; 0: the budget was in transitions.
-        versions: of the packages.
+        versions: versions of the packages.
     """
 
     kind: ClassVar[Literal["timed"]] = "timed"
@@ -241,7 +241,7 @@ class TimedRecord:
 
 @dataclass(frozen=True)
 class PlannedMoments:
-    """Environment states of a plan while it was made, for pictures.
+    """Environment states of the plans at several moments of planning, for pictures.
 
     Args:
         steps: (k,) planner steps.
@@ -262,13 +262,13 @@ class ShownRecord:
 
     Args:
         episode: number of the episode.
-        success: at the goal after the last step, in the simulator.
-        distances: from the last state to the goal; units are in the names.
+        success: whether the simulator is at the goal after the last step.
+        distances: distances from the last state to the goal; units are in the names.
         env: name of the environment.
         frameskip: environment steps per model step.
         executed: (H + 1, s) states of the simulator.
-        goal: (s,) state.
-        recording: the plan while it was made; ``None`` for models that do not decode states.
+        goal: (s,) goal state.
+        recording: the plans at several moments of planning; ``None`` for models that do not decode states.
     """
 
     kind: ClassVar[Literal["shown"]] = "shown"
@@ -292,19 +292,19 @@ KindName = Literal["sweep", "choice", "episode", "timed", "shown"]
 
 
 def key(kind: KindName, work: Work, *numbers: int) -> Key:
-    """The key of a record.
+    """Return the key of a record.
 
     Args:
-        kind: of the record.
-        work: of the record.
-        numbers: round and trial of a sweep, nothing for a choice, the number of the episode for the others.
+        kind: kind of the record.
+        work: planner and task of the record.
+        numbers: round and trial for a sweep; nothing for a choice; the number of the episode for other kinds.
     """
     place = [one.kind for one in KINDS].index(kind)
     return (place, work.task, work.horizon, work.model, work.arm, *numbers)
 
 
 def key_of(record: Record) -> Key:
-    """The key of this record."""
+    """Return the key of this record."""
     if isinstance(record, ChoiceRecord):
         return key("choice", record.work)
     if isinstance(record, SweepRecord):
@@ -313,12 +313,12 @@ def key_of(record: Record) -> Key:
 
 
 def of_kind(records: Iterable[Record], kind: type[R]) -> list[R]:
-    """The records of one kind."""
+    """Return the records of one kind."""
     return [record for record in records if isinstance(record, kind)]
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide the measurements."""
+    """Return the versions of Python and of the packages that affect the measurements."""
     from importlib.metadata import version
 
     names = ("grasp-planner", "torch", "numpy")

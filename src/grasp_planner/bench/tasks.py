@@ -15,8 +15,8 @@ from grasp_planner.domains.registry import DOMAINS, other_spellings
 
 SPLITS = ("test", "validation")
 REACHABLE = "dset"  # the goal source of a task that is named by its world alone
-DECIMALS = 6  # of every number in an episode, so that episodes do not depend on the rounding of a mathematics library
-MOST_DRAWS = 1000  # for one episode; a task that drops more pairs is an error
+DECIMALS = 6  # of every number in an episode, so that episodes do not depend on the rounding of a math library
+MOST_DRAWS = 1000  # for one episode; it is an error if all these pairs are dropped
 
 
 @dataclass(frozen=True)
@@ -25,20 +25,20 @@ class Task:
 
     The goal sources and their names are DINO-WM's:
 
-    - ``random_state``: start and goal are those of ``env.reset(seed=...)``. Their distance does not grow with the
-      horizon, the horizon may not suffice, and no pair is dropped.
-    - ``dset``: start and goal are the ends of a held-out stretch of the scripted policy, `horizon` environment steps
+    - ``random_state``: ``env.reset(seed=...)`` gives start and goal. Their distance does not grow with the horizon, the
+    horizon may be too short to reach the goal, and no pair is dropped. - ``dset``: start and goal are the ends of a
+    held-out stretch of the scripted policy, `horizon` environment steps
       long. The policy runs for a random number of steps, which leads to the start. Its next actions are replayed from
-      the start in the simulator, which leads to the goal. So actions like those of the training data reach the goal in
-      time. Start-goal pairs that are already solved are dropped (`Domain.already_solved`).
-    - ``random_action``: starts are sampled as for ``dset``. Normal actions with the data's mean and standard deviation
-      lead to the goal. No pair is dropped.
+      the start in the simulator, which leads to the goal. The goal can therefore be reached in time by actions like
+      those of the training data. Start-goal pairs that are already solved are dropped (`Domain.already_solved`).
+    - ``random_action``: starts are sampled as for ``dset``. Normally distributed actions with the data's mean and
+    standard deviation lead to the goal. No pair is dropped.
 
     Args:
         name: ``world/goal source/version``.
         domain: the world.
-        goal_source: one of the three above.
-        horizon: environment steps from start to goal. A model with frameskip 5 makes a fifth as many steps.
+        goal_source: ``"random_state"``, ``"dset"`` or ``"random_action"``.
+        horizon: environment steps from start to goal. A model with frameskip 5 takes a fifth as many model steps.
 
     Differences from DINO-WM: our policies generate trajectories on demand, while DINO-WM takes them from its data; and
     DINO-WM drops no pair.
@@ -55,20 +55,20 @@ class Task:
         return self.domain.env
 
     def make(self, pixels: int | None = None, render_mode: str | None = None) -> Any:
-        """A new environment of this task, without Gymnasium's wrappers."""
+        """Return a new environment of this task, without Gymnasium's wrappers."""
         return self.domain.make(pixels=pixels, render_mode=render_mode)
 
     def success(self, state: np.ndarray, goal: np.ndarray) -> np.ndarray:
-        """Whether states (..., s) are at their goals (..., s) by the world's success rule; bool (...)."""
+        """Return whether states (..., s) are at their goals (..., s) by the world's success rule, as bool (...)."""
         return self.domain.success(state, goal)
 
     def distances(self, state: np.ndarray, goal: np.ndarray) -> dict[str, np.ndarray]:
-        """Distances of states (..., s) from goals (..., s): arrays (...), with the unit in the name."""
+        """Return the distances of states (..., s) from goals (..., s): arrays (...), with the unit in the name."""
         return self.domain.distances(state, goal)
 
 
 def domain_tasks(domain: Domain) -> list[Task]:
-    """The tasks of one world, one for each of its goal sources."""
+    """Return the tasks of one world, one for each of its goal sources."""
     return [
         Task(f"{domain.name}/{goal_source}/{domain.version}", domain, goal_source, horizon)
         for goal_source, horizon in domain.horizons.items()
@@ -76,16 +76,16 @@ def domain_tasks(domain: Domain) -> list[Task]:
 
 
 TASKS: dict[str, Task] = {task.name: task for domain in DOMAINS.values() for task in domain_tasks(domain)}
-"""Every task, at its default horizon. Worlds, goal sources and horizons come from the table of worlds."""
+"""All tasks by name, with their default horizons. Worlds, goal sources and horizons come from the table of worlds."""
 
 
 def task(name: str, horizon: int | None = None) -> Task:
-    """The task of that name, at its default horizon or another.
+    """Return the task called ``name``, with its default horizon or with the given horizon.
 
     Args:
         name: key of `TASKS` in any spelling, with or without version. The world, or its environment, without a goal
             source means the goal source ``dset``, whose goals are reachable.
-        horizon: environment steps; None: the default.
+        horizon: horizon in environment steps; None: the task's default.
 
     Raises:
         GraspPlannerError: no task has that name, or the horizon is not positive.
@@ -120,13 +120,13 @@ class Episode:
     """One planning problem.
 
     Args:
-        index: number in the task's list.
-        seed: for random choices while the problem is solved; below 2^32, different in each episode.
+        index: number of the episode in the task's list.
+        seed: seed for solving the problem; below 2^32, different in each episode.
         start: (s,) state, for ``env.reset(options={"state": ..., "goal": ...})``.
         goal: (s,) state.
-        actions: (horizon, a) that lead from start to goal; None if no such actions are known. Planners must not see
-            them.
-        dropped: number of pairs that were dropped before this one, see `Domain.already_solved`.
+        actions: (horizon, a) actions that lead from start to goal; None if no such actions are known. Planners must not
+            see these actions.
+        dropped: number of start-goal pairs that were dropped before this pair, see `Domain.already_solved`.
     """
 
     index: int
@@ -138,12 +138,12 @@ class Episode:
 
 
 def episodes(task: Task, split: str = "test", count: int = 50, first: int = 0) -> list[Episode]:
-    """`count` episodes of a task, from number `first` on. They are the same in every call and on every machine.
+    """Return `count` episodes of a task, from number `first` on, which are the same on every machine.
 
-    Episode i of a split comes from PCG64 seeded with ``SeedSequence([sha256(name), split, i, draw])``, so it does not
-    depend on `count`. The horizon is not part of the seed. As long as no pair is dropped, stretches of a longer horizon
-    begin like those of a shorter horizon, so the episodes of a sweep over horizons are paired. Data sets use other
-    seeds. Numbers are rounded to six decimals before the replay.
+    Episode i of a split comes from PCG64 seeded with ``SeedSequence([sha256(name), split, i, draw])``, so the episode
+    does not depend on `count`. The horizon is not part of the seed. As long as no pair is dropped, an episode of a
+    longer horizon begins like the episode of a shorter horizon with the same number, so the episodes of different
+    horizons are paired. Data sets use other seeds. Numbers are rounded to six decimals before the replay.
 
     Args:
         task: a value of `TASKS`, or the result of `task`.
@@ -169,7 +169,7 @@ def episodes(task: Task, split: str = "test", count: int = 50, first: int = 0) -
 
 
 def digest(episodes: Iterable[Episode]) -> str:
-    """Sixteen hexadecimal digits that identify a list of episodes, to be stored with results.
+    """Return sixteen hexadecimal digits that identify a list of episodes, to be stored with results.
 
     >>> wall = task("wall/random_state/v1")
     >>> digest(episodes(wall, count=2)) == digest(episodes(wall, count=3)[:2])
@@ -222,7 +222,7 @@ def _normal_actions(task: Task, env: Any, seed: int, rng: np.random.Generator) -
 
 
 def _warmed_up(task: Task, env: Any, rng: np.random.Generator) -> tuple[np.ndarray, Any]:
-    """Run the policy for a random number of steps in `env`; returns the last state (s,) and the policy."""
+    """Run the policy for a random number of steps in `env`, and return the last state (s,) and the policy."""
     first = env.sample_state(rng)
     state = env.reset(options={"state": first, "goal": first})[0]["state"]
     steps = int(rng.integers(0, task.domain.data.warm_up + 1))
@@ -234,7 +234,7 @@ def _warmed_up(task: Task, env: Any, rng: np.random.Generator) -> tuple[np.ndarr
 
 
 def _replayed(env: Any, start: np.ndarray, actions: np.ndarray) -> _Draw:
-    """The start, the state to which `actions` (t, a) lead from the start, and the actions, all rounded."""
+    """Return the start, the state to which `actions` (t, a) lead from the start, and the actions, all rounded."""
     start, actions = _rounded(start), _rounded(actions)
     state = env.reset(options={"state": start, "goal": start})[0]["state"]
     for action in actions:

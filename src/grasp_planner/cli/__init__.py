@@ -1,1 +1,1 @@
-"""The command line ``grasp``: ``main`` calls the commands, which are in ``commands``; the rest are helpers."""
+"""The command line ``grasp``: ``main`` calls the commands in ``commands``; the other modules are helpers."""

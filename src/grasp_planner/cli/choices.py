@@ -13,8 +13,8 @@ class Option:
 
     Args:
         cls: the dataclass to build; ``NoneType`` for the value ``None``.
-        about: what the help says.
-        defaults: an instance that the defaults come from; ``None``: the defaults of the dataclass.
+        about: description in the help.
+        defaults: an instance whose values are the defaults; ``None``: the defaults of the dataclass.
     """
 
     cls: type
@@ -27,7 +27,7 @@ class Choice:
     """The named values of a field; a user chooses one by ``FIELD:NAME`` and changes its own fields by flags.
 
     Args:
-        kind: what is chosen, as errors name it.
+        kind: what is chosen, for error messages.
         options: the values by name.
         named: whether the field's name is part of the words, as in ``planner:cem`` and ``--planner.samples``;
             if not, the words are ``NAME`` and ``--samples``.
@@ -39,7 +39,7 @@ class Choice:
 
 
 Choices = Callable[[type, Any], Choice | None]
-"""Called with a dataclass and the type hint of one of its fields; ``None`` if the field has no named values."""
+"""A function of a dataclass and a field's type hint. It returns ``None`` if the field has no named values."""
 
 
 def no_choices(holder: type, hint: Any) -> Choice | None:

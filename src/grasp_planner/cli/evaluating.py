@@ -1,4 +1,4 @@
-"""Evaluation of a planner under a progress bar, with a recording."""
+"""Evaluate a planner with a progress bar and a recording."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def evaluate_with_bar(
     bars: Bars,
     dynamics: Dynamics | None = None,
 ) -> Evaluation:
-    """Evaluate a planner, showing a progress bar and recording the planning."""
+    """Evaluate a planner with a progress bar, and record its plans."""
     with planning_bar(bars, f"{label(planner)}: planning") as bar:
 
         def callback(progress: Progress) -> None:

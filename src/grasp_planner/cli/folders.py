@@ -1,4 +1,4 @@
-"""Output folders of commands: they get all files, or they are left unchanged."""
+"""Output folders of commands. A command writes all its files, or leaves the folder unchanged."""
 
 from __future__ import annotations
 

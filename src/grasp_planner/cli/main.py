@@ -89,7 +89,7 @@ def usage() -> str:
 
 
 def _give_up_unwritten(stream: TextIO) -> None:
-    """Redirect a stream that cannot be written to nowhere; Python would else fail again at its exit."""
+    """Redirect a stream that cannot be written to the null device. Otherwise, Python would fail again at exit."""
     try:
         stream.flush()
     except OSError:

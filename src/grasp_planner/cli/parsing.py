@@ -1,4 +1,4 @@
-"""From the words of a command line to a dataclass, by tyro."""
+"""Parse the words of a command line to a dataclass, with tyro."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def parse(
         cls: the dataclass.
         arguments: the words after the command.
         command: the command, such as ``"data info"``, for help and errors.
-        choices: says which fields have named values.
+        choices: a function that says which fields have named values.
 
     Raises:
-        GraspPlannerError: an unknown flag or name, or a value that its dataclass refuses.
+        GraspPlannerError: a flag or name is unknown, or a dataclass rejects a value.
         SystemExit: after ``--help`` (status 0), or if a word has the wrong type (status 2; tyro prints the reason).
 
     Example:
@@ -113,7 +113,7 @@ def _registered(words: Sequence[str], names: dict[str, set[str]]) -> list[str]:
 
 
 class _RefusedError(Exception):
-    """Carries the error of a dataclass past tyro, which would print a ``ValueError`` in its own way."""
+    """The error of a dataclass, in a type that tyro does not catch. Tyro would format a ``ValueError`` itself."""
 
     def __init__(self, reason: GraspPlannerError) -> None:
         self.reason = reason
@@ -170,7 +170,7 @@ def _description(cls: type) -> str:
 
 
 def described_fields(cls: type) -> dict[str, str]:
-    """Return what the ``Args:`` section of a dataclass says about each field.
+    """Return the text of each field in the ``Args:`` section of a dataclass' docstring.
 
     >>> from grasp_planner.cli.commands.check import CheckSettings
     >>> described_fields(CheckSettings)["device"]

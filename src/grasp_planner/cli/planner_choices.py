@@ -1,4 +1,4 @@
-"""The planners that a command line can name, and which planner may stand inside which."""
+"""The planners that a command line can name, and which planners can be inside which planner."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def planner_choice(holder: type, hint: Any) -> Choice | None:
 
     A command's own field can hold every planner, with its default settings (``planner:grasp``), with those of a preset
     (``planner:grasp/lewm``), or with those that we recommend (``planner:recommended``). A planner's field can hold the
-    planners that contain no planner, and those planners around planners that come before it in ``PLANNERS``. Planners
-    are therefore nested at most to the depth sequential, multi-start, grasp, and a planner that contains no planner.
+    planners that contain no planner, and the planners around planners that come before it in ``PLANNERS``. The deepest
+    nesting is therefore sequential, multi-start, grasp, and a planner that contains no planner.
     """
     if hint not in (Planner, Planner | None):
         return None
@@ -58,7 +58,7 @@ def label(planner: Planner) -> str:
 
 
 def _depth(cls: type) -> int:
-    """Return 0 for a planner without planners inside, and more for those that come later in ``PLANNERS``."""
+    """Return 0 for planners that contain no planner, and larger numbers for planners later in ``PLANNERS``."""
     around = [one for one in PLANNERS.values() if _holds_planners(one)]
     if cls in around:
         return 1 + around.index(cls)

@@ -1,4 +1,4 @@
-"""A progress bar for planning, with the best cost so far behind it."""
+"""A progress bar for planning, which also shows the best cost so far."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EVERY = 0.1  # seconds between two updates of the bar
 
 @contextmanager
 def planning_bar(bars: Bars, title: str) -> Iterator[Callback]:
-    """Add a bar, and give the callback for ``plan`` that moves it; the bar is full when the block ends."""
+    """Add a bar, and yield the callback of ``plan`` that advances the bar. The bar is full when the block ends."""
     update, updated, last = bars.task(title), 0.0, None
 
     def callback(progress: Progress) -> None:
@@ -29,5 +29,5 @@ def planning_bar(bars: Bars, title: str) -> Iterator[Callback]:
 
 
 def best_cost(progress: Progress) -> str:
-    """The median over problems of the best cost so far."""
+    """Return the median over problems of the best cost so far."""
     return f"best cost {float(progress.best.cost.median()):.3g}"

@@ -1,4 +1,4 @@
-"""Results as files for programs: JSON and NumPy arrays."""
+"""Write results to files: JSON and NumPy arrays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables of results on the terminal."""
+"""Print tables of results on the terminal."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ def unknown_words(words: Sequence[str], settings: Any, command: str, choices: Ch
 
     Args:
         words: the words that tyro could not place.
-        settings: what tyro made of the other words.
+        settings: the settings that tyro parsed from the other words.
         command: the command, such as ``"data info"``.
         choices: see ``parsing.parse``.
     """

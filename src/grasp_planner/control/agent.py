@@ -1,4 +1,4 @@
-"""The agent, which runs a planner in closed loop: observe, encode, plan, act, and plan again."""
+"""The agent, which runs a planner in closed loop: it observes, encodes, plans, acts and replans."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from grasp_planner.trust.law import TrustLaw
 class Agent:
     """Drive one environment, or a batch of environments, by replanning in a world model.
 
-    ``act`` is called once per model step, that is every ``model.frameskip`` environment steps, and returns the
-    environment actions up to the next call. Every ``execute`` calls the agent makes a new plan, which starts from the
-    rest of the last plan. In the calls between, the agent follows the plan that it has.
+    ``act`` is called once per model step, that is every ``model.frameskip`` environment steps. It returns the
+    environment actions up to the next call. The agent makes a new plan every ``execute`` calls, and each new plan
+    starts from the rest of the last plan. In other calls, the agent follows its last plan.
 
     After the first plan, ``act`` always returns actions. Planning fails for an environment if the observation is
     missing, not finite or of another shape, if no plan of finite cost is found, or if memory does not suffice. The
-    environment then follows the rest of its last good plan, does nothing after the end of that plan, and is planned for
-    again in the next call; ``report`` says what happened. The next plan does not start from the rest of the last plan
-    if the goal has changed, if that plan is at its end, or if planning has failed since.
+    environment then follows the rest of its last valid plan, and does nothing after the end of that plan. The next call
+    plans for this environment again. ``report`` says what happened. The next plan does not start from the rest of the
+    last plan if the goal has changed, if the last plan is at its end, or if planning has failed since.
 
     Errors other than ``GraspPlannerError`` reach the caller. If ``act`` raises, the agent's state is unchanged.
 
@@ -48,27 +48,27 @@ class Agent:
         planner: a planner, such as one of ``PLANNERS``.
         budget: the budget of each plan.
         execute: k, the model steps of a plan that are executed before the next plan is made; at most ``horizon``.
-        trust: with a trust law, each plan is diagnosed and replaced at its trust horizon if that comes before
-            ``execute``, but at least one step is executed. ``None``: no diagnosis.
+        trust: a trust law, which diagnoses each plan. A plan is replaced at its trust horizon if the trust horizon is
+            less than ``execute``, but not before one step. ``None``: no diagnosis.
         horizon: length of each plan in model steps.
         objective: ``None``: the distance to the goal, with ``model.goal_weights`` where the model has them. An agent
             that replans after every step needs a cost at every step (``GoalDistance(stage_weight=0.1)``). Otherwise
-            each new plan may put off reaching the goal to its own end.
-        seeds: for the planner's noise: one integer, or one for each environment. Every plan of an environment draws
-            from a random stream of its own; environments with the same seed share their streams.
+            each new plan may reach the goal only at its end, and so never.
+        seeds: seeds of the planner's noise: one integer, or one integer for each environment. Every plan draws from its
+            own random stream. Environments with the same seed have the same streams.
         batch: ``None`` for a single environment, whose observations have no batch axis; otherwise the number of
             environments, which is the first axis of every observation.
-        dynamics: what evaluates the model in planning, such as ``Compiled(model)`` or ``Chunked(model, memory=2**30)``;
+        dynamics: how planning evaluates the model, such as ``Compiled(model)`` or ``Chunked(model, memory=2**30)``;
             ``None``: the model itself.
 
     Attributes:
-        plan: the last :class:`Plan`, of the environments that it was made for; ``None`` before the first.
-        diagnosis: the :class:`Diagnosis` of that plan; ``None`` without a trust law.
-        report: what the last call of ``act`` did.
+        plan: the last :class:`Plan`, with rows for the environments that it was made for; ``None`` before the first
+            plan.
+        diagnosis: the :class:`Diagnosis` of the last plan; ``None`` without a trust law.
+        report: a :class:`Report` on the last call of ``act``.
 
     Raises:
-        GraspPlannerError: settings that do not fit together. ``act`` raises it only if something was wrong before the
-            first plan.
+        GraspPlannerError: settings do not fit together. ``act`` raises it only for faults before the first plan.
 
     Example:
         >>> import gymnasium, grasp_planner.domains
@@ -78,7 +78,7 @@ class Agent:
         >>> agent = Agent(load_world_model("pusht-state"), GD(), Budget(steps=5), execute=2, horizon=5)
         >>> for action in agent.act(observation, {"state": info["goal"]}):
         ...     observation, *_ = environment.step(action)
-        >>> agent.act(None).shape, agent.report.source  # the plan goes on without an observation
+        >>> agent.act(None).shape, agent.report.source  # the agent follows its plan without an observation
         ((5, 2), (<Source.CONTINUED: 1>,))
     """
 
@@ -109,7 +109,7 @@ class Agent:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything about the episode: the history, the goals and the plans."""
+        """Delete the history, the goals and the plans of the episode."""
         self._state = AgentState(
             history=History(self.model.context, self.model.context + self.horizon),
             plans=CurrentPlans.none(self._environments, self.horizon, self.model.low),
@@ -118,7 +118,7 @@ class Agent:
 
     @property
     def plan(self) -> Plan | None:
-        """The last plan, of the environments that it was made for."""
+        """The last plan, with rows for the environments that it was made for."""
         return self._state.plan
 
     @property
@@ -128,7 +128,7 @@ class Agent:
 
     @property
     def report(self) -> Report:
-        """What the last call of ``act`` did."""
+        """The report on the last call of ``act``."""
         return self._state.report
 
     def act(
@@ -142,8 +142,8 @@ class Agent:
                 goal changes, the old plan is dropped and a new plan is made at once. A goal that cannot be encoded is
                 ignored. A goal may lack arrays that do not count towards it, such as proprioception where the weight
                 of its coordinates in the objective is 0.
-            late: model steps since the observation was made. The agent then predicts the current state from the
-                observation and from the actions since.
+            late: age of the observation in model steps. The agent predicts the current state from the observation and
+                the actions after it.
         """
         before = self._state
         try:
@@ -182,7 +182,7 @@ class Agent:
         return actions if self.batch is not None else actions[0]
 
     def _change_goal(self, goal: Observation | Tensor, observation: Observation | None, reason: list[str]) -> None:
-        """Encode a goal that is new, and drop the plans of the environments that it is new for."""
+        """Encode the goal if it is new, and drop the plans of the environments whose goal has changed."""
         everyone, goals = torch.ones(self._environments, dtype=torch.bool), self._state.goals
         try:
             latent = isinstance(goal, Tensor)
@@ -222,7 +222,7 @@ class Agent:
         return latents
 
     def _observe(self, observation: Observation | None, late: int, reason: list[str]) -> bool:
-        """Add an observation to the history. Returns whether there was one of the right form."""
+        """Add an observation to the history. Return whether there was an observation of the right form."""
         everyone = torch.ones(self._environments, dtype=torch.bool)
         if observation is None:
             _note(reason, everyone, "there is no observation")
@@ -236,7 +236,7 @@ class Agent:
         return True
 
     def _replan(self, due: Bool[Tensor, " b"], late: int, reason: list[str]) -> Bool[Tensor, " b"]:
-        """Make plans for the environments that are due. Returns which environments got one."""
+        """Make plans for the environments that are due. Return which environments got a plan."""
         nobody, state = torch.zeros_like(due), self._state
         assert state.goals is not None
         try:
@@ -271,7 +271,7 @@ class Agent:
         return planned
 
     def _problem(self, places: Int[Tensor, " k"], states: Float[Tensor, "b h s"], late: int) -> Problem:
-        """The planning problems of the environments ``places``, which were in ``states`` ``late`` model steps ago."""
+        """Return the problems of the environments ``places``, which were in ``states`` ``late`` model steps ago."""
         state, h = self._state, self.model.context
         assert state.goals is not None
         idle = idle_block(self.model).expand(self._environments, -1)
@@ -296,13 +296,13 @@ def _whole(value: object, wanted: str, most: int | None = None) -> int:
 
 
 def _note(reason: list[str], rows: Bool[Tensor, " b"], text: str) -> None:
-    """Record what is wrong in some environments; the first entry of an environment stays."""
+    """Record what is wrong in some environments. Only the first entry of each environment is kept."""
     for i in rows.nonzero().flatten().tolist():
         reason[i] = reason[i] or text
 
 
 def _after(problem: Problem, actions: Float[Tensor, "b k a"]) -> Problem:
-    """The same problems after k more model steps, as the model predicts them."""
+    """Return the same problems after k more model steps, as the model predicts them."""
     h = problem.context
     with planning_mode(problem.states.device, problem.dynamics):
         states = torch.cat([problem.states, problem.rollout(actions)], dim=1)[:, -h:]

@@ -1,4 +1,4 @@
-"""Everything that an agent carries from one call of ``act`` to the next."""
+"""The state of an agent between two calls of ``act``."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from grasp_planner.trust.diagnosis import Diagnosis
 
 @dataclass(frozen=True)
 class Report:
-    """What the last call of ``Agent.act`` did and what went wrong in it; one entry for each environment.
+    """A report on the last call of ``Agent.act``, with one entry for each environment.
 
     Attributes:
-        source: where the actions came from.
-        reason: what was wrong with the observation, the goal or the plan; ``""`` if nothing was.
+        source: where the actions came from, as values of ``Source``.
+        reason: what was wrong with the observation, the goal or the plan; ``""`` if nothing was wrong.
         age: model steps since the active plan was made.
     """
 
@@ -36,7 +36,7 @@ class Report:
 
 @dataclass(frozen=True, eq=False)
 class Goals:
-    """The goal of each environment: what was observed of it, and its latent (b, s), NaN where there is none yet."""
+    """Observations of the goal of each environment, and goal latents (b, s), NaN for environments without a goal."""
 
     frame: Frame
     latents: Float[Tensor, "b s"]
@@ -44,17 +44,17 @@ class Goals:
 
 @dataclass(frozen=True, eq=False)
 class AgentState:
-    """Everything that an agent carries from one call of ``act`` to the next. An object never changes.
+    """The state of an agent between two calls of ``act``. The object is immutable.
 
     Attributes:
         history: the last observations, planned states and actions.
         plans: the active plans.
         replans: (b,) how many plans were made for each environment.
-        goals: the current goals; ``None`` before the first.
+        goals: the current goals; ``None`` before the first goal.
         planned: (b, s) predicted states at the next call; ``None`` before the first plan.
-        plan: the last plan; ``None`` before the first.
+        plan: the last plan; ``None`` before the first plan.
         diagnosis: the diagnosis of the last plan; ``None`` without a trust law.
-        report: what the last call did.
+        report: the report on the last call.
     """
 
     history: History

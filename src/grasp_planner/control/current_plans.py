@@ -20,21 +20,21 @@ class Source(IntEnum):
     CONTINUED = 1
     """An earlier plan that is not due for replanning yet."""
     FALLBACK = 2
-    """The rest of the last good plan: a new plan was due, but could not be made."""
+    """The rest of the last valid plan: a new plan was due, but could not be made."""
     IDLE = 3
-    """No plan, so the environment does nothing: no plan could be made yet, or the last good plan is at its end."""
+    """No plan, so the environment does nothing: no plan could be made yet, or the last valid plan is at its end."""
 
 
 @dataclass(frozen=True, eq=False)
 class CurrentPlans:
     """The active plan of each of b environments and its current step.
 
-    An object never changes: methods that change plans return a new object.
+    The object is immutable: methods that change plans return a new object.
 
     Attributes:
         actions: (b, t, a) actions of the plans.
         states: (b, t, s) predicted states that the actions lead to; ``None`` before the first plan.
-        step: (b,) current model step of each plan; t where an environment has no active plan.
+        step: (b,) current model step of each plan; t for environments without an active plan.
         replan_at: (b,) model step from which each plan is due for replanning.
         reusable: (b,) whether the rest of each plan may be the warm start of the next plan.
     """
@@ -47,7 +47,7 @@ class CurrentPlans:
 
     @classmethod
     def none(cls, environments: int, horizon: int, low: Float[Tensor, " a"]) -> CurrentPlans:
-        """No plan for any environment; plans have ``horizon`` model steps and actions like ``low``."""
+        """Return an object without active plans, for plans of ``horizon`` model steps with actions like ``low``."""
         return cls(
             actions=low.new_zeros(environments, horizon, len(low)),
             states=None,
@@ -94,11 +94,11 @@ class CurrentPlans:
         return replace(self, step=self.step.masked_fill(rows, self.horizon), reusable=self.reusable & ~rows)
 
     def not_reusable(self, rows: Bool[Tensor, " b"]) -> CurrentPlans:
-        """Keep the plans of some environments from being the warm start of the next plan."""
+        """Mark the plans of some environments as not reusable for the warm start of the next plan."""
         return replace(self, reusable=self.reusable & ~rows)
 
     def current(self, idle: Float[Tensor, " a"]) -> tuple[Float[Tensor, "b a"], Float[Tensor, "b s"] | None]:
-        """The model action of each plan's current step, ``idle`` without a plan, and the predicted next state."""
+        """Return each plan's current model action (``idle`` without a plan) and the predicted next state."""
         row, step = torch.arange(len(self.step)), self.step.clamp(max=self.horizon - 1)
         actions = torch.where(self.active.to(idle.device)[:, None], self.actions[row, step], idle)
         return actions, None if self.states is None else self.states[row, step]
@@ -108,9 +108,9 @@ class CurrentPlans:
         return replace(self, step=(self.step + 1).clamp(max=self.horizon))
 
     def warm_start(self, places: Int[Tensor, " k"]) -> WarmStart | None:
-        """The rest of the plans of the environments ``places``, each with its last action repeated.
+        """Return the rest of the plans of the environments ``places``, each with its last action repeated.
 
-        Zeros where the rest of a plan is not reusable; ``None`` where no plan is.
+        The actions are zeros for plans that are not reusable. The result is ``None`` if no plan is reusable.
         """
         here = places.cpu()
         usable = (self.reusable & self.active)[here]

@@ -1,4 +1,4 @@
-"""Frames: what all environments of an agent observe at one moment, checked and copied."""
+"""Frames: the observations of all environments of an agent at one moment, checked and copied."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from grasp_planner.planning.memory import is_out_of_memory
 
 Observation = Mapping[str, Any]
 Frame = dict[str, Tensor]
-"""Arrays (b, ...) of one moment by their keys."""
+"""Arrays (b, ...) of one moment, by key."""
 
 
 def frame_of(observation: Observation, batch: int | None, name: str) -> Frame:
@@ -25,10 +25,10 @@ def frame_of(observation: Observation, batch: int | None, name: str) -> Frame:
     Args:
         observation: arrays of one moment; with a batch axis unless ``batch`` is ``None``.
         batch: the number of environments; ``None`` for a single environment without a batch axis.
-        name: what errors call the observation.
+        name: name of the observation in error messages.
 
     Raises:
-        GraspPlannerError: ``observation`` is not a mapping of arrays of numbers for that many environments.
+        GraspPlannerError: ``observation`` is not a mapping of arrays of numbers for ``batch`` environments.
     """
     if not isinstance(observation, Mapping) or not observation:
         or_latents = " or a tensor of latents" if name == "goal" else ""
@@ -68,10 +68,10 @@ def latent_frame(goal: Tensor, model: WorldModel, batch: int | None) -> Frame:
 
 
 def differing(first: Frame, second: Frame) -> Bool[Tensor, " b"]:
-    """Which environments have different values in two frames.
+    """Return which environments have different values in two frames.
 
     Raises:
-        GraspPlannerError: the frames differ in their keys or shapes.
+        GraspPlannerError: the frames have different keys or shapes.
     """
     if first.keys() != second.keys() or any(first[key].shape != second[key].shape for key in first):
         shapes, before = ({key: tuple(value.shape) for key, value in frame.items()} for frame in (first, second))
@@ -82,7 +82,7 @@ def differing(first: Frame, second: Frame) -> Bool[Tensor, " b"]:
 
 
 def merged(rows: Bool[Tensor, " b"], where_true: Frame, where_false: Frame) -> Frame:
-    """A frame with some environments' values from one frame and the rest from another frame."""
+    """Return a frame with some environments' values from one frame and the rest from another frame."""
     return {
         key: torch.where(rows.to(new.device).reshape(-1, *[1] * (new.ndim - 1)), new, where_false[key])
         for key, new in where_true.items()

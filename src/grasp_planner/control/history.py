@@ -1,4 +1,4 @@
-"""What an agent remembers of the last model steps: observations, planned states and actions."""
+"""The history of an agent: observations, planned states and actions of the last model steps."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from grasp_planner.core.errors import GraspPlannerError
 
 
 class Moment(NamedTuple):
-    """One model step.
+    """The record of one model step.
 
     Attributes:
-        frame: what was observed; ``None`` if there was no observation.
+        frame: the observation; ``None`` if there was no observation.
         planned: (b, s) the state that the plans predicted for this moment; ``None`` before the first plan.
         action: (b, a) the model action that was taken from this moment on; ``None`` until it is known.
     """
@@ -32,13 +32,13 @@ class Moment(NamedTuple):
 class History:
     """The last moments of b environments, newest last.
 
-    An object never changes: methods that add something return a new object.
+    The object is immutable: methods that add something return a new object.
 
     Args:
-        context: h, how many states the model reads.
-        longest: how many moments are kept. An observation may be at most ``longest - context`` moments late.
+        context: h, the number of states that the model reads.
+        longest: the number of moments that are kept. An observation may be at most ``longest - context`` moments late.
         moments: the moments that are kept.
-        first: the first frame, which later frames must resemble; ``None`` before it.
+        first: the first frame, whose keys and shapes later frames must have; ``None`` before the first frame.
     """
 
     context: int
@@ -51,10 +51,10 @@ class History:
         return replace(self, moments=(*self.moments, Moment(None, planned))[-self.longest :])
 
     def observed(self, frame: Frame, late: int) -> History:
-        """Add what was observed ``late`` moments ago.
+        """Add an observation that was made ``late`` moments ago.
 
         Raises:
-            GraspPlannerError: the keys or shapes differ from the first frame's, or that moment is no longer kept.
+            GraspPlannerError: the keys or shapes differ from those of the first frame, or the moment is no longer kept.
         """
         for key, first in (self.first or {}).items():
             if key not in frame:
@@ -74,7 +74,7 @@ class History:
         return self._with(0, action=action)
 
     def actions(self, count: int, late: int, idle: Float[Tensor, "b a"]) -> Float[Tensor, "b count a"]:
-        """The last ``count`` model actions before the moment ``late`` moments ago; ``idle`` before the first moment."""
+        """Return the ``count`` model actions before the moment ``late`` moments ago; ``idle`` before the start."""
         taken = [moment.action for moment in self.moments[: len(self.moments) - 1 - late]]
         known = [action for action in taken[max(0, len(taken) - count) :] if action is not None]
         actions = [idle] * (count - len(known)) + known
@@ -83,17 +83,18 @@ class History:
     def states(
         self, encode: Callable[[list[Frame]], Float[Tensor, "b h s"]], late: int
     ) -> tuple[Float[Tensor, "b h s"], Bool[Tensor, "b h"]]:
-        """The h states up to the moment ``late`` moments ago, and which of them were observed.
+        """Return the h states up to the moment ``late`` moments ago, and which of them were observed.
 
-        A state that was not observed, or whose encoding is not finite, is replaced by the state that the plans
-        predicted, or by the next state where there was no plan. States before the first moment equal the first state.
+        A state that was not observed, or whose encoding is not finite, is replaced by the state that the plan
+        predicted. If there was no plan, it is replaced by the next state. States before the first moment equal the
+        first state.
 
         Raises:
             GraspPlannerError: there was no observation yet.
         """
         now = len(self.moments) - 1 - late
         moments = [self.moments[max(0, now - age)] for age in reversed(range(self.context))]
-        # Frames that are missing are encoded as some other frame, and the result is replaced.
+        # For missing frames, another frame is encoded instead, and the result is replaced.
         filler = next((moment.frame for moment in reversed(self.moments) if moment.frame is not None), None)
         if filler is None:
             raise GraspPlannerError("there is no observation yet")

@@ -1,4 +1,4 @@
-"""Save plans and planner states: tensors and a JSON header with a version and a checksum, and no pickle."""
+"""Save plans and planner states as tensors and a JSON header with a version and a checksum, without pickle."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VERSION = 2
 def save_plan(plan: Plan, path: str | Path) -> Path:
     """Write a plan with its trace and its warm start to one file, for ``load_plan``.
 
-    The file is in the safetensors format, so other programs can read its tensors, too.
+    The file has the safetensors format, so other programs can read its tensors, too.
 
     Args:
         plan: a plan, as ``grasp_planner.plan`` returns it.
@@ -53,7 +53,7 @@ def save_plan(plan: Plan, path: str | Path) -> Path:
 
 
 def load_plan(path: str | Path, *, device: str | torch.device = "cpu", known: Iterable[type] = ()) -> Plan:
-    """Read a file of ``save_plan``. Nothing in the file is executed.
+    """Read a file that ``save_plan`` wrote. No code in the file is executed.
 
     Args:
         path: path of the file.
@@ -61,8 +61,8 @@ def load_plan(path: str | Path, *, device: str | torch.device = "cpu", known: It
         known: planner classes and state types of your own that the file may hold.
 
     Raises:
-        GraspPlannerError: there is no such file, it is damaged, it has an unknown version, it holds an unknown type, or
-            it is not a file of ``save_plan``.
+        GraspPlannerError: the file does not exist, is damaged, has an unknown version, holds an unknown type, or was
+            not written by ``save_plan``.
     """
     plan = _load(Path(path), "plan", Plan, device, known)
     if not isinstance(plan.status, Tensor):
@@ -86,7 +86,7 @@ def save_state(state: WarmStart, path: str | Path) -> Path:
 
 
 def load_state(path: str | Path, *, device: str | torch.device = "cpu", known: Iterable[type] = ()) -> WarmStart:
-    """Read a file of ``save_state``. With the result as ``warm_start``, ``plan`` continues where planning stopped.
+    """Read a file that ``save_state`` wrote. With the result as ``warm_start``, ``plan`` continues where it stopped.
 
     Args:
         path: path of the file.
@@ -167,7 +167,7 @@ def _load(path: Path, kind: str, cls: type, device: str | torch.device, known: I
         found = _read(header["content"], tensors, types)
     except GraspPlannerError:
         raise
-    except Exception as error:  # a damaged file can make the reader raise almost anything
+    except Exception as error:  # a damaged file can make the reader raise almost any exception
         said = f"{type(error).__name__}: {error}"
         raise GraspPlannerError(f"{path} is not a whole file of save_{kind} ({said})") from error
     if not isinstance(found, cls):
@@ -176,7 +176,7 @@ def _load(path: Path, kind: str, cls: type, device: str | torch.device, known: I
 
 
 def _written(thing: Any, name: str, tensors: dict[str, Tensor]) -> Any:
-    """Convert ``thing`` to JSON values, with its tensors moved to ``tensors`` under names of their own."""
+    """Convert ``thing`` to JSON values, and add its tensors to ``tensors`` under new names."""
     if isinstance(thing, Tensor):
         tensors[name] = thing.detach().cpu().clone().contiguous()
         return {"tensor": name}
@@ -194,7 +194,7 @@ def _written(thing: Any, name: str, tensors: dict[str, Tensor]) -> Any:
 
 
 def _read(content: Any, tensors: dict[str, Tensor], known: dict[str, type]) -> Any:
-    """Convert back what ``_written`` made."""
+    """Restore an object from the JSON values of ``_written``."""
     if not isinstance(content, dict):
         return content
     if "tensor" in content:
@@ -209,7 +209,7 @@ def _read(content: Any, tensors: dict[str, Tensor], known: dict[str, type]) -> A
 
 
 def _digest(content: Any, tensors: dict[str, Tensor]) -> str:
-    """Compute a checksum of everything, since a flipped bit would silently be another plan."""
+    """Compute a checksum of all content, since a flipped bit would silently give another plan."""
     total = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     for name in sorted(tensors):
         tensor = tensors[name].contiguous()

@@ -1,4 +1,4 @@
-"""Checks of hyperparameters. Each error names the setting, what it must be and what it is."""
+"""Checks of hyperparameters. Each error names the setting, the values that it accepts, and its value."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def flag(planner: object, *names: str) -> None:
 
 
 def one_of(planner: object, choices: tuple[str, ...], *names: str) -> None:
-    """Raise unless each named setting is one of a few words."""
+    """Raise unless each named setting is one of ``choices``."""
     for name in names:
         value = getattr(planner, name)
         if value not in choices:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 @runtime_checkable
 class Dynamics(Protocol):
-    """What a planner needs of a model. The protocol is structural: a model inherits nothing.
+    """The interface that a planner needs from a model. The protocol is structural: a model inherits nothing.
 
         s_{t+1} = F(s_{t-h+1:t}, a_{t-h+1:t})
 
@@ -32,6 +32,9 @@ class Dynamics(Protocol):
 @dataclass(frozen=True)
 class Markov:
     """A function ``fn(state (n, s), action (n, a)) -> (n, s)`` as a ``Dynamics`` of context 1.
+
+    Args:
+        fn: function of states ``(n, s)`` and actions ``(n, a)`` that returns the next states ``(n, s)``.
 
     Example:
         >>> import torch

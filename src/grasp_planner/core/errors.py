@@ -1,4 +1,4 @@
-"""Errors: each says what was needed, what was got, and what to do."""
+"""Exceptions. Each message says what was needed, what was got, and what to do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 
 class GraspPlannerError(ValueError):
-    """Base of every error that this package raises on purpose.
+    """Base class of every error that this package raises on purpose.
 
     >>> from grasp_planner import GraspPlannerError
     >>> issubclass(GraspPlannerError, ValueError)
@@ -16,16 +16,16 @@ class GraspPlannerError(ValueError):
 
 
 class MissingExtraError(GraspPlannerError, ImportError):
-    """An optional package is needed and is not installed; the message names the extra."""
+    """Raised where an optional package is needed and is not installed. The message names the extra to install."""
 
 
 def missing_extra(package: str, extra: str, purpose: str) -> MissingExtraError:
-    """The error to raise where an optional package could not be imported.
+    """Return the error to raise where an optional package could not be imported.
 
     Args:
         package: the package as it is named on the package index, e.g. ``"pymunk"``.
-        extra: the extra of grasp-planner that brings it, e.g. ``"envs"``.
-        purpose: what it is needed for, e.g. ``"the Push-T simulator"``.
+        extra: the extra of grasp-planner that installs the package, e.g. ``"envs"``.
+        purpose: what the package is needed for, e.g. ``"the Push-T simulator"``.
     """
     return MissingExtraError(
         f"{purpose} needs the package {package!r}, which is not installed: pip install 'grasp-planner[{extra}]'"
@@ -66,7 +66,7 @@ def known_name(kind: str, name: str, known: Iterable[str], also: Mapping[str, st
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> GraspPlannerError:
-    """The error for a name that no registry knows, with the nearest known name as a suggestion."""
+    """Return the error for an unknown name, with the nearest known name as a suggestion."""
     plain = {plain_name(one): one for one in known}
     near = difflib.get_close_matches(plain_name(name), plain, n=1)
     hint = f"did you mean {plain[near[0]]!r}? " if near else ""

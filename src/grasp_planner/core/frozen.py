@@ -1,4 +1,4 @@
-"""Leave the user's model untouched: modules in eval mode, without parameter gradients, and then as they were."""
+"""Set the user's modules to eval mode without parameter gradients during planning, and restore them afterwards."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch import nn
 from grasp_planner.core.reachable import modules_in
 
 Owner = nn.Module | nn.Parameter
-"""What has a flag: a module (``training``) or a parameter (``requires_grad``)."""
+"""The owner of a flag: a module (``training``) or a parameter (``requires_grad``)."""
 
 
 @contextmanager
 def frozen(*things: object) -> Iterator[None]:
-    """Every module of a model or objective in eval mode and without parameter gradients, then exactly as it was.
+    """Hold every module of a model or objective in eval mode without parameter gradients, and restore it afterwards.
 
     Planning differentiates with respect to actions and states only. A graph to the weights would cost memory, and a
-    model left in training mode would move its own statistics (batch norm) or answer at random (dropout). Calls may
-    overlap, in several threads or within each other: the flags are set back when the last call ends.
+    model in training mode would change its statistics (batch norm) or make random predictions (dropout). Calls may
+    overlap in several threads, or be nested. The flags are restored when the last of these calls ends.
 
-    A ``KeyboardInterrupt`` may arrive at any instruction. The flags are then set back before the exception is freed.
+    A ``KeyboardInterrupt`` may arrive at any instruction. The flags are then restored before the exception is freed.
     """
     hold = _Hold(*things)
     # If the first release is interrupted, then the second release completes it.
@@ -37,7 +37,7 @@ def frozen(*things: object) -> Iterator[None]:
 
 
 class _Flag:
-    """A flag that is held at False: whose it is, what it was, and which calls hold it."""
+    """A flag that is held at False: its owner, its value before, and the calls that hold it."""
 
     def __init__(self, owner: Owner) -> None:
         self.owner = owner
@@ -46,13 +46,13 @@ class _Flag:
 
     def set(self, value: bool) -> None:
         if isinstance(self.owner, nn.Module):
-            self.owner.training = value  # not .train(): that may be overridden to do more than set the flag
+            self.owner.training = value  # not .train(), since a subclass may override it to do more than set the flag
         else:
             self.owner.requires_grad_(value)
 
 
-# Threads may plan in one model at once, and a callback may plan in the model that it was called from. The first call
-# to hold a flag notes what the flag was, and only the last holder sets the flag back. Both read the same entry here.
+# Several threads may plan with one model at once, and a callback may plan with the same model. The first call that
+# holds a flag stores its value, and the last call that ends restores the value. Both use the same entry of this table.
 _HELD: dict[int, _Flag] = {}
 _LOCK = threading.RLock()
 
@@ -70,7 +70,7 @@ class _Hold:
         _while_locked(self._take)
 
     def release(self) -> None:
-        """Let go of every flag. Repeating a call, or calling again after an interrupt, is safe."""
+        """Release every flag. It is safe to call this method twice, or again after an interrupt."""
         if self.owners or _LOCK._is_owned():  # type: ignore[attr-defined]
             _while_locked(self._release)
 
@@ -98,6 +98,7 @@ def _while_locked(work: Callable[[], None]) -> None:
         _LOCK.acquire()
         work()
     finally:
-        # A `with` statement, or a note of having acquired the lock, could be interrupted before it takes effect.
+        # A `with` statement, or a variable that says that the lock is held, could be interrupted before it takes
+        # effect.
         while _LOCK._is_owned():  # type: ignore[attr-defined]
             _LOCK.release()

@@ -4,8 +4,8 @@ A stream is a counter-based generator: element ``i`` of a draw is a fixed functi
 nothing and neither reads nor moves any global random state. A draw for all problems costs the same few tensor
 operations for any number of problems.
 
-One rule derives streams: ``fold(number)`` gives a stream of its own for, say, step ``number``. Draw from a stream once,
-or fold it; a second draw from the same stream repeats the numbers of the first.
+``fold(number)`` derives a new stream, for example for step ``number``. Draw from a stream only once, or fold it: a
+second draw from the same stream repeats the numbers of the first draw.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MASK = (1 << 64) - 1
 
 
 def _signed(value: int) -> int:
-    """``value`` modulo 2^64 as the signed integer that torch's int64 stores."""
+    """Return ``value`` modulo 2^64 as the signed integer that torch's int64 stores."""
     value &= _MASK
     return value - (1 << 64) if value >> 63 else value
 
@@ -34,7 +34,7 @@ _GOLDEN, _MIX_1, _MIX_2 = (
     _signed(constant) for constant in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 )
 _FOLD = 0xD1342543DE82EF95
-_CANDIDATES = -(1 << 40)  # the fold from which the streams of candidates derive; no step has this number
+_CANDIDATES = -(1 << 40)  # the fold from which the streams of candidates are derived; no step has this number
 
 
 def _shifted(bits: Tensor, by: int) -> Tensor:
@@ -75,7 +75,7 @@ class Noise:
     ) -> Noise:
         """Make the streams of ``problems`` problems.
 
-        Problems that share a seed share their noise, whatever their position in the batch.
+        Problems with the same seed have the same noise, at any position in the batch.
 
         Args:
             seeds: one integer for all problems, or one integer per problem; ``None`` means 0 for all. Streams are
@@ -103,10 +103,10 @@ class Noise:
         return cls(_mixed_(torch.tensor(chosen, dtype=torch.int64, device=device)))
 
     def fold(self, number: int | Int[Tensor, " b"]) -> Noise:
-        """Derive streams of their own for ``number``, independent of these streams and of those of other numbers.
+        """Derive new streams, independent of these streams and of the streams of other numbers.
 
         Args:
-            number: for example a step; or ``(b,)`` int64, a number for each problem.
+            number: for example the number of a step; or ``(b,)`` int64, a number for each problem.
         """
         if isinstance(number, Tensor):
             factor = (number.to(self.seeds) + 1).mul_(_signed(_FOLD))
@@ -128,7 +128,7 @@ class Noise:
     def _uniform(self, count: int) -> Tensor:
         counter = torch.arange(1, count + 1, dtype=torch.int64, device=self.seeds.device)
         bits = _mixed_(self.seeds[:, None] + counter.mul_(_GOLDEN))
-        # 52 bits and a half: never 0 and never 1, so that the logarithm is finite.
+        # Half a unit is added to 52 random bits, so that the number is never 0 or 1 and the logarithm is finite.
         return bits.bitwise_right_shift_(12).bitwise_and_((1 << 52) - 1).double().add_(0.5).mul_(2.0**-52)
 
     def normal(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

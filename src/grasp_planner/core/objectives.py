@@ -1,4 +1,4 @@
-"""What a plan is judged by: stage costs along the way and a terminal cost at the end.
+"""Objectives of planning: a stage cost for each step and a terminal cost for the last state.
 
 An objective sees coordinates without units: ``Problem`` divides states and goal by ``Problem.scale`` first.
 """
@@ -19,10 +19,10 @@ from grasp_planner.core.errors import GraspPlannerError
 
 @runtime_checkable
 class Objective(Protocol):
-    """Anything with these two methods. Both reduce the last axis only and accept any leading axes."""
+    """The interface of an objective. Both methods reduce the last axis only and accept any leading axes."""
 
     def terminal(self, states: Float[Tensor, "*batch s"], goal: Float[Tensor, "*batch s"]) -> Float[Tensor, "*batch"]:
-        """The cost phi(s_T, g) of ending in ``states``."""
+        """Return the cost phi(s_T, g) of ending in ``states``."""
         ...
 
     def stage(
@@ -31,25 +31,25 @@ class Objective(Protocol):
         actions: Float[Tensor, "*batch a"],
         goal: Float[Tensor, "*batch s"],
     ) -> Float[Tensor, "*batch"]:
-        """The cost l(s_t, a_t) of one step that starts in ``states`` with ``actions``."""
+        """Return the cost l(s_t, a_t) of one step that starts in ``states`` with ``actions``."""
         ...
 
 
 @runtime_checkable
 class BoundedBelow(Protocol):
-    """Optional: an objective that knows its least possible cost. A plan of that cost is solved."""
+    """Optional: an objective that knows its least possible cost. A problem whose plan has this cost is solved."""
 
     @property
     def least_cost(self) -> float:
-        """No plan costs less."""
+        """The least cost that a plan can have."""
         ...
 
 
 def is_solved(objective: Objective, cost: Float[Tensor, " b"], tolerance: float) -> Bool[Tensor, " b"]:
-    """Return which costs are good enough to stop.
+    """Return for which problems the cost is low enough to stop.
 
-    A cost is good enough if it is at or below a positive tolerance. With tolerance 0, it must be the least possible
-    cost; an objective that does not know its least possible cost, such as a reward, is never solved.
+    A cost is low enough if it is at or below a positive tolerance. With tolerance 0, only the least possible cost is
+    low enough. An objective that does not know its least possible cost, such as a reward, is then never solved.
     """
     if tolerance > 0:
         return cost <= tolerance
@@ -59,12 +59,12 @@ def is_solved(objective: Objective, cost: Float[Tensor, " b"], tolerance: float)
 
 
 def costs_of(part: str, cost: object, like: Float[Tensor, "*batch s"]) -> Float[Tensor, "*batch"]:
-    """``cost`` as it is, where it is what an objective must give for states ``like``: one number each, of their dtype.
+    """Return ``cost`` unchanged if it holds one number for each of the states ``like``, in their dtype.
 
-    A cost of another shape would be broadcast, and a plan made for the wrong thing, without a word.
+    Without this check, a cost of another shape would be broadcast silently, and planning would minimise something else.
 
     Raises:
-        GraspPlannerError: it is something else.
+        GraspPlannerError: ``cost`` is not a tensor, or has another shape or dtype.
     """
     if not isinstance(cost, Tensor):
         raise GraspPlannerError(f"objective.{part} must return a tensor, got {type(cost).__name__}")
@@ -83,11 +83,11 @@ class GoalDistance:
         phi(s_T, g)  =  sum_i w_i (s_T,i - g_i)^2
         l(s_t, a_t)  =  stage_weight * sum_i w_i (s_t,i - g_i)^2  +  effort * |a_t|^2
 
-    Parts of a latent that count differently (pixels and proprioception, position and velocity) are weights here.
+    The weights express that parts of a latent (pixels and proprioception, position and velocity) count differently.
 
     Args:
         weights: ``(s,)`` non-negative weights w, a sequence or a tensor; ``None`` weighs all coordinates 1.
-        stage_weight: weight of the same distance at every step before the last. 0: only the end counts.
+        stage_weight: weight of the same distance at every step before the last. 0: only the last state counts.
         effort: weight of the squared action, in the model's own action units.
 
     Raises:
@@ -121,31 +121,31 @@ class GoalDistance:
 
     @property
     def least_cost(self) -> float:
-        """0, the cost of being at the goal all the time without effort."""
+        """0, the cost of staying at the goal without effort."""
         return 0.0
 
     def terminal(self, states: Tensor, goal: Tensor) -> Tensor:
-        """Sum over coordinates of w_i (s_i - g_i)^2."""
+        """Return the sum over coordinates of w_i (s_i - g_i)^2."""
         squared = (states - goal).square()
         if self.weights is None:
             return squared.sum(-1)
         return (squared * self.weights_like(squared)).sum(-1)
 
     def stage(self, states: Tensor, actions: Tensor, goal: Tensor) -> Tensor:
-        """The same distance before the end, times ``stage_weight``, plus effort; zero by default."""
+        """Return ``stage_weight`` * distance to the goal + ``effort`` * squared action, which is zero by default."""
         cost = self.effort * actions.square().sum(-1) if self.effort > 0 else actions.new_zeros(actions.shape[:-1])
         if self.stage_weight == 0.0:
             return cost
         return cost + self.stage_weight * self.terminal(states, goal)
 
     def weights_like(self, states: Tensor) -> Tensor:
-        """The weights as a tensor ``(s,)`` of the dtype and device of ``states``; ones where none were given."""
+        """Return the weights as a tensor ``(s,)``, in the dtype and on the device of ``states``; ones by default."""
         if self.weights is None:
             return torch.ones(states.shape[-1], dtype=states.dtype, device=states.device)
         weights = torch.as_tensor(self.weights).detach().to(dtype=states.dtype, device=states.device)
-        return weights.clone() if weights.is_inference() else weights  # autograd refuses those made in inference mode
+        return weights.clone() if weights.is_inference() else weights  # autograd refuses inference tensors
 
 
 def only_the_end_counts(objective: Objective) -> bool:
-    """Whether stage costs are known to be zero, so that nobody needs to gather the states that they would see."""
+    """Return whether stage costs are known to be zero, so that they need not be evaluated."""
     return type(objective) is GoalDistance and objective.stage_weight == 0 and objective.effort == 0

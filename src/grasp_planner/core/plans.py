@@ -1,4 +1,4 @@
-"""What goes into planning and what comes out: budgets, statuses, plans, warm starts and scored actions."""
+"""Inputs and results of planning: budgets, statuses, plans, warm starts and scored actions."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class Status(IntEnum):
     """Why planning stopped, per problem."""
 
     CONVERGED = 0
-    """The best cost is at or below the planner's ``tolerance``."""
+    """The best cost is at or below the planner's ``tolerance``, or it is the least cost that the objective can have."""
     BUDGET = 1
     """The steps or transitions of the budget are spent."""
     DEADLINE = 2
     """The seconds of the budget are spent."""
     NONFINITE = 3
-    """A cost, gradient or action became NaN or infinite; the plan is the best one seen before, finite and bounded."""
+    """A cost, gradient or action became NaN or infinite. The plan is the best plan before that, finite and bounded."""
     INTERRUPTED = 4
-    """Ctrl-C, or the callback asked to stop."""
+    """Ctrl-C was pressed, or the callback returned True."""
 
 
 class Statuses(Tensor):
@@ -42,13 +42,13 @@ class Statuses(Tensor):
 
 @dataclass(frozen=True)
 class Budget:
-    """What a call of ``plan`` may spend. Every limit that is given holds; planning ends at the first one reached.
+    """Limits on what a call of ``plan`` may spend. Planning ends at the first limit that is reached.
 
     Args:
         steps: planner steps.
         seconds: wall-clock time. No model call starts after the deadline, except those that score the first plan.
         transitions: one-step model evaluations *per problem* (rows divided by b), so the limit does not depend on how
-            problems are batched. The limit is never overrun; scoring the first plan needs ``horizon`` transitions.
+            problems are batched. The limit is never exceeded. Scoring the first plan needs ``horizon`` transitions.
 
     Raises:
         GraspPlannerError: no limit was given, or a limit is negative or not a number.
@@ -71,7 +71,7 @@ class Budget:
                 raise GraspPlannerError(f"Budget.{name} must be a number >= 0 (whole for steps), got {value!r}")
 
     def share(self, steps: int, seconds: float, transitions: int) -> float:
-        """Return the share of the budget that is spent, from 0 to 1, by the limit that is nearest.
+        """Return the share of the budget that is spent, from 0 to 1, for the limit that is closest to being reached.
 
         >>> Budget(steps=100, transitions=1000).share(steps=10, seconds=0.0, transitions=500)
         0.5
@@ -81,7 +81,13 @@ class Budget:
 
 
 class Scored(NamedTuple):
-    """Actions that were rolled out, with their rollout and its cost."""
+    """Actions that were rolled out in the model, with their rollout and its cost.
+
+    Attributes:
+        actions: ``(b, t, a)`` actions.
+        states: ``(b, t, s)``, s_1 .. s_T of the rollout of the actions.
+        cost: ``(b,)`` cost of the rollout.
+    """
 
     actions: Float[Tensor, "b t a"]
     states: Float[Tensor, "b t s"]
@@ -89,11 +95,24 @@ class Scored(NamedTuple):
 
 
 class WarmStart(NamedTuple):
-    """What the next call of ``plan`` can start from.
+    """The point from which the next call of ``plan`` can start.
 
-    A warm start that is passed on unchanged continues planning where it stopped: the planner keeps its state, and the
-    noise goes on. That needs the same planner with the same settings, and problems of the same horizon, bounds, scale
-    and precision. Otherwise, and after ``shifted``, only the actions carry over.
+    With an unchanged warm start, planning continues where it stopped: the planner keeps its state, and the random
+    streams continue. The planner and its settings must then be the same, and the problems must have the same horizon,
+    bounds, scale and dtype. Otherwise, and after ``shifted``, only the actions carry over.
+
+    Attributes:
+        actions: ``(b, t, a)`` actions of the best plan.
+        state: the planner's state; ``None``: there is no state to continue from.
+        steps: planner steps so far, including the initialisation.
+        planner: the planner of the state.
+        bounds: the bounds ``(low, high)`` of the actions, ``(a,)`` each.
+        unit: ``(b, s)`` the scale of every problem and coordinate.
+
+    Example:
+        >>> later = WarmStart(torch.tensor([[[1.0], [2.0], [3.0]]])).shifted(1)  # one model step was executed
+        >>> later.actions.flatten()
+        tensor([2., 3., 3.])
     """
 
     actions: Float[Tensor, "b t a"]
@@ -127,7 +146,15 @@ class WarmStart(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """The best plans at one moment of planning."""
+    """The best plans at one moment of planning.
+
+    Attributes:
+        step: planner steps so far.
+        seconds: wall-clock time so far.
+        transitions: one-step model evaluations per problem so far.
+        actions: ``(b, t, a)`` actions of the best plans.
+        cost: ``(b,)`` costs of the best plans.
+    """
 
     step: int
     seconds: float
@@ -138,10 +165,11 @@ class Snapshot(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """What happened during planning, one row per step. Row 0 is the start.
+    """The record of planning, with one row per step. Row 0 is the start.
 
-    The score of the last actions is not a step: a plan found by it appears only in the last snapshot. Snapshots are
-    taken at every improvement in the first steps, later at intervals of about 5 % of the steps so far, and at the end.
+    The scoring of the last actions is not a step, so a plan that it finds appears only in the last snapshot. In the
+    first steps, a snapshot is taken at every improvement. Later snapshots are about 5 % of the steps so far apart. The
+    last snapshot is taken at the end.
     """
 
     cost: Float[Tensor, "k b"]
@@ -152,7 +180,7 @@ class Trace:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The best plan that was seen by true rollout, for each problem.
+    """For each problem, the actions of least cost that planning rolled out in the model.
 
     Attributes:
         actions: ``(b, t, a)``, within the bounds.
@@ -161,10 +189,10 @@ class Plan:
         status: ``(b,)`` int64 values of :class:`Status`; prints as names.
         steps: planner steps taken.
         seconds: wall-clock time spent.
-        transitions: model transitions per problem, of the problems that ran longest.
+        transitions: one-step model evaluations per problem, for the problems that ran longest.
         calls: model calls, each on many rows.
-        trace: best cost per step, and plans with their times.
-        warm_start: pass to the next call of ``plan``, unchanged or ``.shifted(k)``.
+        trace: best cost after each step, and snapshots of plans with their times.
+        warm_start: the argument ``warm_start`` of the next call of ``plan``, unchanged or ``.shifted(k)``.
     """
 
     actions: Float[Tensor, "b t a"]
@@ -182,7 +210,7 @@ class Plan:
 def first_actions_of(
     problem: Problem, planner: object, warm_start: WarmStart | Tensor | None
 ) -> tuple[Tensor, Any, int]:
-    """Return the actions to begin with, within bounds and of the problem's horizon; a planner state and its age.
+    """Return the first actions (within bounds, of the problem's horizon), the planner's state and its number of steps.
 
     Raises:
         GraspPlannerError: the warm start has another shape or holds numbers that are not finite.
@@ -219,19 +247,19 @@ def score(problem: Problem, actions: Float[Tensor, "b t a"]) -> Scored:
 
 
 def better(first: Scored, second: Scored) -> Scored:
-    """Choose per problem the lower cost, the first if both are equal. A finite cost beats one that is not finite."""
+    """Choose for each problem the plan of lower cost, or ``first`` at equal cost. A finite cost beats NaN."""
     finite = torch.isfinite(second.cost)
     mask = finite & (~torch.isfinite(first.cost) | (second.cost < first.cost))
     return chosen(mask, second, first)
 
 
 def best_of(first: Scored | None, second: Scored | None) -> Scored | None:
-    """Choose as :func:`better` does where both are given; otherwise return the one that is given."""
+    """Choose as :func:`better` does if both are given; otherwise return the argument that is not ``None``."""
     return second if first is None else first if second is None else better(first, second)
 
 
 def chosen(mask: Bool[Tensor, " b"], where_true: Scored, where_false: Scored) -> Scored:
-    """Choose per problem between two, by a mask."""
+    """Take ``where_true`` for the problems in the mask, and ``where_false`` for the others."""
     rows = mask[:, None, None]
     return Scored(
         torch.where(rows, where_true.actions, where_false.actions),

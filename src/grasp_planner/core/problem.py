@@ -1,4 +1,4 @@
-"""The planning problem: one page of mathematics, after which everything else is named."""
+"""The planning problem, whose formulas define the names that the whole package uses."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Problem:
         min_a  sum_{t=0}^{T-1} l(s_t, a_t) + phi(s_T, g)
         s.t.   s_{t+1} = F(s_{t-h+1:t}, a_{t-h+1:t}),    low <= a_t <= high
 
-    Shape letters, everywhere: b problems, n candidates, t horizon, h context, s latent, a action. A latent is one flat
-    axis. A planner evaluates the model in exactly two ways: :meth:`rollout` is sequential, and feeds the model its own
-    predictions; :meth:`predict` is parallel over time, and makes one step from every given state in one model call.
+    Shape letters of the package: b problems, n candidates, t horizon, h context, s latent, a action. A latent is one
+    flat axis. A planner evaluates the model in exactly two ways: :meth:`rollout` is sequential, and feeds the model its
+    own predictions; :meth:`predict` is parallel over time, and makes one step from every given state in one model call.
 
     The loop hands planners the :meth:`normalised` problem, whose latents are in units of ``scale``.
 
@@ -46,9 +46,10 @@ class Problem:
         high: ``(a,)`` upper bounds, or one number.
         objective: l and phi; it sees states and goal divided by ``scale``.
         scale: ``(s,)`` typical size of each latent coordinate, > 0. ``None``: one number per problem for all
-            coordinates, the root mean square of g - s_0 (of g where the start is the goal; 1 where g is 0, too).
+            coordinates, the root mean square of g - s_0. The root mean square of g is used if the start equals the
+            goal, and 1 if both are zero.
 
-    numpy arrays are accepted where tensors are; they are converted to the dtype and device of ``states``.
+    Tensors may also be given as numpy arrays, which are converted to the dtype and device of ``states``.
 
     Raises:
         GraspPlannerError: shapes, dtypes or devices do not fit together, a start or goal is not finite, a lower bound
@@ -76,7 +77,7 @@ class Problem:
     objective: Objective = field(default_factory=GoalDistance)
     scale: Float[Tensor, " s"] | None = None
     unit: Float[Tensor, "b s"] = field(init=False, repr=False)
-    """The scale of every problem and coordinate, given or derived."""
+    """The scale of every problem and coordinate, ``(b, s)``, as given or as derived from start and goal."""
     spent: float = field(init=False, repr=False, default=0.0)
     """Share of the budget that is spent, from 0 to 1. ``plan`` keeps it up to date; elsewhere it is 0."""
     history: Float[Tensor, "b h s"] | None = field(init=False, repr=False, default=None)
@@ -102,7 +103,7 @@ class Problem:
         scale: Float[Array, " s"] | None = None,
         action_size: int | None = None,
     ) -> Problem:
-        """Make the problems from ``start`` to ``goal`` in a model of context 1, whose history is the start alone.
+        """Make the problems from ``start`` to ``goal`` in a model of context 1.
 
         Args:
             dynamics: F, of context 1.
@@ -151,13 +152,13 @@ class Problem:
         objective: Objective | None = None,
         dynamics: Dynamics | None = None,
     ) -> Problem:
-        """Make the problems from what was observed to what is to be reached, in a world model.
+        """Make problems in a world model from observations and goals, which the model encodes.
 
         Args:
-            model: encodes observations and goals; gives bounds and scale.
-            observations: arrays ``(b, h, ...)`` under the keys that ``model.encode`` reads. A single moment
-                ``(b, 1, ...)`` is repeated h times. Or latents ``(b, h, s)``.
-            goals: the same for the goals, one moment ``(b, 1, ...)``; or latents ``(b, s)``.
+            model: the world model, which encodes observations and goals and has bounds and a scale.
+            observations: latents ``(b, h, s)``, or a mapping of arrays ``(b, h, ...)`` with the keys that
+                ``model.encode`` reads. A single moment ``(b, 1, ...)`` is repeated h times.
+            goals: latents ``(b, s)``, or a mapping of arrays of one moment ``(b, 1, ...)``.
             horizon: T, in model steps.
             past_actions: ``(b, h-1, a)`` model actions between the observations; ``None``: the environment's zero
                 action.
@@ -221,7 +222,7 @@ class Problem:
         return self._with(history=self.states, states=self.states / unit, goal=self.goal / self.unit)
 
     def rollout(self, actions: Float[Tensor, "b t a"]) -> Float[Tensor, "b t s"]:
-        """Predict s_1 .. s_T one after the other: the model is fed its own predictions."""
+        """Predict s_1 .. s_T step by step: each step starts from the model's own prediction."""
         # The window is a copy, since a model may write to its input.
         window = (self.states if self.history is None else self.history).clone()
         taken = torch.cat([self.past_actions, actions], dim=1)
@@ -236,15 +237,15 @@ class Problem:
     def predict(self, states: Float[Tensor, "b t s"], actions: Float[Tensor, "b t a"]) -> Float[Tensor, "b t s"]:
         """Predict one step from each of the states s_0 .. s_{T-1}, in one model call on b * t rows.
 
-        Windows of ``context`` states are cut from the history followed by ``states``, so predicting along a
-        rollout gives back the rollout.
+        Windows of ``context`` states are cut from the history followed by ``states``. Prediction from the states of a
+        rollout therefore returns the same rollout, to rounding.
         """
         return self.one_step(*self.windows(states, actions)).unflatten(0, (states.shape[0], -1))
 
     def windows(
         self, states: Float[Tensor, "b t s"], actions: Float[Tensor, "b t a"]
     ) -> tuple[Float[Tensor, "b_t h s"], Float[Tensor, "b_t h a"]]:
-        """Cut the windows from which the model steps from every given state."""
+        """Cut the window of states and actions that the model reads to step from each of the given states."""
         rows = states.shape[0] * states.shape[1]
         if self.context == 1:
             return states.reshape(rows, 1, -1), actions.reshape(rows, 1, -1)
@@ -255,7 +256,7 @@ class Problem:
         return windows, blocks
 
     def one_step(self, windows: Float[Tensor, "b_t h s"], blocks: Float[Tensor, "b_t h a"]) -> Float[Tensor, "b_t s"]:
-        """Predict the state that follows each window; windows come problem by problem."""
+        """Predict the state that follows each window. The windows are ordered by problem."""
         if self.history is None:
             return self.call(windows, blocks)
         inputs = windows.unflatten(0, (self.batch, -1)) * self.unit[:, None, None]
@@ -263,7 +264,7 @@ class Problem:
         return (outputs.unflatten(0, (self.batch, -1)) / self.unit[:, None]).flatten(0, 1)
 
     def cost(self, states: Float[Tensor, "b t s"], actions: Float[Tensor, "b t a"]) -> Float[Tensor, " b"]:
-        """Compute the objective of ``states`` (s_1 .. s_T) reached by ``actions``, per problem."""
+        """Compute the objective of each problem for ``states`` (s_1 .. s_T) and ``actions``."""
         if self.history is None:
             return self.normalised().cost(states / self.unit[:, None], actions)
         terminal = costs_of("terminal", self.objective.terminal(states[:, -1], self.goal), states[:, -1])
@@ -294,7 +295,7 @@ class Problem:
         return self._with(dynamics=dynamics)
 
     def at(self, spent: float) -> Problem:
-        """Return the same problems at the moment when the share ``spent`` of the budget is spent."""
+        """Return the same problems with ``spent`` as the share of the budget that is spent."""
         return self._with(spent=spent)
 
     def detached(self) -> Problem:
@@ -329,7 +330,7 @@ class Problem:
         return next_states
 
     def _with(self, **parts: Any) -> Problem:
-        """Return a copy with other parts, which are not checked again."""
+        """Return a copy in which the given fields are replaced. The new values are not checked."""
         changed = copy.copy(self)
         for name, value in parts.items():
             object.__setattr__(changed, name, value)

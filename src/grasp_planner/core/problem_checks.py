@@ -1,4 +1,4 @@
-"""Checks of a planning problem: everything that can be known to be wrong before planning starts."""
+"""Checks of a planning problem before planning starts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def as_tensors(problem: Any) -> dict[str, Tensor]:
     if isinstance(states, numpy.ndarray):
         states = found["states"] = torch.as_tensor(states)
     if not isinstance(states, Tensor):
-        return found  # the check that follows says what is wrong
+        return found  # `check_problem` reports the wrong type
     for name in ("past_actions", "goal", "scale", "low", "high"):
         value = getattr(problem, name)
         if isinstance(value, numpy.ndarray) and value.ndim > 0:
@@ -41,7 +41,7 @@ def check_problem(problem: Any) -> None:
         problem: a :class:`~grasp_planner.core.problem.Problem`.
 
     Raises:
-        GraspPlannerError: something is wrong; the message says what was expected and what was got.
+        GraspPlannerError: a part has a wrong type, shape, dtype, device or value, which the message names.
     """
     if not isinstance(problem.dynamics, Dynamics) or isinstance(problem.dynamics, type):
         raise GraspPlannerError(

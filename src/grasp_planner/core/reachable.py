@@ -1,4 +1,4 @@
-"""Find what a model is made of, without running any code of the model."""
+"""Find the modules of a model, without running any code of the model."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from torch import Tensor, nn
 
 
 def modules_in(*things: object) -> list[nn.Module]:
-    """Find the modules that models hold, close over, or name in their code, and the modules inside those."""
+    """Find the modules that models hold, close over, or name in their code, and the modules inside these modules."""
     return modules_among(reachable(*things))
 
 
 def modules_among(things: Iterable[object]) -> list[nn.Module]:
-    """Pick out the modules, and add the modules inside those."""
+    """Return the modules among ``things``, and the modules inside these modules."""
     found: dict[int, nn.Module] = {}
     for thing in things:
         if issubclass(type(thing), nn.Module):
             assert isinstance(thing, nn.Module)
-            # A scripted module lists its submodules here alone.
+            # Only this method lists the submodules of a scripted module.
             found |= {id(module): module for module in thing.modules() if id(module) not in found}
     return list(found.values())
 
 
 def reachable(*things: object, most: int = 50_000) -> Iterator[object]:
-    """Yield the objects that ``things`` lead to, nearest first, each once.
+    """Yield the objects that ``things`` refer to, directly or indirectly, nearest first and each once.
 
     Args:
         *things: models, objectives, functions, or containers of them.
-        most: how many objects are looked at before the search ends.
+        most: largest number of objects that the search visits.
     """
-    seen: dict[int, object] = {}  # the objects themselves are kept, so that no two of them get the same id
+    seen: dict[int, object] = {}  # the objects are kept alive, so that no two objects have the same id
     level = list(things)
     while level and len(seen) < most:
         following: list[object] = []
@@ -52,13 +52,13 @@ def reachable(*things: object, most: int = 50_000) -> Iterator[object]:
 _LEAVES = (Tensor, str, bytes, int, float, complex, types.ModuleType, types.BuiltinFunctionType, type(None))
 _PROXIES = (weakref.ProxyType, weakref.CallableProxyType)
 
-# The code of these packages names no module of a user's model, and names most of the package.
+# The code of these packages names no module of a user's model, but most objects of the package.
 _LIBRARIES = frozenset((*sys.stdlib_module_names, "torch", "numpy", "jaxtyping", "beartype", __name__.split(".")[0]))
 _MAKING = ("__init__", "__new__", "__post_init__", "__init_subclass__", "__class_getitem__", "__set_name__")
 
 
 def _behind(proxy: object) -> object:
-    """Return the object that a weak proxy stands for; ``None`` if that object is gone."""
+    """Return the object of a weak proxy; ``None`` if the object no longer exists."""
     try:
         return proxy.__dir__.__self__  # type: ignore[attr-defined]
     except ReferenceError:
@@ -73,12 +73,12 @@ def _held_by(thing: object) -> list[object]:
         return _named_in(thing)
     if isinstance(thing, weakref.ReferenceType):
         return [thing()]
-    # The garbage collector sees the contents of every container, also of those written in C, and runs no code of them.
+    # The garbage collector knows the contents of every container, also of containers written in C, and runs no code.
     return gc.get_referents(thing)
 
 
 def _members(cls: type) -> list[object]:
-    """List the attributes and methods of a class and of its bases, except for methods that only make an object."""
+    """List the attributes and methods of a class and of its bases, except for methods that only create an object."""
     if _is_library(cls.__module__):
         return []
     own = [

@@ -15,10 +15,10 @@ def units_of(
     """Return the scale of every problem and coordinate.
 
     Args:
-        start: s_0.
-        goal: g.
-        scale: given for all problems. ``None``: one number per problem, the root mean square of g - s_0; of g where the
-            start is the goal; 1 where g is 0, too.
+        start: ``(b, s)``, s_0.
+        goal: ``(b, s)``, g.
+        scale: ``(s,)`` the scale of all problems. ``None``: one number per problem, the root mean square of g - s_0.
+            The root mean square of g is used if the start equals the goal, and 1 if both are zero.
 
     Raises:
         GraspPlannerError: the distance from start to goal overflows, and no scale is given.
@@ -38,7 +38,7 @@ def units_of(
 
 
 def _root_mean_square(values: Float[Tensor, "b s"]) -> Float[Tensor, "b 1"]:
-    """Compute the root mean square over coordinates; the squares neither overflow nor underflow."""
+    """Compute the root mean square over coordinates, without overflow or underflow of the squares."""
     largest = values.abs().amax(-1, keepdim=True)
     divisor = torch.where(largest > 0, largest, torch.ones_like(largest))
     return largest * (values / divisor).square().mean(-1, keepdim=True).sqrt()

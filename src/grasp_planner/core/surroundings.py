@@ -1,4 +1,4 @@
-"""The settings of torch under which models are evaluated, whatever the caller's settings are."""
+"""The settings of torch under which models are evaluated, for any settings of the caller."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from grasp_planner.core.frozen import frozen
 def planning_mode(device: torch.device, *things: object) -> Iterator[None]:
     """Evaluate models that are frozen, without gradients, outside of inference mode and of the caller's autocast.
 
-    Autograd refuses tensors that were made in inference mode, and autocast would round what plans are chosen by. A
-    model may enable autocast for itself.
+    Autograd refuses tensors that were made in inference mode. Autocast would round the costs that choose the plan. A
+    model may enable autocast itself.
     """
     gradients = torch.is_grad_enabled()
     try:

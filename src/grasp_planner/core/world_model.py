@@ -1,4 +1,4 @@
-"""What a world model offers besides its dynamics: encoding, units of actions, decoding."""
+"""The interface of world models: encoding and action bounds, and optional parts such as action units and decoding."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from grasp_planner.core.objectives import GoalDistance
 
 @runtime_checkable
 class WorldModel(Protocol):
-    """A ``Dynamics`` that an agent can use: it knows its own units and encodes observations.
+    """A ``Dynamics`` that also encodes observations, and has action bounds, a frameskip and a latent scale.
 
     The protocol is structural: a model inherits nothing. ``check_world_model`` tests a model against this contract.
 
@@ -62,7 +62,7 @@ class WorldModel(Protocol):
 
 @runtime_checkable
 class ActionUnits(Protocol):
-    """Optional: the actions of the world model are normalised. Without this part they are in environment units."""
+    """Optional: the actions of the world model are normalised. Otherwise, they are in the environment's units."""
 
     def environment_actions(self, actions: Float[Tensor, "*batch a"]) -> Float[Tensor, "*batch frameskip e"]:
         """Convert blocks to environment actions, earliest first, in the environment's units."""
@@ -92,7 +92,7 @@ class SeesPictures(Protocol):
 
 @runtime_checkable
 class GoalWeights(Protocol):
-    """Optional: the world model knows how much each coordinate counts towards a goal."""
+    """Optional: the world model says how much each latent coordinate counts in the distance to a goal."""
 
     @property
     def goal_weights(self) -> Float[Tensor, " s"]:
@@ -118,12 +118,12 @@ def model_actions(model: WorldModel, actions: Tensor) -> Tensor:
 
 
 def idle_block(model: WorldModel) -> Tensor:
-    """Return the model action ``(a,)`` of a block of zero actions in the environment's own units."""
+    """Return the model action ``(a,)`` for a block of environment actions that are all zero."""
     return model_actions(model, torch.zeros_like(environment_actions(model, torch.zeros_like(model.low))))
 
 
 def one_moment_repeated(observations: Mapping[str, Any], count: int) -> dict[str, Any]:
-    """Repeat observations of a single moment ``(b, 1, ...)`` to ``(b, count, ...)``; leave others as they are."""
+    """Repeat observations of a single moment ``(b, 1, ...)`` to ``(b, count, ...)``; keep longer observations."""
     repeated = {}
     for key, value in observations.items():
         single = getattr(value, "ndim", 0) >= 2 and value.shape[1] == 1 and count > 1

@@ -28,10 +28,10 @@ Fingerprint = dict[str, list[int]]
 
 @dataclass(frozen=True)
 class Writer:
-    """Write ``.npy`` files piece by piece, for arrays that do not fit into memory.
+    """A writer of ``.npy`` files piece by piece, for arrays that do not fit into memory.
 
     Attributes:
-        folder: where the files go.
+        folder: folder of the files.
         entries: key -> file, shape and dtype of each array that was written.
     """
 
@@ -43,18 +43,19 @@ class Writer:
 
         Args:
             key: name of the array.
-            shape: of the whole array.
-            dtype: of the whole array.
+            shape: shape of the whole array.
+            dtype: dtype of the whole array.
             parts: the array in pieces along the first axis.
 
         Raises:
-            GraspPlannerError: the pieces do not have as many rows as ``shape`` says.
+            GraspPlannerError: the number of rows of the pieces differs from ``shape``.
             OSError: the file cannot be written.
         """
         dtype, name = np.dtype(dtype), f"{len(self.entries)}.npy"
         header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
         rows = 0
-        # Not a memory map: on a full disk, a memory map crashes the process, and a write raises an error.
+        # This writes instead of using a memory map: on a full disk, a memory map crashes the process, but a write
+        # raises an error.
         with (self.folder / name).open("wb") as file:
             np.lib.format.write_array_header_1_0(file, header)
             for part in parts:
@@ -75,10 +76,10 @@ def fingerprint(files: Iterable[Path], root: Path) -> Fingerprint:
 
 
 def stored(folder: Path, source: Fingerprint) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-    """Read an entry: its arrays (memory-mapped, read-only) and its notes; None if there is none for this source.
+    """Read the arrays (memory-mapped, read-only) and the notes of an entry; None if there is no entry for the source.
 
     Raises:
-        GraspPlannerError: there is an entry for this source, and it is broken.
+        GraspPlannerError: the entry for this source is broken.
     """
     if not (folder / INDEX).exists():
         return None
@@ -106,7 +107,7 @@ def store(folder: Path, source: Fingerprint, build: Callable[[Writer], Mapping[s
     Args:
         folder: the entry's folder.
         source: fingerprint of the data set.
-        build: writes all arrays to the `Writer` that it is called with, and returns the notes (JSON).
+        build: function that writes all arrays to the given `Writer`, and returns the notes (JSON).
 
     Raises:
         GraspPlannerError: the disk is full or the folder cannot be written to.
@@ -127,7 +128,7 @@ def store(folder: Path, source: Fingerprint, build: Callable[[Writer], Mapping[s
 
 
 def writable(folder: Path) -> bool:
-    """Whether files can be written to `folder`, which need not exist yet."""
+    """Return whether files can be written to `folder`, which need not exist yet."""
     while not folder.exists():
         folder = folder.parent
     return folder.is_dir() and os.access(folder, os.W_OK)

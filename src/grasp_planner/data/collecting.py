@@ -1,4 +1,4 @@
-"""Collecting a Minari data set with a scripted policy, in several processes."""
+"""Collect a Minari data set with a scripted policy, in several processes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def collect(
     policy: str | Callable[[], Policy] | None = None,
     progress: bool = True,
 ) -> Path:
-    """Collect a Minari data set in the folder `out`; an interrupted collection is continued.
+    """Collect a Minari data set in the folder `out`, or continue an interrupted collection.
 
     Episode ``i`` is a function of ``i`` and the recipe, which consists of all arguments except `out`, `workers` and
     `progress`. The data do not depend on the number of processes or on interruptions, even by ``kill -9``. Finished
@@ -64,7 +64,7 @@ def collect(
         progress: whether to show a progress bar.
 
     Returns:
-        `out`.
+        The folder `out`.
 
     Raises:
         GraspPlannerError: a name is unknown, a number is out of range, `out` holds other files, or a process died.
@@ -112,7 +112,7 @@ def collect(
 
 
 def complete(out: Path, recipe: Recipe) -> bool:
-    """Whether `out` holds the finished data set of this recipe.
+    """Return whether `out` holds the finished data set of this recipe.
 
     Raises:
         GraspPlannerError: `out` holds the data set of another recipe.
@@ -121,7 +121,8 @@ def complete(out: Path, recipe: Recipe) -> bool:
     if not file.exists():
         return False
     found = read_json(file).get("grasp_planner", {}).get("recipe", {})
-    # A finished data set of an earlier version is accepted. An unfinished one is not: it would mix two versions.
+    # A finished data set of an earlier version is accepted. An unfinished data set is not, since it would mix two
+    # versions.
     differences = recipe.differences(found, ignore=("version",))
     if differences:
         raise broken(out, f"holds another data set already ({differences}): give a new folder")
@@ -171,7 +172,7 @@ def _run(
     except WorkersLostError as error:
         raise GraspPlannerError(
             "a collecting process died: it was killed (out of memory?), or the script lacks "
-            "`if __name__ == '__main__':`. Finished episodes are kept; run the same again to go on"
+            "`if __name__ == '__main__':`. Finished episodes are kept; run the same again to continue"
         ) from error
     finally:
         pool.close()

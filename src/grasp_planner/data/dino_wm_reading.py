@@ -1,4 +1,4 @@
-"""Reading data sets in DINO-WM's published layout: ``states.pth``, ``actions.pth``, ``obses/episode_000.mp4``."""
+"""Read data sets in DINO-WM's published layout: ``states.pth``, ``actions.pth``, ``obses/episode_000.mp4``."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ SECONDS = 600.0  # limit for decoding the pictures of one episode
 
 
 def open_folder(root: Path) -> Source:
-    """Open a folder in DINO-WM's layout; its files are read when their content is needed.
+    """Open a folder in DINO-WM's layout. Its files are read when their content is needed.
 
     In this layout an episode has as many states as actions. The last action has no next state and is left out.
-    Observations are ``"state"``, ``"proprio"`` (in Push-T the pusher's position and velocity, else the state), the
-    places of wall and door if there are files with them, and ``"pixels"`` if there is a folder ``obses``. Push-T's
-    actions are the relative ones, in the environment's unit of 100 px. No code in the files is run: tensors are read
+    Observations are ``"state"``, ``"proprio"`` (in Push-T the pusher's position and velocity, otherwise the state), the
+    places of wall and door if there are files for them, and ``"pixels"`` if there is a folder ``obses``. Push-T's
+    actions are the relative actions, in the environment's unit of 100 px. No code in the files is run: tensors are read
     by ``grasp_planner.io.torch_files`` and pickles by ``grasp_planner.io.pickles``.
 
     Args:
@@ -83,7 +83,7 @@ def _episodes(root: Path) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
 
 
 def _lengths(root: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """Number of states of each episode; without a file of lengths, every episode has the full length."""
+    """Return the number of states of each episode. Without a file of lengths, every episode has the full length."""
     file = next(
         (root / f"seq_lengths{end}" for end in (".pkl", ".pth") if (root / f"seq_lengths{end}").exists()),
         None,
@@ -105,7 +105,7 @@ def _lengths(root: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _fitting(path: Path, states: np.ndarray, rank: int | None = None) -> np.ndarray:
-    """Read a table that has the same episodes and steps as `states`."""
+    """Read a table, and check that it has the same episodes and steps as `states`."""
     table = _tensor(path)
     if table.shape[:2] != states.shape[:2] or (rank is not None and table.ndim != rank):
         raise broken(
@@ -116,7 +116,7 @@ def _fitting(path: Path, states: np.ndarray, rank: int | None = None) -> np.ndar
 
 
 def _tensor(path: Path) -> np.ndarray:
-    """Read the tensor in a file; numbers that are neither floating point nor uint8 become float32."""
+    """Read the tensor in a file. Other dtypes than floating point and uint8 are converted to float32."""
     import torch
 
     from grasp_planner.io.torch_files import load_tensors
@@ -155,7 +155,7 @@ def _picture_tensor(path: Path) -> np.ndarray:
 
 
 def _video(path: Path, most: int) -> np.ndarray:
-    """Read the first frames of a video; none is repeated or dropped to keep a frame rate."""
+    """Read the first frames of a video, without repeating or dropping frames for a frame rate."""
     try:
         import imageio_ffmpeg
     except ImportError as error:

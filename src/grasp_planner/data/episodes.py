@@ -1,4 +1,4 @@
-"""``Episodes``: trajectories one after the other in a few long arrays, with a table of their starts."""
+"""``Episodes``: trajectories concatenated to a few long arrays, with a table of their starts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Episodes:
         observation_starts: (n,) row of each episode's first observation.
         action_starts: (n,) row of each episode's first action.
         frameskip: environment steps per data step; 1 unless the data were collected in action blocks.
-        source: the folder of the data set, if any.
+        source: the folder of the data set, or None.
         metadata: the data set's metadata (environment, policy, seed, ...).
 
     >>> import numpy as np
@@ -58,7 +58,7 @@ class Episodes:
         frameskip: int = 1,
         metadata: Mapping[str, Any] | None = None,
     ) -> Episodes:
-        """Make episodes from one mapping of (T + 1, ...) observations and one (T, a) array of actions each.
+        """Make episodes. Each has a mapping of (T + 1, ...) observations and an array (T, a) of actions.
 
         Args:
             observations: one mapping per episode, all with the same keys.
@@ -104,14 +104,14 @@ class Episodes:
         source: Path | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> Episodes:
-        """Make episodes from arrays in which they lie one after the other, without gaps.
+        """Make episodes from arrays in which the episodes are concatenated.
 
         Args:
             observations: key -> (sum of lengths + n, ...).
             actions: (sum of lengths, frameskip * environment action).
             lengths: (n,) number of data steps of each episode.
             frameskip: environment steps per data step.
-            source: the folder of the data set, if any.
+            source: the folder of the data set, or None.
             metadata: the data set's metadata.
 
         Raises:
@@ -144,7 +144,7 @@ class Episodes:
         )
 
     def __len__(self) -> int:
-        """Number of episodes."""
+        """Return the number of episodes."""
         return len(self.lengths)
 
     @property
@@ -163,7 +163,7 @@ class Episodes:
         return tuple(self.observations)
 
     def array(self, key: str) -> np.ndarray:
-        """The array of an observation, or of ``"actions"``, which all selections share.
+        """Return the array of an observation, or of ``"actions"``, which all selections share.
 
         Raises:
             GraspPlannerError: there is no such key.
@@ -175,7 +175,7 @@ class Episodes:
         return self.observations[key]
 
     def episode(self, index: int) -> dict[str, np.ndarray]:
-        """One episode: key -> (T + 1, ...) and ``"actions"`` -> (T, a), as views of the arrays."""
+        """Return an episode: key -> (T + 1, ...) and ``"actions"`` -> (T, a), as views of the arrays."""
         length, first = int(self.lengths[index]), int(self.observation_starts[index])
         views = {key: array[first : first + length + 1] for key, array in self.observations.items()}
         first = int(self.action_starts[index])
@@ -197,7 +197,8 @@ class Episodes:
         starts, counts = self.observation_starts, self.lengths + 1
         if key == "actions":
             starts, counts = self.action_starts, self.lengths
-        # Episodes that are neighbours in the array are read together: one by one, thousands of them would be slow.
+        # Episodes that are neighbours in the array are read together, since single reads of thousands of episodes are
+        # slow.
         breaks = np.flatnonzero(starts[1:] != starts[:-1] + counts[:-1]) + 1
         for stretch in np.split(np.arange(len(starts)), breaks):
             if not len(stretch):

@@ -1,7 +1,7 @@
-"""Writing HDF5 files, so that a full disk is an ``OSError``.
+"""Write HDF5 files such that a full disk raises an ``OSError``.
 
-The HDF5 library does not survive a failed write: it keeps what it could not write, and the process crashes when the
-file is closed. The library therefore writes to a file object whose writes do not fail.
+The HDF5 library does not survive a failed write: it keeps the unwritten content, and the process crashes when the file
+is closed. The library therefore writes to a file object whose writes do not fail.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def hdf5() -> Any:
 
 
 class LastingFile:
-    """A file that keeps in memory what no longer fits on the disk, and reads it back from there.
+    """A file that keeps content in memory if it no longer fits on the disk, and reads such content from memory.
 
     Attributes:
-        error: the first write that failed; ``None`` if all content is on the disk.
+        error: the error of the first failed write; ``None`` if all content is on the disk.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -41,16 +41,16 @@ class LastingFile:
         self._kept: list[tuple[int, bytes]] = []  # in the order of writing
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Move to a byte of the file."""
+        """Set the current position in the file."""
         self._place = offset + (0, self._place, self._size)[whence]
         return self._place
 
     def tell(self) -> int:
-        """Return the current place."""
+        """Return the current position."""
         return self._place
 
     def write(self, content: Any) -> int:
-        """Write at the current place; this never fails."""
+        """Write at the current position. The method raises no error; ``error`` stores a failure."""
         data = memoryview(content).cast("B")
         if self.error is None:
             try:
@@ -67,13 +67,13 @@ class LastingFile:
         return len(data)
 
     def read(self, size: int) -> bytes:
-        """Read from the current place."""
+        """Read from the current position."""
         content = bytearray(size)
         self.readinto(content)
         return bytes(content)
 
     def readinto(self, buffer: Any) -> int:
-        """Read from the current place, and fill the rest of the buffer with zeros."""
+        """Read from the current position, and fill the rest of the buffer with zeros."""
         target = memoryview(buffer).cast("B")
         self._file.seek(self._place)
         count = 0
@@ -109,7 +109,7 @@ class WrittenFile:
         self._target = target
 
     def check(self) -> None:
-        """Raise if a write has failed.
+        """Raise an error if a write has failed.
 
         Raises:
             OSError: the disk is full, or the file may not become larger.

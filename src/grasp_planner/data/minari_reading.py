@@ -1,4 +1,4 @@
-"""Reading Minari data sets episode by episode, those of this package and others."""
+"""Read Minari data sets episode by episode, from this package and from others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from grasp_planner.io.text_files import read_json
 
 METADATA = "metadata.json"
 MAIN = "main_data.hdf5"
-# An array is refused if it has more bytes than the first and more bytes per stored byte than the second.
+# An array is refused if it exceeds both limits: the first in bytes, the second in bytes per stored byte.
 MOST_UNPACKED, MOST_RATIO = 2**28, 200
 PICTURE_SIDE = 32  # Minari's own limit: smaller uint8 arrays are grids, not pictures
 
@@ -84,14 +84,14 @@ def open_folder(folder: Path) -> MinariFolder:
 def each_episode(
     source: MinariFolder, wanted: Callable[[str], bool]
 ) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
-    """Read one episode after the other: observations, key -> (T + 1, ...), and actions (T, ...).
+    """Yield the observations, key -> (T + 1, ...), and the actions (T, ...) of each episode.
 
     Nested dictionaries of observations get keys like ``"a/b"``. Observations that are a single array get the key
     ``"observation"``.
 
     Args:
         source: the data set.
-        wanted: whether to read a key.
+        wanted: function that says whether to read a key.
 
     Raises:
         GraspPlannerError: the file is truncated, or it lacks a part of a Minari data set.
@@ -170,7 +170,7 @@ def _decoded(data: Any) -> np.ndarray:
 def _through_minari(
     source: MinariFolder, wanted: Callable[[str], bool]
 ) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
-    """Read formats other than HDF5 by Minari's own reader."""
+    """Read formats other than HDF5 with Minari's reader."""
     try:
         from minari.dataset.minari_storage import MinariStorage
     except ImportError as error:

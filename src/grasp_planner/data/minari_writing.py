@@ -1,4 +1,4 @@
-"""Writing a Minari data set with its metadata from finished shards."""
+"""Write a Minari data set with its metadata from finished shards."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def assemble(recipe: Recipe, parts: list[range], folder: Path, out: Path, progre
     """Join the shards in `folder` to the data set ``out/data``, which is written atomically.
 
     Args:
-        recipe: how the data were collected.
+        recipe: the recipe of the data set.
         parts: the episodes of each shard.
         folder: the folder of the shards.
         out: the folder of the data set.
@@ -78,7 +78,7 @@ def assemble(recipe: Recipe, parts: list[range], folder: Path, out: Path, progre
                 "grasp_planner": own,
             }
         )
-        # Reading the data set back is a last check before it gets its name.
+        # The data set is read back as a last check before it is renamed.
         found = dumps(compute(read(data.parent, pictures=False, cache=False)))
         storage.update_metadata(
             {"grasp_planner": own | {"statistics": found}, "dataset_size": float(storage.get_size())}
@@ -88,7 +88,7 @@ def assemble(recipe: Recipe, parts: list[range], folder: Path, out: Path, progre
 
 
 def dataset_id(out: Path) -> str:
-    """Minari's id for a data set in this folder: the folder's name with a version.
+    """Return Minari's id for a data set in this folder: the folder's name with a version.
 
     >>> dataset_id(Path("runs/push t")), dataset_id(Path("push_t-v3"))
     ('push-t-v0', 'push_t-v3')
@@ -98,7 +98,7 @@ def dataset_id(out: Path) -> str:
 
 
 def _spaces(recipe: Recipe) -> tuple[Any, Any, list[str]]:
-    """The spaces of a data step (observations with pictures, action blocks), and the names of the state's numbers."""
+    """Return the spaces of observations (with pictures) and of action blocks, and the names of the state's numbers."""
     from gymnasium import spaces
 
     env = make_environment(recipe)

@@ -24,17 +24,17 @@ class Info:
     """The content of a data set.
 
     Attributes:
-        path: its folder.
+        path: folder of the data set.
         environment: id of the environment, if the data set states it.
         policy: name of the policy, if stated.
         seed: the seed of the collection, if stated.
-        version: version of the package that collected it, if stated.
+        version: version of the package that collected the data, if stated.
         episodes: number of episodes.
         steps: number of data steps.
         frameskip: environment steps per data step.
         shortest: data steps of the shortest episode.
         longest: data steps of the longest episode.
-        shapes: key -> shape of one row and dtype, in words.
+        shapes: key -> shape of one row and dtype, as text.
         megabytes: size of the data files.
         statistics: key -> `Statistic`; ``"actions"`` per environment action.
         names: key -> names of its numbers, if they are known.
@@ -56,7 +56,7 @@ class Info:
     names: Mapping[str, Sequence[str]]
 
     def facts(self) -> list[tuple[str, str]]:
-        """Rows of a table: name and value."""
+        """Return the rows of a table: name and value."""
         rows: list[tuple[str, Any]] = [
             ("path", self.path),
             ("environment", self.environment or "not stated"),
@@ -72,7 +72,7 @@ class Info:
         return [(name, str(value)) for name, value in rows]
 
     def numbers(self) -> list[tuple[str, str, float, float, float, float]]:
-        """Rows of a table: key, name of the number, mean, standard deviation, smallest and largest value."""
+        """Return the rows of a table: key, name of the number, mean, standard deviation, minimum and maximum."""
         rows = []
         for key, one in self.statistics.items():
             columns = [value.reshape(-1) for value in (one.mean, one.std, one.low, one.high)]
@@ -82,7 +82,7 @@ class Info:
 
 
 def info(path: str | Path, *, progress: bool = False) -> Info:
-    """Summarise the data set at `path`; statistics are computed if the data set does not store them.
+    """Summarise the data set at `path`. Statistics are computed if the data set does not store them.
 
     Raises:
         GraspPlannerError: there is no data set, or it is broken; the message names the file.
@@ -124,14 +124,14 @@ def contact_sheet(
 ) -> Path:
     """Write a PNG of evenly spaced moments (columns) in evenly spaced episodes (rows).
 
-    Pictures come from the data set. If it has none, the environment of the data set draws the states.
+    Pictures come from the data set. If the data set has no pictures, its environment draws the states.
 
     Args:
         path: the data set.
         out: the PNG to write.
         episodes: largest number of rows.
         frames: number of columns.
-        size: side of a picture on the sheet; None: its own size.
+        size: side of a picture on the sheet in px; None: the size in the data.
         key: key of the pictures; None: the first key of pictures.
         progress: whether to show a progress bar while pictures are unpacked.
 
@@ -189,7 +189,7 @@ def _picture(data: Episodes, row: int, step: int, key: str | None, draw: Any) ->
 
 
 def _drawer(data: Episodes) -> Any:
-    """The function that draws a state of a data set without pictures."""
+    """Return the function that draws a state of a data set without pictures."""
     from grasp_planner.data.recipe import Recipe
     from grasp_planner.data.rollouts import make_environment
 
@@ -207,6 +207,6 @@ def _words(array: np.ndarray) -> str:
 
 
 def _stated_environment(episodes: Episodes) -> str | None:
-    """The environment in Minari's metadata."""
+    """Return the environment that Minari's metadata state."""
     text = episodes.metadata.get("env_spec")
     return json.loads(text).get("id") if isinstance(text, str) else None

@@ -1,4 +1,4 @@
-"""Reading a data set in Minari's format or in DINO-WM's published layout."""
+"""Read a data set in Minari's format or in DINO-WM's published layout."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def read(
         progress: whether to show a progress bar while unpacking.
 
     Raises:
-        GraspPlannerError: there is no data set, or one of its files is truncated, mislabelled or empty; the message
-            names the file.
+        GraspPlannerError: there is no data set, or a file is truncated, mislabelled or empty. The message names the
+            file.
         MissingExtraError: a package that reads this format is not installed.
 
     >>> import tempfile
@@ -101,7 +101,7 @@ def locate(path: Path) -> Source:
     if parts:
         raise broken(path, f"holds several data sets, read one of them: {', '.join(parts)}")
     if (path / "collecting").is_dir():
-        raise broken(path, "collection is unfinished: run it again with the same settings, and it goes on")
+        raise broken(path, "collection is unfinished: run it again with the same settings to continue")
     what = "the folder is empty" if not any(path.iterdir()) else "the folder holds no data set"
     raise broken(
         path,
@@ -111,9 +111,9 @@ def locate(path: Path) -> Source:
 
 
 def _local_minari(path: Path) -> Path:
-    """The folder of the Minari data set with this id."""
+    """Return the folder of the Minari data set with this id."""
     if not path.is_absolute():
-        # Minari's own function for this creates the root folder if it does not exist.
+        # Minari's own function for the root folder creates the folder if it does not exist.
         root = Path(os.environ.get("MINARI_DATASETS_PATH") or Path.home() / ".minari" / "datasets")
         if (root / path).exists():
             return root / path

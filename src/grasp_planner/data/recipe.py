@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recipe:
-    """The settings of a data set. An episode depends on nothing but these and its index.
+    """The settings of a data set. An episode depends only on these settings and on its index.
 
     Attributes:
         environment: id for `gymnasium.make`.
@@ -26,8 +26,8 @@ class Recipe:
         steps: environment steps in each episode.
         every: environment steps in each data step, whose actions form one block.
         pixels: side of the pictures in px; None: no pictures.
-        seed: of the data set.
-        version: of this package.
+        seed: seed of the data set.
+        version: version of this package.
     """
 
     environment: str
@@ -51,17 +51,17 @@ class Recipe:
             raise GraspPlannerError(f"pixels must be None or one of {PICTURE_SIZES}, got {self.pixels!r}")
 
     def differences(self, other: dict[str, Any], ignore: tuple[str, ...] = ()) -> str:
-        """The differences from a recipe read from a file, in words; empty if there are none."""
+        """Describe the differences from a recipe that was read from a file; empty if the recipes are equal."""
         mine = asdict(self)
         names = [name for name in mine if mine[name] != other.get(name) and name not in ignore]
         return ", ".join(f"{name} {other.get(name)!r} there, {mine[name]!r} here" for name in names)
 
 
 def environment_id(name: str) -> str:
-    """The id for `gymnasium.make` of an environment, from any usual spelling of its name.
+    """Return the id for `gymnasium.make` of an environment, from any usual spelling of its name.
 
     Raises:
-        GraspPlannerError: no environment has that name; the nearest name is suggested.
+        GraspPlannerError: no environment has that name. The message suggests the nearest name.
 
     >>> environment_id("push_t"), environment_id("PushT-v1"), environment_id("grasp_planner/PushT-v1")
     ('grasp_planner/PushT-v1', 'grasp_planner/PushT-v1', 'grasp_planner/PushT-v1')
@@ -78,7 +78,7 @@ def environment_id(name: str) -> str:
 
 
 def specification(name: str) -> EnvSpec:
-    """Gymnasium's description of an environment. For ``"module:id"`` the module is imported first.
+    """Return Gymnasium's specification of an environment. For ``"module:id"`` the module is imported first.
 
     Raises:
         GraspPlannerError: no environment with that id is registered.
@@ -100,7 +100,7 @@ def specification(name: str) -> EnvSpec:
 
 
 def domain_of(environment: str) -> Domain | None:
-    """The world of this package that has a Gymnasium id; None for the environment of another package."""
+    """Return the world of this package with a Gymnasium id; None for environments of other packages."""
     full_name = specification(environment).id
     return next((domain for domain in DOMAINS.values() if full_name == f"grasp_planner/{domain.env}"), None)
 
@@ -132,10 +132,10 @@ def resolve_policy(policy: str | Callable[[], Policy] | None, environment: str) 
 
 
 def default_steps(environment: str) -> int:
-    """Environment steps per episode, for callers that give no number.
+    """Return the default number of environment steps per episode.
 
     Raises:
-        GraspPlannerError: the environment is of another package.
+        GraspPlannerError: the environment belongs to another package.
     """
     domain = domain_of(environment)
     if domain is None:

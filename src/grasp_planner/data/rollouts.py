@@ -1,4 +1,4 @@
-"""Collecting one episode, which depends only on the recipe and the index of the episode."""
+"""Collect one episode, which depends only on the recipe and the index of the episode."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Recording:
     Attributes:
         observations: key -> (T + 1, ...).
         actions: (T, every * action).
-        rewards: (T,), sums over action blocks.
+        rewards: (T,), sums of rewards over action blocks.
         terminations: (T,) bool.
         truncations: (T,) bool, True at the last step unless the episode terminated.
-        success: (T,) bool, at the end of each data step.
+        success: (T,) bool, whether each data step ends at the goal.
         goal: the goal state of the episode, if the environment has one.
         seed: the argument of ``env.reset(seed=...)``.
     """
@@ -57,7 +57,7 @@ class Recording:
 
 
 def make_environment(recipe: Recipe) -> Any:
-    """Make the environment of a recipe, without wrappers and without pictures, which are drawn only when stored.
+    """Make the environment of a recipe without wrappers. Pictures are drawn only for stored observations.
 
     Raises:
         GraspPlannerError: the environment does not have the interface that collecting needs.

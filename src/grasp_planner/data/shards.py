@@ -13,22 +13,22 @@ from grasp_planner.domains.domain import Policy
 from grasp_planner.io.atomic import write_atomically
 
 SHARD_STEPS = 2000  # environment steps in a shard; a killed process loses at most one shard
-CHUNK_BYTES = 100_000  # of pictures that are compressed together
+CHUNK_BYTES = 100_000  # bytes of pictures that are compressed together
 
 
 def shards(recipe: Recipe) -> list[range]:
-    """The episodes of each shard, which depend on the recipe only, not on the number of processes."""
+    """Return the episodes of each shard, which depend only on the recipe and not on the number of processes."""
     size = max(1, SHARD_STEPS // recipe.steps)
     return [range(first, min(first + size, recipe.episodes)) for first in range(0, recipe.episodes, size)]
 
 
 def shard_file(folder: Path, episodes: range) -> Path:
-    """The file of the shard of these episodes."""
+    """Return the path of the shard with these episodes."""
     return folder / f"episodes_{episodes.start:08d}.hdf5"
 
 
 def finished(folder: Path, episodes: range) -> bool:
-    """Whether the shard exists and is complete; a damaged shard is removed."""
+    """Return whether the shard exists and is complete. A damaged shard is removed."""
     path = shard_file(folder, episodes)
     if not path.exists():
         return False
@@ -94,5 +94,5 @@ def joined(folder: Path, parts: list[range], target: Path) -> Iterator[range]:
 
 
 def name(index: int) -> str:
-    """Minari's name of an episode's group."""
+    """Return Minari's name of an episode's group."""
     return f"episode_{index}"

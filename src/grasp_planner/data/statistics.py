@@ -27,7 +27,7 @@ class Statistic:
 
     Attributes:
         mean: mean over all rows.
-        std: standard deviation over all rows (the variance is divided by their number).
+        std: standard deviation over all rows (the sum of squares is divided by the number of rows).
         low: smallest value.
         high: largest value.
         count: number of rows.
@@ -55,7 +55,7 @@ class Statistic:
             rows = np.asarray(chunk, dtype=np.float64)
             if not len(rows):
                 continue
-            # Chan's rule for joining moments, since a sum of squares would lose digits by cancellation.
+            # Moments are joined by Chan's rule, since a sum of squares would lose digits by cancellation.
             here = rows.mean(axis=0)
             difference = here - mean
             total = count + len(rows)
@@ -119,7 +119,7 @@ def compute(episodes: Episodes, keys: Sequence[str] | None = None) -> dict[str, 
 def statistics(path: str | Path) -> dict[str, Statistic]:
     """Read the statistics of a whole data set from ``statistics.json`` in its folder.
 
-    They are computed if the file does not exist, or if the data have changed since it was written.
+    The statistics are computed if the file does not exist, or if the data have changed since the file was written.
 
     Raises:
         GraspPlannerError: the data set or ``statistics.json`` is broken; the message names the file.
@@ -142,18 +142,18 @@ def save(found: Mapping[str, Statistic], file: Path, source: Fingerprint) -> Non
 
 
 def dumps(found: Mapping[str, Statistic]) -> dict[str, Any]:
-    """Turn statistics into JSON values."""
+    """Convert statistics to JSON values."""
     return {
         key: {name: getattr(one, name).tolist() for name in FIELDS} | {"count": one.count} for key, one in found.items()
     }
 
 
 def loads(content: Any, file: Path) -> dict[str, Statistic]:
-    """Turn JSON values into statistics: the inverse of `dumps`.
+    """Convert JSON values to statistics: the inverse of `dumps`.
 
     Args:
         content: the JSON values.
-        file: the file that they come from, for errors.
+        file: the file of the values, for error messages.
 
     Raises:
         GraspPlannerError: a field is missing, shapes differ, or a value is impossible.

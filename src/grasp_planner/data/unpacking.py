@@ -1,4 +1,4 @@
-"""Unpacking a data set: its episodes are checked, joined to long arrays, and kept in its folder."""
+"""Unpack a data set: check its episodes, concatenate them to long arrays, and store the arrays in its folder."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Source:
     Attributes:
         root: the data set's folder; unpacked arrays are kept in it.
         files: the files of the data set.
-        main: the file that errors name.
-        episodes: number of episodes, if it is known beforehand.
+        main: the file that error messages name.
+        episodes: number of episodes, if known beforehand.
         frameskip: environment steps per data step.
         pictures: keys of pictures, which can be larger than memory and are unpacked only on demand.
-        vectors: yields the other observations, key -> (T + 1, ...), and the actions (T, a), episode by episode.
-        frames: called with a key of pictures and the lengths of the episodes; yields the arrays
-            (T + 1, height, width[, 3]) uint8, episode by episode.
+        vectors: function that yields the other observations, key -> (T + 1, ...), and actions (T, a) of each episode.
+        frames: function of a key of pictures and the lengths of the episodes, which yields the array
+            (T + 1, height, width[, 3]) uint8 of each episode.
         metadata: the data set's metadata.
     """
 
@@ -46,14 +46,14 @@ class Source:
 
 
 class Unpacked(NamedTuple):
-    """Arrays in which episodes lie one after the other, and notes about them."""
+    """Arrays of concatenated episodes, and notes about them."""
 
     arrays: Mapping[str, np.ndarray]
     notes: Mapping[str, Any]
 
 
 def unpacked_vectors(source: Source, folder: Path | None, progress: bool) -> Unpacked:
-    """Read lengths, actions and all observations except pictures, from `folder` if they are kept there.
+    """Read lengths, actions and all observations except pictures, from `folder` if the arrays are stored there.
 
     Raises:
         GraspPlannerError: the data are broken; the message names the file.
@@ -71,7 +71,7 @@ def unpacked_vectors(source: Source, folder: Path | None, progress: bool) -> Unp
 
 
 def unpacked_pictures(source: Source, key: str, lengths: np.ndarray, folder: Path | None, progress: bool) -> np.ndarray:
-    """Read all pictures of a key, (rows, height, width[, 3]) uint8, from `folder` if they are kept there.
+    """Read all pictures of a key, (rows, height, width[, 3]) uint8, from `folder` if the array is stored there.
 
     Raises:
         GraspPlannerError: the data are broken; the message names the file.

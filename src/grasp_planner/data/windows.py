@@ -87,7 +87,7 @@ class Windows:
         return (self.history + self.future - 1) * self.stride
 
     def __len__(self) -> int:
-        """Number of windows."""
+        """Return the number of windows."""
         return int(self.ends[-1]) if len(self.ends) else 0
 
     def locate(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -106,7 +106,7 @@ class Windows:
         return episode, indices - before
 
     def __getitem__(self, indices: np.ndarray | slice | int) -> dict[str, np.ndarray]:
-        """Read the windows of an array of indices (n,), of a slice, or one window (without the leading axis).
+        """Read the windows of an array of indices (n,) or of a slice, or a single window without the leading axis.
 
         Returns:
             Each key -> (n, h + f, ...), and ``"actions"`` -> (n, h + f - 1, k * environment action).
@@ -132,7 +132,7 @@ def batches(windows: Windows, size: int, *, seed: int, drop_last: bool = False) 
         windows: the windows.
         size: windows per batch.
         seed: seed of the order.
-        drop_last: whether a last, smaller batch is left out.
+        drop_last: whether a smaller last batch is dropped.
 
     >>> import numpy as np
     >>> episodes = Episodes.of([{"state": np.zeros((11, 2))}], [np.zeros((10, 1))])
@@ -172,5 +172,5 @@ def split(episodes: Episodes, validation: float = 0.1, seed: int = 42) -> tuple[
         raise GraspPlannerError(f"needed at least two episodes to split, got {len(episodes)}")
     order = np.random.default_rng(seed).permutation(len(episodes))
     held_out = min(max(round(validation * len(episodes)), 1), len(episodes) - 1)
-    # Sorted, so that episodes are read in the order of the file.
+    # The indices are sorted, so that episodes are read in the order of the file.
     return episodes.select(np.sort(order[held_out:])), episodes.select(np.sort(order[:held_out]))

@@ -1,4 +1,4 @@
-"""Worlds: one folder each for Wall, PointMaze, Push-T and BallNav. Nothing here imports torch.
+"""Worlds: one folder each for Wall, PointMaze, Push-T and BallNav. No module of this folder imports torch.
 
 Each folder holds ``environment.py`` (the Gymnasium class), ``physics.py`` (the dynamics), ``picture.py``,
 ``policy.py`` (the scripted policy), ``scene.py`` (outlines for figures) and ``task.py`` (success rule and defaults).

@@ -1,4 +1,4 @@
-"""What the rest of the package must know about a world: its environment, policies, scene, success rule and defaults."""
+"""The interface of a world: its environment, policies, scene, success rule and defaults."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Policy(Protocol):
         """Begin an episode in `state`."""
 
     def act(self, state: np.ndarray) -> np.ndarray:
-        """The action for `state`, in the environment's own units."""
+        """Return the action for `state`, in the environment's own units."""
         ...
 
 
 @dataclass(frozen=True)
 class ReferenceData:
-    """The data set that a world's tasks and collected data imitate.
+    """Properties of the reference data set, which a world's tasks and collected data imitate.
 
     Args:
         episode_steps: environment steps in an episode of collected data, unless the caller gives another number.
@@ -43,19 +43,19 @@ class ReferenceData:
 
 
 def dino_wm_horizons() -> dict[str, int]:
-    """The default horizons in environment steps: for each goal source 25, DINO-WM's goal_H of 5 model steps."""
+    """Return the default horizons in environment steps: for each goal source 25, DINO-WM's goal_H of 5 model steps."""
     return {"random_state": 25, "dset": 25, "random_action": 25}
 
 
 @dataclass(frozen=True)
 class Domain:
-    """One world. The value is in the world's ``task.py`` and has a row in `grasp_planner.domains.registry.DOMAINS`.
+    """A world. Its instance is in the world's ``task.py`` and has a row in `grasp_planner.domains.registry.DOMAINS`.
 
     Args:
         name: the world's short name, which is also the name of its folder, its collecting policy and its tasks.
         env: the Gymnasium id without the namespace: the class in the folder's ``environment.py`` and a version, for
             example ``"PushT-v1"`` for the class ``PushT``.
-        policy: makes the scripted policy that collects data and samples the stretches of the tasks.
+        policy: a function that makes the scripted policy, which collects data and samples the episodes of the tasks.
         scene: the outlines that figures draw.
         success: ``success(states, goals)``: whether states (..., s) are at their goals (..., s); bool (...).
         distances: ``distances(states, goals)``: arrays (...) by name, with the unit at the end of the name.
@@ -88,10 +88,10 @@ class Domain:
         return f"grasp_planner.domains.{self.name}.environment:{self.env.partition('-')[0]}"
 
     def make(self, pixels: int | None = None, render_mode: str | None = None) -> Any:
-        """A new environment of this world, without Gymnasium's wrappers."""
+        """Return a new environment of this world, without Gymnasium's wrappers."""
         module, _, name = self.entry_point.partition(":")
         return getattr(importlib.import_module(module), name)(pixels=pixels, render_mode=render_mode)
 
     def drops(self, start: np.ndarray, goal: np.ndarray) -> bool:
-        """Whether tasks drop a pair of states (s,), because it is already solved."""
+        """Return whether tasks drop a pair of states (s,), because it is already solved."""
         return bool((self.already_solved or self.success)(start, goal))

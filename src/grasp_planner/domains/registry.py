@@ -1,4 +1,4 @@
-"""The table of worlds. A new world is a folder beside this file and one row in `DOMAINS`, with its import."""
+"""The table of worlds. A new world needs a folder next to this file, and one row in `DOMAINS` with its import."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DOMAINS: dict[str, Domain] = {
     "push_t": PUSH_T,
     "ball_nav": BALL_NAV,
 }
-"""Every world, by its short name. The tables below, and the tasks of the benchmarks, are built from this one."""
+"""All worlds, by short name. The tables below, and the tasks of the benchmarks, are built from this table."""
 
 ENVIRONMENTS: dict[str, str] = {domain.env: domain.entry_point for domain in DOMAINS.values()}
 """Gymnasium id without the namespace -> ``"module:class"``."""

@@ -1,4 +1,4 @@
-"""Scenes: outlines of a world seen from above, which figures can draw at any state."""
+"""Scenes: outlines of a world from above, which figures can draw at any state."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Body:
     """A rigid body that moves.
 
     Args:
-        name: of the body, for legends.
+        name: name of the body, for legends.
         outline: (p, 2) corners in the body's own frame.
         position: the two columns of the state that hold the place of the body's frame.
         angle: the column of the state that holds the frame's angle in rad; None: the body does not turn.
@@ -24,7 +24,7 @@ class Body:
     angle: int | None = None
 
     def at(self, states: np.ndarray) -> np.ndarray:
-        """(..., p, 2): the outline in the world, for states (..., s)."""
+        """Return the outline (..., p, 2) in the world, for states (..., s)."""
         where = states[..., list(self.position)]
         turn = np.zeros(states.shape[:-1]) if self.angle is None else states[..., self.angle]
         cos, sin = np.cos(turn)[..., None], np.sin(turn)[..., None]
@@ -32,7 +32,7 @@ class Body:
         return where[..., None, :] + np.stack([cos * x - sin * y, sin * x + cos * y], axis=-1)
 
     def path(self, states: np.ndarray) -> np.ndarray:
-        """(..., 2): the mean of the outline's corners in the world, for states (..., s)."""
+        """Return the mean (..., 2) of the outline's corners in the world, for states (..., s)."""
         return self.at(states).mean(-2)
 
 
@@ -52,7 +52,7 @@ class Scene:
 
 
 def zoomed(whole: Scene, states: np.ndarray, margin: float = 0.08, least: float = 0.5) -> Scene:
-    """The same scene with a smaller view around some states.
+    """Return the same scene with a smaller view around some states.
 
     Args:
         whole: the scene with the largest possible view.
@@ -78,6 +78,6 @@ def zoomed(whole: Scene, states: np.ndarray, margin: float = 0.08, least: float 
 
 
 def disc(radius: float) -> np.ndarray:
-    """(32, 2): the outline of a disc around the origin."""
+    """Return the outline (32, 2) of a disc around the origin."""
     turn = np.linspace(0, 2 * np.pi, 32, endpoint=False)
     return radius * np.stack([np.cos(turn), np.sin(turn)], axis=-1)

@@ -19,7 +19,7 @@ except ImportError as error:
 
 
 class World(gymnasium.Env, ABC):
-    """Base of the environments: a state vector, a goal state, and pictures of any state.
+    """Base class of the environments: a state vector, a goal state, and pictures of any state.
 
     **Observation**: a dictionary with ``"state"`` (s,), ``"proprio"`` (p,) and, if `pixels` is given, ``"pixels"``
     (pixels, pixels, 3) uint8. **Reward**: 1.0 on success, else 0.0. An episode never terminates and is never
@@ -34,7 +34,7 @@ class World(gymnasium.Env, ABC):
         high: (s,) upper bound of the state.
 
     Raises:
-        GraspPlannerError: `render_mode` or `pixels` is none of these.
+        GraspPlannerError: `render_mode` or `pixels` has another value.
     """
 
     state_names: ClassVar[tuple[str, ...]]
@@ -62,7 +62,7 @@ class World(gymnasium.Env, ABC):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Start an episode from ``options["state"]`` to ``options["goal"]``; a missing one is sampled."""
+        """Start an episode from ``options["state"]`` to ``options["goal"]``. A missing state or goal is sampled."""
         super().reset(seed=seed)
         options = options or {}
         if not {"state", "goal"}.issuperset(options):
@@ -98,7 +98,7 @@ class World(gymnasium.Env, ABC):
         self._has_state = True
 
     def get_state(self) -> np.ndarray:
-        """The present state (s,) float64, as an array of the caller's own.
+        """Return the current state (s,), as a new float64 array.
 
         Raises:
             GraspPlannerError: neither `reset` nor `set_state` has been called.
@@ -107,31 +107,31 @@ class World(gymnasium.Env, ABC):
         return self._read()
 
     def render(self) -> np.ndarray | None:  # type: ignore[override]
-        """The picture of the present state, of 224 px unless `pixels` says otherwise; None if `render_mode` is."""
+        """Draw the current state, with `pixels` or 224 px a side; return None if `render_mode` is None."""
         if self.render_mode is None:
             return None
         return self._rendered(self.get_state(), self.pixels or 224)
 
     @staticmethod
     def proprio_of(state: np.ndarray) -> np.ndarray:
-        """(..., p): the part of states (..., s) that the agent senses of itself; here the whole state."""
+        """Return the proprioception (..., p) of states (..., s); by default the whole state."""
         return np.asarray(state).copy()
 
     @abstractmethod
     def sample_state(self, rng: np.random.Generator) -> np.ndarray:
-        """A random state (s,)."""
+        """Return a random state (s,)."""
 
     @abstractmethod
     def picture(self, state: np.ndarray, size: int = 224) -> np.ndarray:
-        """(size, size, 3) uint8: the picture of any state (s,). The present state does not change."""
+        """Draw any state (s,) as (size, size, 3) uint8. The current state does not change."""
 
     @abstractmethod
     def _sample_pair(self, seed: int | None, given: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """A start and a goal (s,) for `reset`. `given` replaces them where it has ``"state"`` or ``"goal"``."""
+        """Return a start and a goal (s,) for `reset`. `given` replaces them where it has ``"state"`` or ``"goal"``."""
 
     @abstractmethod
     def _checked(self, state: np.ndarray) -> np.ndarray:
-        """A float64 copy of `state` (s,), or a GraspPlannerError if the world cannot be in it."""
+        """Return a float64 copy of `state` (s,), or a GraspPlannerError if the world cannot be in it."""
 
     @abstractmethod
     def _place(self, state: np.ndarray) -> None:
@@ -143,14 +143,14 @@ class World(gymnasium.Env, ABC):
 
     @abstractmethod
     def _read(self) -> np.ndarray:
-        """A copy of the present state (s,)."""
+        """Return a copy of the current state (s,)."""
 
     @abstractmethod
     def _judged(self, state: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Whether a state (s,) is at the goal, and its distances from the goal."""
+        """Return whether a state (s,) is at the goal, and its distances from the goal."""
 
     def _rendered(self, state: np.ndarray, size: int) -> np.ndarray:
-        """What `render` returns for a state: its picture, unless the world adds something."""
+        """Return the result of `render` for a state: its picture, unless a subclass adds something."""
         return self.picture(state, size)
 
     def _need_state(self) -> None:
@@ -172,7 +172,7 @@ class World(gymnasium.Env, ABC):
 def published_generator(
     seed: int | None, otherwise: np.random.Generator
 ) -> np.random.Generator | np.random.RandomState:
-    """The generator of DINO-WM's environments for a seed, ``RandomState(seed mod 2^32)``; without a seed `otherwise`.
+    """Return DINO-WM's generator for a seed, ``RandomState(seed mod 2^32)``; `otherwise` if the seed is None.
 
     >>> published_generator(3, np.random.default_rng()).uniform() == np.random.RandomState(3).uniform()
     True

@@ -1,1 +1,1 @@
-"""Pictures from recordings and records. Nothing is planned here."""
+"""Figures that are drawn from recordings and records. This folder does no planning."""

@@ -1,4 +1,4 @@
-"""The content of the report's viewer of recorded episodes."""
+"""The data of the report's viewer of recorded episodes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from grasp_planner.io.typed_json import to_json
 
 
 def viewer_content(records: Sequence[Record]) -> dict[str, Any] | None:
-    """What the viewer's script draws, as JSON values: scenes, and the plans of each recorded episode.
+    """Return the data of the viewer's script as JSON values: scenes, and the plans of each recorded episode.
 
-    ``None`` if there is no recorded episode of an environment with a scene.
+    Return ``None`` if there is no recorded episode of an environment with a scene.
     """
     shown = [record for record in of_kind(records, ShownRecord) if record.env in SCENES]
     if not shown:

@@ -24,7 +24,7 @@ GRID = "#e4e7eb"
 
 
 def growth_figure(growths: Sequence[Growth]) -> Figure:
-    """Gradient and curvature of both losses against the horizon; a row for each model."""
+    """Draw gradient and curvature of both losses against the horizon, with a row for each model."""
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
     figure = new_figure(7.0, 2.9 * len(growths) + 0.3)
@@ -51,7 +51,7 @@ def growth_figure(growths: Sequence[Growth]) -> Figure:
 
 
 def landscape_figure(found: Landscape) -> Figure:
-    """Both losses around a plan, in logarithmic colours."""
+    """Draw both losses around a plan, in logarithmic colours."""
     figure = new_figure(7.0, 3.5)
     for k, (name, values) in enumerate((("rollout (shooting)", found.shooting), ("lifted", found.lifted))):
         axes = figure.add_subplot(1, 2, k + 1)
@@ -70,7 +70,7 @@ def landscape_figure(found: Landscape) -> Figure:
 
 
 def paths_figure(found: GoalPaths) -> Figure:
-    """The distance to the goal along paths that reach the goal."""
+    """Draw the distance to the goal along paths that reach the goal."""
     figure = new_figure(7.0, 3.4)
     axes = figure.add_subplot()
     for row in found.cost:
@@ -85,7 +85,7 @@ def paths_figure(found: GoalPaths) -> Figure:
 
 
 def adversarial_figure(found: Adversarial) -> Figure:
-    """The effect of a small change of the state on the prediction, and on the simulator."""
+    """Draw the effect of a small change of the state on the prediction, and on the simulator."""
     figure = new_figure(7.0, 3.4)
     axes = figure.add_subplot()
     axes.plot(found.sizes, found.gradient, "o-", color=SHOOTING, label="predicted, change along the state gradient")
@@ -95,7 +95,7 @@ def adversarial_figure(found: Adversarial) -> Figure:
         axes.plot(found.sizes, real, "^--", color=GOAL, label="simulator, from the decoded state")
     axes.axhline(1.0, color=FAINT, linestyle="--", linewidth=1)
     axes.set_xscale("log")
-    # Large changes can lead anywhere; the values below 1 are of interest.
+    # Large changes can give very large values. Only values below 1 matter, so the axis is cut.
     axes.set_ylim(0, min(2.0, 1.1 * max(1.0, *found.gradient, *found.chance)))
     _finish(
         axes,
@@ -109,7 +109,7 @@ def adversarial_figure(found: Adversarial) -> Figure:
 
 
 def wall_crossing_figure(found: WallCrossing) -> Figure:
-    """Virtual states and rollouts across a wall, with and without gradients to the states."""
+    """Draw virtual states and rollouts across a wall, with and without gradients to the states."""
     figure = new_figure(7.0, 4.0)
     for k, name in enumerate(found.virtual):
         axes = figure.add_subplot(1, 2, k + 1)

@@ -1,4 +1,4 @@
-"""Panels of a figure that are drawn once and then updated from moment to moment."""
+"""Panels of a figure, which are drawn once and then updated for each moment."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ GOAL_DASHES = (0, (4, 1.5))
 
 
 def time_colours(count: int) -> np.ndarray:
-    """(count, 4) colours for states along time, from early (violet) to late (amber)."""
+    """Return colours (count, 4) for states along time, from early (violet) to late (amber)."""
     import matplotlib
 
     return matplotlib.colormaps["plasma"](np.linspace(0.12, 0.82, count))
 
 
 def draw_world(axes: Axes, scene: Scene, start: np.ndarray, goal: np.ndarray) -> list[Artist]:
-    """Draw walls, the start filled in grey, and the goal outlined in green. Returns the artists to draw on top."""
+    """Draw walls, the start in grey, and the outline of the goal in green. Return the artists to draw on top."""
     from matplotlib.patches import Rectangle
 
     left, right, bottom, top = scene.view
@@ -47,7 +47,7 @@ def draw_world(axes: Axes, scene: Scene, start: np.ndarray, goal: np.ndarray) ->
 
 
 def stage_of(recordings: Sequence[Recording]) -> Scene:
-    """The scene of some recordings of one episode, cropped to their plans and executions."""
+    """Return the scene of some recordings of one episode, cropped to their plans and executions."""
     first = recordings[0]
     seen = [first.start[None], first.goal[None]]
     seen += [states for recording in recordings for states in (recording.executed, recording.imagined)]
@@ -153,7 +153,7 @@ class CostPanel:
 
 
 def add_legend(figure: Figure, lifted: bool, **where: Any) -> None:
-    """Add a legend of the colours; ``where`` are arguments of matplotlib's legend that place it."""
+    """Add a legend of the colours. ``where`` holds the arguments of matplotlib's ``legend`` that place the legend."""
     from matplotlib.legend_handler import HandlerTuple
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -179,14 +179,14 @@ def add_legend(figure: Figure, lifted: bool, **where: Any) -> None:
 
 
 def outcome(recording: Recording) -> str:
-    """The result in the simulator: success, and the distances to the goal."""
-    named = ("position", "angle")  # success depends on these; other distances are parts of them
+    """Return the result in the simulator: success, and the distances to the goal."""
+    named = ("position", "angle")  # success depends on these distances; the others are their components
     told = [_with_unit(name, value) for name, value in recording.distances.items() if name.startswith(named)]
     return f"{'success' if recording.success else 'missed'}, {', '.join(told)} off"
 
 
 def _with_unit(name: str, value: float) -> str:
-    """``12 px`` for a name that ends on ``_px``; ``4°`` for one that ends on ``_deg``.
+    """Return the value with its unit: ``12 px`` for a name that ends on ``_px``, ``4°`` for ``_deg``.
 
     >>> _with_unit("position_px", 11.8), _with_unit("angle_deg", 4.2), _with_unit("position", 0.1234)
     ('12 px', '4°', '0.123')

@@ -27,13 +27,13 @@ def planning_animation(
     """Write an animation of how an episode was planned and executed.
 
     Args:
-        recording: of ``bench.running.planning_frames``.
-        path: ends in ``.mp4`` or ``.gif``. The file is written atomically.
-        moments: largest number of frames of planning.
+        recording: a recording of ``bench.running.planning_frames``.
+        path: a path that ends in ``.mp4`` or ``.gif``. The file is written atomically.
+        moments: largest number of frames that show planning.
         progress: called after each frame, with the number of frames so far.
 
     Raises:
-        GraspPlannerError: another suffix.
+        GraspPlannerError: the path has another suffix.
         MissingExtraError: matplotlib, imageio or its ffmpeg is not installed.
     """
     path = Path(path)
@@ -78,7 +78,7 @@ def animation_frames(recording: Recording, moments: int = 64) -> Iterator[np.nda
 
 
 def frame_count(recording: Recording, moments: int = 64) -> int:
-    """Number of frames of ``animation_frames``."""
+    """Return the number of frames of ``animation_frames``."""
     return len(chosen_moments(len(recording.steps), moments)) + 3 * HELD + len(recording.executed) - 1
 
 
@@ -132,6 +132,6 @@ def _write_gif(path: Path, recording: Recording, moments: int, progress: Callabl
     palette = Image.fromarray(np.concatenate([some[0], some[1], some[2], some[-HELD * 3], some[-1]])).quantize(255)
     frames = _counted(animation_frames(recording, moments), progress)
     images = (Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames)
-    lasts = 10 * round(100 / FRAMES_PER_SECOND)  # ms; the unit of a gif is 10 ms
+    lasts = 10 * round(100 / FRAMES_PER_SECOND)  # ms; a gif counts time in units of 10 ms
     with path.open("wb") as file:
         next(images).save(file, format="GIF", save_all=True, append_images=images, duration=lasts, loop=0)

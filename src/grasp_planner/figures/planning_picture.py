@@ -31,10 +31,10 @@ def planning_figure(recordings: Sequence[Recording]) -> Figure:
     one recording, its cost is shown as well.
 
     Args:
-        recordings: one to three, all of the same episode.
+        recordings: one to three recordings of the same episode.
 
     Raises:
-        GraspPlannerError: there is none, or more than three.
+        GraspPlannerError: there is no recording, or there are more than three.
     """
     if not 1 <= len(recordings) <= COLUMNS:
         raise GraspPlannerError(f"a picture takes one to {COLUMNS} recordings, got {len(recordings)}")
@@ -61,7 +61,7 @@ def planning_figure(recordings: Sequence[Recording]) -> Figure:
 
 
 def telling_moments(recording: Recording) -> tuple[int, int, int]:
-    """Indices of three recorded moments: the first, the one after the first improvement, and the last."""
+    """Return the indices of three recorded moments: the first, the moment after the first improvement, and the last."""
     improved = (recording.best_cost[1:] < recording.best_cost[0]).nonzero()[0]
     step = int(improved[0]) + 1 if len(improved) else 0
     last = len(recording.steps) - 1

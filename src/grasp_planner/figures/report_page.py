@@ -1,4 +1,4 @@
-"""The report of suites: one HTML page that needs no network, and the same tables as Markdown."""
+"""The report of suites: a self-contained HTML page, and the same tables as Markdown."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from grasp_planner.figures.success_charts import chart_svg
 from grasp_planner.figures.theme import variables
 
 PAGE = Path(__file__).parent / "page"
-WORDS = {"tuning"}  # tables of text, which is aligned to the left
+WORDS = {"tuning"}  # names of tables that hold text, which is aligned to the left
 NO_EPISODES = Table("none", "No episodes yet", (), ())
 
 
 @dataclass(frozen=True)
 class Section:
-    """The part of a report that is about one suite.
+    """The part of a report about one suite.
 
     Args:
-        name: of the suite.
+        name: name of the suite.
         title: heading.
-        about: one sentence that says what is compared, without the full stop.
-        published: name of the table of ``published_results`` to show with ours; empty: none.
+        about: one sentence that says what is compared, without a full stop.
+        published: name of the table of ``published_results`` that is shown next to the results; empty: no table.
         records: all records of the suite.
     """
 
@@ -39,7 +39,7 @@ class Section:
 
 
 def report_page(sections: Sequence[Section]) -> str:
-    """An HTML page with tables, charts and a viewer for episodes. Style, script and data are inside the page.
+    """Return an HTML page with tables, charts and a viewer for episodes. The page contains its style, script and data.
 
     Raises:
         MissingExtraError: jinja2 or matplotlib is not installed.
@@ -79,10 +79,10 @@ def report_page(sections: Sequence[Section]) -> str:
 
 
 def report_markdown(sections: Sequence[Section], pictures: bool = True) -> str:
-    """The tables of the page in Markdown.
+    """Return the tables of the page in Markdown.
 
     Args:
-        sections: of the report.
+        sections: the sections of the report.
         pictures: whether to link to the files of ``chart_files``.
     """
     parts = []
@@ -95,7 +95,7 @@ def report_markdown(sections: Sequence[Section], pictures: bool = True) -> str:
 
 
 def chart_files(sections: Sequence[Section]) -> dict[str, str]:
-    """Names and contents of the charts as files, for Markdown.
+    """Return the names and contents of the charts as files, for Markdown.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -108,7 +108,7 @@ def chart_files(sections: Sequence[Section]) -> dict[str, str]:
 
 
 def markdown(table: Table) -> str:
-    """A table and its note."""
+    """Return a table and its note."""
     sides = ["---", *("---:" for _ in table.columns[1:])] if table.name not in WORDS else ["---"] * len(table.columns)
     rows = [table.columns, sides, *table.rows]
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
@@ -116,7 +116,7 @@ def markdown(table: Table) -> str:
 
 
 def _versions(sections: Sequence[Section]) -> list[str]:
-    """The versions of Python and packages that the records were made with."""
+    """Return the versions of Python and packages that the records were made with."""
     found = {
         ", ".join(f"{name} {number}" for name, number in record.versions.items())
         for section in sections

@@ -19,7 +19,7 @@ INK, FAINT, PAPER, PANEL = "#1f2933", "#7b8794", "#ffffff", "#f6f7f9"
 WALL = "#c3cad3"
 START, GOAL = "#8b95a1", "#1b9e4b"
 PLANNED, EXECUTED = "#2458c5", "#e8590c"
-FONT = 10.0  # points; pictures are 7 inches wide, so this is still read on a phone
+FONT = 10.0  # points; pictures are 7 inches wide, so this size is readable on a phone
 DPI = 120
 
 
@@ -45,10 +45,10 @@ def new_figure(width: float, height: float, dpi: int = DPI) -> Figure:
 
 
 class Stage:
-    """A figure of which only some artists move. The others are drawn once, which makes frames ten times as fast.
+    """A figure in which only some artists move. The rest is drawn once, which makes frames ten times as fast.
 
     Args:
-        figure: complete, except for the artists that move.
+        figure: the complete figure, including the artists that move.
         moving: artists that change from frame to frame, in drawing order; they are drawn on top of the others.
     """
 
@@ -61,7 +61,7 @@ class Stage:
         self.still = self.canvas.copy_from_bbox(figure.bbox)
 
     def frame(self) -> np.ndarray:
-        """The figure as it is now, (height, width, 3) uint8."""
+        """Return the figure as it is now, (height, width, 3) uint8."""
         self.canvas.restore_region(self.still)
         renderer = self.canvas.get_renderer()
         for artist in self.moving:

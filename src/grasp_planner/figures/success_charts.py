@@ -1,4 +1,4 @@
-"""Charts of success as SVG, drawn by matplotlib, in colours that follow a light or a dark page."""
+"""Charts of success as SVG, drawn by matplotlib, in colours that adapt to a light or a dark page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT, LEGEND_ROW = 5.0, 3.1, 0.25  # inches; small, so that text stays readable on a phone
 FONT = 10.0  # points
 TITLE = 54  # letters in a line of the title
-FEW = 12  # points of a curve that are marked one by one
+FEW = 12  # a curve of at most this many points gets a marker at each point
 MAIN = "GRASP"  # its line is solid
 DASHES = ((0, (4, 2)), (0, (1, 1.6)), (0, (5, 2, 1, 2)))
 DRAWN_COLOURS = {light(name): f"var(--{name})" for name in ("ink", "faint", "grid", *CURVE_COLOURS)}
@@ -29,8 +29,8 @@ def chart_svg(chart: Chart, standalone: bool = False) -> str:
     """Draw a chart: a line, a band and a name for each planner.
 
     Args:
-        chart: of ``success_curves``.
-        standalone: whether the SVG is a file of its own and brings its colours; otherwise the page sets them.
+        chart: a chart of ``success_curves``.
+        standalone: whether the SVG is a separate file that defines its colours; otherwise the page defines the colours.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -88,16 +88,16 @@ def _svg_of(figure: object, salt: str) -> str:
 
 
 def _themed(svg: str, chart: Chart, standalone: bool) -> str:
-    """The SVG with variables for colours, the reader's font, a label for screen readers, and no prolog."""
+    """Return the SVG with CSS variables for colours, the system font, a label for screen readers, and no prolog."""
     svg = svg[svg.index("<svg") :]
-    svg = re.sub(r' id="[\w.]+_\d+"', "", svg)  # these would repeat on a page with several charts
+    svg = re.sub(r' id="[\w.]+_\d+"', "", svg)  # ids would repeat on a page with several charts
     svg = re.sub(r'font-family: [^;"]*', "font-family: system-ui, sans-serif", svg)
-    svg = re.sub(r' clip-path="[^"]*"', "", svg)  # curves lie within the axes, and a page needs no reference then
+    svg = re.sub(r' clip-path="[^"]*"', "", svg)  # not needed, since curves lie within the axes
     svg = re.sub("|".join(DRAWN_COLOURS), lambda colour: DRAWN_COLOURS[colour[0]], svg)
     label = escape(f"{chart.title}; {chart.x_title}", quote=True)
     svg = svg.replace("<svg ", f'<svg class="chart" role="img" aria-label="{label}" ', 1)
     if not standalone:
-        svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)  # it would style the page
+        svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)  # would style the page
         return svg.replace(' xmlns:xlink="http://www.w3.org/1999/xlink"', "")
     light_theme, dark_theme = variables(dark=False), variables(dark=True)
     style = (

@@ -23,7 +23,7 @@ COLOURS = {
     "c6": ("#4d5966", "#adb5bd"),
     "c7": ("#0c8599", "#3bc9db"),
 }
-"""name -> colour on a light page, colour on a dark page."""
+"""Name -> colour on a light page, colour on a dark page."""
 
 CURVE_COLOURS = tuple(name for name in COLOURS if name.startswith("c") and name[1:].isdigit())
 PLANNER_COLOURS = {"CEM": "c0", "GD": "c1", "LatCo": "c2", "GRASP": "c3"}
@@ -31,12 +31,12 @@ PLANNER_COLOURS = {"CEM": "c0", "GD": "c1", "LatCo": "c2", "GRASP": "c3"}
 
 
 def light(name: str) -> str:
-    """The colour of this name on a light page."""
+    """Return the colour called ``name`` on a light page."""
     return COLOURS[name][0]
 
 
 def variables(dark: bool) -> str:
-    """All colours as declarations of CSS variables.
+    """Return all colours as declarations of CSS variables.
 
     >>> variables(dark=False)[:14]
     '--ink: #1f2933'

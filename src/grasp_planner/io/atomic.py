@@ -14,10 +14,10 @@ from grasp_planner.core.errors import GraspPlannerError
 
 try:
     import fcntl
-except ImportError:  # Windows: temporary folders of dead processes cannot be told from others, and are kept
+except ImportError:  # on Windows, temporary folders of dead processes cannot be detected, and are kept
     fcntl = None  # type: ignore[assignment]
 
-ATTEMPTS = 10  # at replacing a folder while other processes replace it too
+ATTEMPTS = 10  # to replace a folder while other processes replace it, too
 PREFIX = ".grasp-unfinished-"
 DISK_FULL = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
 
@@ -27,7 +27,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
 
     Args:
         path: the file; its folder must exist.
-        write: writes the content to the path that it is called with: a file of the same name in a temporary folder.
+        write: function that writes the content to the given path, a file of the same name in a temporary folder.
 
     Returns:
         ``path``.
@@ -57,12 +57,12 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> Path:
 def write_bytes_atomically(path: Path, content: bytes) -> Path:
     """Write bytes atomically.
 
-    Libraries that write files answer a full disk with exceptions of their own, or crash. Content that is first made in
-    memory is written here, where a full disk is an ``OSError``.
+    On a full disk, libraries that write files raise various exceptions, or crash. Make the content in memory and write
+    it with this function, which raises an ``OSError`` on a full disk.
 
     Args:
         path: the file; its folder must exist.
-        content: all of its bytes.
+        content: the whole content of the file.
 
     Returns:
         ``path``.
@@ -75,11 +75,11 @@ def write_bytes_atomically(path: Path, content: bytes) -> Path:
 
 
 def write_folder_atomically(folder: Path, write: Callable[[Path], object]) -> Path:
-    """Write a folder atomically; an existing folder of this name is replaced.
+    """Write a folder atomically. An existing folder of the same name is replaced.
 
     Args:
         folder: the folder; its parents are created if needed.
-        write: writes the content to the temporary folder that it is called with.
+        write: function that writes the content to the given temporary folder.
 
     Returns:
         ``folder``.
@@ -100,7 +100,7 @@ def write_folder_atomically(folder: Path, write: Callable[[Path], object]) -> Pa
 
 
 def replace_folder(finished: Path, folder: Path) -> None:
-    """Rename a finished folder to ``folder``, in place of what is there.
+    """Rename a finished folder to ``folder``, and replace an existing folder.
 
     Raises:
         GraspPlannerError: other processes replaced the folder at every attempt.
@@ -111,7 +111,7 @@ def replace_folder(finished: Path, folder: Path) -> None:
             finished.rename(folder)
             return
         except OSError:
-            # The name is taken: by an old folder, or by one that another process has just finished.
+            # The name is taken by an old folder, or by a folder that another process has just finished.
             if not folder.exists():
                 raise
             with temporary_folder(folder.parent) as place, suppress(FileNotFoundError):
@@ -127,7 +127,7 @@ def staged_files(folder: Path) -> Iterator[Path]:
     an error, Ctrl-C included, the files in ``folder`` are unchanged.
 
     Args:
-        folder: where the files go; created if needed.
+        folder: the folder of the files, which is created if needed.
 
     Yields:
         The hidden folder to write to.
@@ -135,7 +135,7 @@ def staged_files(folder: Path) -> Iterator[Path]:
     Raises:
         GraspPlannerError: ``folder`` is a file, it cannot be created or written, or it holds a folder or a device of
             the name of an output file.
-        OSError: a file cannot be written; the error names it.
+        OSError: a file cannot be written; the error names the file.
     """
     with temporary_folder(make_folder(folder)) as staging:
         try:
@@ -145,7 +145,7 @@ def staged_files(folder: Path) -> Iterator[Path]:
                 path.replace(folder / path.name)
         except OSError as error:
             if error.filename is None and error.errno not in DISK_FULL:
-                raise  # it need not be about these files
+                raise  # the error may concern other files
             raise _naming(error, folder / Path(error.filename or "").name) from error
 
 
@@ -181,7 +181,7 @@ def _naming(error: OSError, path: Path) -> OSError:
     """Return the same error about ``path``, unless the error names a file that is not temporary."""
     if error.filename is not None and PREFIX not in str(error.filename):
         return error
-    if error.errno is None:  # a library's own text instead of the system's error
+    if error.errno is None:  # an error text of a library instead of an error of the operating system
         return OSError(f"{path}: {error}")
     return OSError(error.errno, os.strerror(error.errno), str(path))
 
@@ -227,7 +227,7 @@ def _locked_folder(parent: Path) -> tuple[Path, int]:
         try:
             lock = os.open(folder, os.O_RDONLY)
         except FileNotFoundError:
-            continue  # another process took the folder for abandoned before it was locked, here and below
+            continue  # another process removed the folder as abandoned before it was locked, here and below
         try:
             _lock(lock)
         except BlockingIOError:

@@ -1,4 +1,4 @@
-"""Errors about broken files: each names the file and says what is wrong with it."""
+"""Errors about broken files. Each message names the file and says what is wrong."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from grasp_planner.core.errors import GraspPlannerError
 
 
 def broken(path: Path, what: str) -> GraspPlannerError:
-    """The error for a file or folder with unexpected content."""
+    """Return the error to raise for a file or folder with unexpected content."""
     return GraspPlannerError(f"{path}: {what}")
 
 
 @contextmanager
 def reading(path: Path, kind: str) -> Iterator[None]:
-    """Turn every error inside the block into one error that names the file and its expected kind.
+    """Convert every error inside the block to an error that names the file and its expected kind.
 
     Args:
         path: the file that the block reads.
-        kind: the expected kind of file, in words.
+        kind: the expected kind of file, such as ``"JSON"``.
 
     Raises:
         GraspPlannerError: reading failed, or the file does not exist.

@@ -1,11 +1,11 @@
-"""Limits on a pickle, checked before anything is built from it: size of its memo, and depth of nesting."""
+"""Limits on the memo size and the nesting depth of a pickle, which are checked before any object is built."""
 
 from __future__ import annotations
 
 import pickletools
 
 MOST_NESTED = 200
-"""Largest depth of nesting. Python itself crashes when it hashes tuples that are nested some ten thousand deep."""
+"""Largest depth of nesting. Python crashes when it hashes tuples that are nested about ten thousand deep."""
 
 _STORING = {"PUT", "BINPUT", "LONG_BINPUT"}
 _FETCHING = {"GET", "BINGET", "LONG_BINGET"}
@@ -14,7 +14,7 @@ _ADDING = {"APPENDS", "SETITEMS", "ADDITEMS"}
 
 
 def check_pickle(data: bytes) -> None:
-    """Refuse a pickle that would exhaust the reader; the check reads its instructions and runs none of them.
+    """Raise on a pickle that would exhaust the reader. The check reads the instructions without running them.
 
     Raises:
         ValueError: the data are truncated or are not a pickle, the pickle stores an object at an index larger than its

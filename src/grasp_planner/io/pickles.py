@@ -1,7 +1,7 @@
-"""Reading pickles without running the code that they name.
+"""Read pickles without running the code that they name.
 
 ``pickle.load`` builds the objects that a pickle describes, and calls every function that the pickle names. ``unpickle``
-asks a function of the caller what each name stands for, and that function refuses the names that it does not know.
+resolves each name with a function of the caller, which refuses unknown names.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ def unpickle(data: bytes, resolve: Callable[[str, str], Any], stored: Callable[[
 
     Args:
         data: the pickle.
-        resolve: called with a module and a name; returns what stands for them, or raises. The pickle can call what is
-            returned and can write attributes to it.
-        stored: called with the id of an object that is stored outside of the pickle; ``None``: there are none.
+        resolve: function of a module and a name, which returns an object or raises. The pickle can call the object and
+            write attributes to it.
+        stored: function of the id of an object that is stored outside of the pickle; ``None``: there are no outside
+            objects.
 
     Raises:
         ValueError: the pickle is truncated, or it would exhaust the reader (see ``check_pickle``).
@@ -67,12 +68,12 @@ class _Unpickler(pickle.Unpickler):
         self.resolve, self.stored = resolve, stored
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return what a name in the pickle stands for."""
+        """Return the object for a name in the pickle."""
         # Protocol 2, which torch.save uses, has the old name of the module of built-in functions.
         return self.resolve("builtins" if module == "__builtin__" else module, name)
 
     def persistent_load(self, pid: Any) -> Any:
-        """Return what stands for an object that is stored outside of the pickle."""
+        """Return the object with this id that is stored outside of the pickle."""
         if self.stored is None:
             raise pickle.UnpicklingError("it refers to an object outside of the pickle, which is refused")
         return self.stored(pid)

@@ -1,4 +1,4 @@
-"""A pool of worker processes that end with the process that started them."""
+"""A pool of worker processes, which exit when the process that started them exits."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ Result = TypeVar("Result")
 
 
 class WorkersLostError(GraspPlannerError):
-    """Worker processes were killed more often than the pool tolerates."""
+    """Raised when worker processes were killed more often than the pool tolerates."""
 
 
 class WorkerPool:
     """Several processes on this machine that run jobs.
 
-    When a worker is killed, its job is run again by another worker. Workers ignore Ctrl-C, which the parent process
-    answers, and they exit when the parent process exits, even after ``kill -9``.
+    When a worker is killed, another worker runs its job again. Workers ignore Ctrl-C, which the parent process handles.
+    Workers exit when the parent process exits, even after ``kill -9``.
 
     Args:
-        count: number of processes. They are started when the first job is given and kept until ``close``.
-        retries: how often in a row workers may be lost without a finished job in between, until the pool gives up.
+        count: number of processes, which are started with the first job and kept until ``close``.
+        retries: how often in a row workers may be lost without a finished job in between before the pool raises an
+            error.
     """
 
     def __init__(self, count: int, retries: int = 3) -> None:
@@ -34,15 +35,15 @@ class WorkerPool:
         self._pool: ProcessPoolExecutor | None = None
 
     def results(self, do: Callable[[Work], Result], jobs: Sequence[Work]) -> Iterator[tuple[Work, Result]]:
-        """Run every job, and yield each job with its result as soon as it is done.
+        """Run every job, and yield each job with its result as soon as the job is done.
 
         Args:
             do: a function that can be pickled.
-            jobs: its arguments.
+            jobs: the arguments of ``do``.
 
         Raises:
             WorkersLostError: workers were lost ``retries`` times in a row.
-            Exception: whatever a job raises.
+            Exception: any exception that a job raises.
         """
         left = dict(enumerate(jobs))
         losses = 0
@@ -78,7 +79,8 @@ class WorkerPool:
         running: dict[Future[Result], int] = {}
         try:
             while waiting or running:
-                # Two jobs per process: one runs and one is ready, and a stop has few jobs to cancel.
+                # Two jobs per process are submitted: one runs and one is ready. On Ctrl-C, only few jobs must be
+                # cancelled.
                 while waiting and len(running) < 2 * self.count:
                     number, job = waiting.pop()
                     running[pool.submit(do, job)] = number
@@ -101,7 +103,7 @@ class WorkerPool:
 
 
 def usable_cores() -> int:
-    """Number of processor cores that this process may use."""
+    """Return the number of processor cores that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not available on this operating system

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Bars:
-    """Progress bars, one below the other. ``progress_bars`` makes them.
+    """Progress bars on the terminal, which ``progress_bars`` makes.
 
     Args:
         shown: the ``rich.progress.Progress`` that draws the bars.
@@ -26,7 +26,7 @@ class Bars:
         """Add a bar.
 
         Returns:
-            A function that sets the finished share, from 0 to 1, and optionally a remark behind the bar.
+            A function that sets the finished share, from 0 to 1, and optionally a remark after the bar.
         """
         number = self._shown.add_task(title, total=1.0, amount="  0%", remark="")
 
@@ -36,7 +36,7 @@ class Bars:
         return update
 
     def counter(self, title: str, total: int | None, done: int = 0) -> Callable[[int], None]:
-        """Add a bar that counts, and shows how many are done per second.
+        """Add a bar that counts items, and shows the number of items per second.
 
         Args:
             title: what is counted.
@@ -63,7 +63,7 @@ def progress_bars(console: Console | None = None) -> Iterator[Bars]:
     """Show progress bars while the block runs.
 
     Args:
-        console: where to draw; ``None``: on the standard error stream.
+        console: the console to draw on; ``None``: the standard error stream.
 
     Raises:
         MissingExtraError: rich is not installed.
@@ -93,7 +93,7 @@ def progress_bar(title: str, total: int | None, *, done: int = 0, show: bool = T
         title: what is counted.
         total: how many there are; ``None`` if unknown.
         done: how many were done before.
-        show: ``False`` for no bar; the function given then does nothing.
+        show: ``False`` for no bar. The yielded function then does nothing.
 
     Raises:
         MissingExtraError: rich is not installed.

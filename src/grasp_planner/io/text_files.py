@@ -12,7 +12,7 @@ from grasp_planner.io.atomic import write_atomically
 from grasp_planner.io.broken_files import broken, reading
 
 MOST_TEXT = 64 * 2**20
-"""Largest size of a text file of settings, in bytes; real ones have thousands."""
+"""Largest size of a text file of settings, in bytes. Real files have some thousand bytes."""
 
 
 def read_text(path: Path) -> str:
@@ -61,7 +61,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> Path:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Read the mapping in a YAML file; tags that would build objects are refused.
+    """Read the mapping in a YAML file. Tags that would build objects are refused.
 
     Raises:
         MissingExtraError: PyYAML is not installed.

@@ -1,8 +1,8 @@
-"""Reading files of ``torch.save`` from untrusted sources: tensors only, no code of a file is run.
+"""Read files of ``torch.save`` from untrusted sources: only tensors are read, and no code of a file is run.
 
-``load_tensors`` reads files of tensors and plain values. ``read_parts`` reads files that hold pickled modules, as the
-checkpoints of DINO-WM do: classes and functions that are named in the file become inert stand-ins, which keep the
-attributes that they are given.
+``load_tensors`` reads files of tensors and plain values. ``read_parts`` reads files that hold pickled modules, such as
+the checkpoints of DINO-WM. Classes and functions that the file names are replaced by inert stand-ins, which only store
+attributes.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _STAND_INS = (
     "pathlib",
 )
 MOST_REPEATED = 2**24
-"""Largest number of entries of an expanded tensor, which has more entries than its storage."""
+"""Largest number of entries of an expanded tensor, that is a tensor with more entries than its storage."""
 _DATA = {"list": list, "dict": dict, "set": set, "tuple": tuple, "int": int, "float": float, "bool": bool, "str": str}
 
 
@@ -69,7 +69,7 @@ def load_tensors(path: Path) -> Any:
 
 
 def check_archive(archive: zipfile.ZipFile) -> None:
-    """Refuse an archive with compressed members, which can claim any size, or with members outside of the archive.
+    """Raise on an archive with compressed members, which can claim any size, or with members outside of the archive.
 
     Raises:
         ValueError: ``torch.save`` does not write such an archive.
@@ -95,7 +95,7 @@ class Part:
 
 
 def read_parts(path: Path, names: Sequence[str]) -> dict[str, Part]:
-    """Read the named entries of a dictionary that ``torch.save`` wrote; missing entries are left out.
+    """Read the named entries of a dictionary that ``torch.save`` wrote. Missing entries are left out.
 
     Entries are pickled modules or dictionaries of tensors. Only the tensors of these entries are read from disk.
 
@@ -148,14 +148,14 @@ def _part(entry: Any, archive: zipfile.ZipFile, folder: str, path: Path, name: s
 
 
 class StandIn:
-    """An inert object in place of an object whose class is not built: it keeps attributes and does nothing else."""
+    """An inert object that replaces an object of a refused class. It stores attributes and does nothing else."""
 
     kind = ""
 
     attributes: dict[str, Any]
 
     def __new__(cls, *_args: Any, **_named: Any) -> StandIn:
-        """Make a stand-in; the arguments of the original constructor are ignored."""
+        """Make a stand-in. The arguments of the original constructor are ignored."""
         made = object.__new__(cls)
         made.attributes = {}
         return made
@@ -167,7 +167,7 @@ class StandIn:
     def __setitem__(self, key: Any, value: Any) -> None: ...
 
     def append(self, item: Any) -> None:
-        """Ignore an item; pickles of containers call this."""
+        """Ignore an item. Pickles of containers call this method."""
 
     def extend(self, items: Any) -> None:
         """Ignore items."""
@@ -178,7 +178,7 @@ class StandIn:
 
 @dataclass(frozen=True)
 class _Storage:
-    """The place of the numbers of a tensor in the archive."""
+    """The location of a tensor's numbers in the archive."""
 
     key: str
     dtype: torch.dtype
@@ -196,19 +196,20 @@ class _Entry:
 
 
 class _Names:
-    """What the names in a checkpoint stand for: the methods of this class, plain containers, and stand-ins."""
+    """The objects for the names in a checkpoint: methods of this class, plain containers, and stand-ins."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def resolve(self, module: str, name: str) -> Any:
-        """Return what a name in the file stands for.
+        """Return the object for a name in the file.
 
         Raises:
             GraspPlannerError: no checkpoint needs this name.
         """
         full = f"{module}.{name}"
-        # A pickle can write attributes to what it is given. Bound methods and new classes are not shared with others.
+        # A pickle can write attributes to these objects, so bound methods and new classes are returned, which nothing
+        # else uses.
         known: dict[str, Any] = {
             "torch._utils._rebuild_tensor_v2": self._tensor,
             "torch._utils._rebuild_parameter": self._first,
@@ -241,7 +242,7 @@ class _Names:
 
 
 def _storage(pid: Any) -> _Storage:
-    """The place of a tensor's numbers; the numbers stay on disk."""
+    """Return the location of a tensor's numbers, which stay on disk."""
     what, kind, key, _, count = pid
     name = kind.__name__ if isinstance(kind, type) else ""
     if what != "storage" or name not in _DTYPES:
@@ -250,7 +251,7 @@ def _storage(pid: Any) -> _Storage:
 
 
 def _stored(entry: _Entry, archive: zipfile.ZipFile, folder: str) -> Tensor:
-    """Read one tensor into memory of its own."""
+    """Read one tensor into new memory."""
     storage = entry.storage
     last = entry.offset + sum((size - 1) * stride for size, stride in zip(entry.size, entry.stride, strict=True))
     if min((entry.offset, *entry.size, *entry.stride)) < 0 or (0 not in entry.size and last >= storage.count):
@@ -264,7 +265,7 @@ def _stored(entry: _Entry, archive: zipfile.ZipFile, folder: str) -> Tensor:
 
 
 def _tensors_of(module: StandIn, prefix: str = "") -> Iterator[tuple[str, _Entry]]:
-    """The ``state_dict`` of a pickled module, from the attributes in which ``torch.nn.Module`` keeps it."""
+    """Yield the ``state_dict`` of a pickled module, from the attributes in which ``torch.nn.Module`` keeps it."""
     for group in ("_parameters", "_buffers"):
         own = module.attributes.get(group)
         skipped = module.attributes.get("_non_persistent_buffers_set")

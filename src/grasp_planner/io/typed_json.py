@@ -1,4 +1,4 @@
-"""Dataclasses as JSON values, and JSON values as dataclasses, checked against the types of the fields."""
+"""Convert dataclasses to JSON values, and JSON values to dataclasses, with checks against the types of the fields."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def to_json(value: Any, digits: int = 7) -> Any:
     """Convert dataclasses, mappings and sequences to JSON values.
 
     Floats are rounded to ``digits`` significant digits. Floats that are not finite become ``None``, because JSON has
-    no such numbers. Fields of a dataclass that hold ``None`` by default are left out while they hold it.
+    no such numbers. Fields of a dataclass whose default is ``None`` are left out if their value is ``None``.
 
     >>> to_json({"x": (1 / 3, float("inf"), 2)})
     {'x': [0.3333333, None, 2]}
@@ -42,7 +42,7 @@ def from_json(kind: type[T], value: Any, place: str = "") -> T:
         kind: the dataclass. Fields may be ``str``, ``int``, ``float``, ``bool``, ``Any``, literals, ``X | None``,
             dataclasses, ``tuple[X, ...]``, ``tuple[X, Y]``, ``list[X]``, ``dict[str, X]`` and ``Mapping[str, X]``.
         value: the JSON values. A field may already hold an instance of its dataclass.
-        place: what errors name as the place of ``value``, such as a file and a line.
+        place: the place of ``value`` in error messages, such as a file and a line.
 
     Raises:
         GraspPlannerError: a field is missing, unknown, or of another type; the error names the place and the field.
@@ -60,7 +60,7 @@ def from_json(kind: type[T], value: Any, place: str = "") -> T:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a value stands: what the caller says, and the path of fields from there."""
+    """The place of a value: the caller's description, and the path of fields below it."""
 
     outer: str
     path: str

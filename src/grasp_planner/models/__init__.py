@@ -1,4 +1,4 @@
-"""World models: loading and checking them, our trainable ones, and those of other projects."""
+"""World models: loading, checks, our trainable models, and models of other projects."""
 
 from grasp_planner.core.world_model import ActionUnits, StateDecoder, WorldModel
 from grasp_planner.models.check import Check, Report, check_world_model

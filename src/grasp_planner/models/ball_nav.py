@@ -37,15 +37,15 @@ class BallNav:
     The latent is the position (x, y) in m. A model action is a block of k = ``frameskip`` pushes. ``contact`` softly
     moves a ball that would come closer than its radius to a wall out along the wall's normal; its formula is in
     ``grasp_planner.domains.ball_nav.physics.step_points``. Walls block the straight path to a goal. A ball that is
-    always pushed towards the goal ends at a wall, so greedy improvement of a plan can stop in a local minimum.
+    always pushed towards the goal ends at a wall, so local optimisation of a plan can stop in a local minimum.
 
     Args:
         map: a name in ``MAPS``: ``"cup"``, ``"wall"``, ``"hook"``, ``"slalom"``.
-        pace: m that a push of 1 along an axis moves the ball in one environment step. It sets the horizon: at half the
-            pace the same path takes twice the steps.
+        pace: distance in m that a push of 1 along an axis moves the ball in one environment step. At half the pace, the
+            same path takes twice as many environment steps.
         frameskip: environment steps in a model step.
-        dtype: of bounds, scale and encoded states.
-        device: of bounds, scale and encoded states.
+        dtype: dtype of bounds, scale and encoded states.
+        device: device of bounds, scale and encoded states.
 
     Raises:
         GraspPlannerError: no map has that name, the pace could carry the ball across walls, or frameskip < 1.
@@ -86,11 +86,11 @@ class BallNav:
 
     @property
     def scale(self) -> Float[Tensor, " s"]:
-        """(2,) m: the standard deviation of a position that is uniform in the room."""
+        """(2,) in m: the standard deviation of a position that is uniform in the room."""
         return torch.full((2,), (SIZE - 2 * RADIUS) / 12**0.5, dtype=self.dtype, device=self.device)
 
     def __call__(self, states: Float[Tensor, "n 1 s"], actions: Float[Tensor, "n 1 a"]) -> Float[Tensor, "n s"]:
-        """The positions after each block of pushes."""
+        """Return the positions after each block of pushes."""
         position = states[:, -1]
         starts, ends = _walls(self.map, position.dtype, position.device)
         for push in actions[:, -1].unflatten(-1, (self.frameskip, 2)).unbind(1):
@@ -98,10 +98,10 @@ class BallNav:
         return position
 
     def encode(self, observations: Mapping[str, Any]) -> Float[Tensor, "b h s"]:
-        """The positions ``observations["state"]`` (b, h, 2) as tensors.
+        """Return the positions ``observations["state"]`` (b, h, 2) as tensors.
 
         Raises:
-            GraspPlannerError: there is no ``"state"``, or its shape is another.
+            GraspPlannerError: there is no ``"state"``, or it has another shape.
         """
         if "state" not in observations:
             raise GraspPlannerError(f"BallNav encodes observations with 'state', got {sorted(observations)}")
@@ -111,7 +111,7 @@ class BallNav:
         return state
 
     def decode_state(self, latents: Float[Tensor, "*batch s"]) -> Float[Tensor, "*batch state"]:
-        """The environment's states, which are the latents."""
+        """Return the environment's states, which are the latents."""
         return latents
 
     def problem(self, batch: int, horizon: int, seed: int = 0) -> Problem:
@@ -121,7 +121,7 @@ class BallNav:
             batch: b, the number of problems.
             horizon: T in model steps. A path around the walls takes about ``11 / (pace * frameskip)`` model steps, see
                 ``grasp_planner.domains.ball_nav.paths.path_steps``.
-            seed: problem i depends only on the seed and i.
+            seed: seed of the starts and goals. Problem i depends only on the seed and on i.
         """
         pairs = [sample_pair(np.random.default_rng((seed, i))) for i in range(batch)]
         start, goal = torch.from_numpy(np.array(pairs)).to(dtype=self.dtype, device=self.device).unbind(1)
@@ -129,7 +129,7 @@ class BallNav:
 
 
 def _contact(moved: Float[Tensor, "n 2"], starts: Float[Tensor, "w 2"], ends: Float[Tensor, "w 2"]) -> Tensor:
-    """The contact term of `physics.step_points`, operation by operation."""
+    """Return the contact term of `physics.step_points`, with the same operations."""
     point = moved[:, None]
     away = point - torch.minimum(torch.maximum(point, starts), ends)
     distance = (away.square().sum(-1) + TINY**2).sqrt()
@@ -144,7 +144,7 @@ def _soft(depth: Tensor) -> Tensor:
 
 @lru_cache(maxsize=4 * len(MAPS))
 def _walls(map: str, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Starts and ends (w, 2) of the walls; cached, since every step uses them."""
+    """Return starts and ends (w, 2) of the walls. The result is cached, since every step uses it."""
     with torch.inference_mode(False):
         walls = torch.from_numpy(walls_of(map)).to(dtype=dtype, device=device)
         return walls[:, :2], walls[:, 2:]

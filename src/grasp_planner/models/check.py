@@ -1,4 +1,4 @@
-"""``check_world_model``: tests whether a model has the properties that planners rely on."""
+"""``check_world_model``: test whether a model has the properties that planners rely on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STEPS = 10  # model steps in the rollout
 
 @dataclass(frozen=True)
 class Check:
-    """The result of one check: its name, whether the model passed it, and what was found."""
+    """The result of one check: the name, whether the model passed, and details."""
 
     name: str
     passed: bool
@@ -44,7 +44,7 @@ class Report:
         return all(check.passed for check in self.checks)
 
     def __str__(self) -> str:
-        """A table of the results."""
+        """Return a table of the results."""
         width = max((len(check.name) for check in self.checks), default=0)
         lines = [f"{'ok  ' if c.passed else 'FAIL'}  {c.name:<{width}}  {c.detail}" for c in self.checks]
         failed = sum(not check.passed for check in self.checks)
@@ -53,7 +53,7 @@ class Report:
 
 
 class _Broken(Exception):
-    """A failed check; the message says what was found."""
+    """Raised by a failed check; the message gives details."""
 
 
 def check_world_model(
@@ -251,7 +251,7 @@ class _Session:
         return f"(..., {shape[-2]}, {shape[-1]}) environment actions, there and back differs by {gap:.1e}"
 
     def _start(self) -> Tensor:
-        """The latents (b, h, s) from which the rollout starts."""
+        """Return the latents (b, h, s) from which the rollout starts."""
         model = self.model
         if self.states is not None:
             return self.states.to(model.scale)

@@ -1,4 +1,4 @@
-"""Checkpoints of our own models: ``config.json`` says what to build, ``model.safetensors`` holds every tensor.
+"""Checkpoints of our own models: ``config.json`` describes the model, ``model.safetensors`` holds all tensors.
 
 ``huggingface_hub`` reads and writes these two files, so a folder can be uploaded unchanged. Nothing is unpickled, and
 nothing is downloaded.
@@ -28,9 +28,9 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 SCHEMA = 1
 LARGEST_NUMBER = 4096
-"""A number in a configuration up to this size is accepted whatever the sizes of the tensors are."""
+"""A number in a configuration up to this size is always accepted, for tensors of any size."""
 SMALL_MODEL = 2**26
-"""A model of up to this many bytes is built whatever the size of ``model.safetensors`` is."""
+"""A model of up to this many bytes is always built, for a ``model.safetensors`` of any size."""
 
 Config = TypeVar("Config")
 Model = TypeVar("Model", bound=nn.Module)
@@ -40,10 +40,10 @@ def save_model(model: nn.Module, config: Any, kind: str, folder: str | Path) -> 
     """Write the two files of a model, each atomically.
 
     Args:
-        model: its ``state_dict`` is written.
+        model: the model, whose ``state_dict`` is written.
         config: a dataclass of JSON values, from which the model can be built again.
         kind: a name in ``registry.KINDS``.
-        folder: created if needed.
+        folder: the folder, which is created if needed.
 
     Returns:
         The folder.
@@ -108,10 +108,10 @@ def load_model(
     the header of the weights, and building stops when the model exceeds several times the size of the file.
 
     Args:
-        cls: makes a model from a configuration.
+        cls: function that makes a model from a configuration.
         config_cls: the dataclass of the configuration.
-        folder: holds the two files.
-        device: where the tensors go.
+        folder: the folder with the two files.
+        device: device of the tensors.
 
     Returns:
         The model, frozen and in evaluation mode.
@@ -177,7 +177,7 @@ def weight_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
 
 @contextmanager
 def reading_weights(folder: Path) -> Iterator[Path]:
-    """Give the path of the weights, and turn every error while they are read into one error that names the file."""
+    """Yield the path of the weights, and convert every error inside the block to one error that names the file."""
     from safetensors import SafetensorError
 
     path = folder / WEIGHTS_FILE
@@ -194,7 +194,7 @@ def reading_weights(folder: Path) -> Iterator[Path]:
 
 
 def load_weights(model: nn.Module, folder: Path) -> None:
-    """Fill ``model`` from ``model.safetensors``; every tensor must be there, finite and of the right shape.
+    """Fill ``model`` from ``model.safetensors``. Every tensor must be present, finite and of the right shape.
 
     Raises:
         GraspPlannerError: the file is missing or truncated, or it does not fit the model.
@@ -207,10 +207,10 @@ def load_weights(model: nn.Module, folder: Path) -> None:
 
 
 def fill(model: nn.Module, tensors: Mapping[str, Tensor], misfit: str) -> None:
-    """Fill ``model`` from a ``state_dict`` that was written elsewhere.
+    """Fill ``model`` from a ``state_dict``.
 
     Raises:
-        GraspPlannerError: the tensors do not fit the model; the message is ``misfit`` and what is wrong.
+        GraspPlannerError: the tensors do not fit the model. The message begins with ``misfit``.
     """
     if problem := mismatch(model.state_dict(), tensors):
         raise GraspPlannerError(f"{misfit}: {problem}")
@@ -218,7 +218,7 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], misfit: str) -> None:
 
 
 def mismatch(expected: Mapping[str, Tensor], got: Mapping[str, Tensor]) -> str:
-    """Say in words how the tensors ``got`` differ from ``expected`` in names and shapes, or that one is not finite.
+    """Describe how the tensors ``got`` differ from ``expected`` in names and shapes, or that a tensor is not finite.
 
     Returns:
         An empty string if the tensors fit.

@@ -55,11 +55,11 @@ class Quadratic:
                 )
 
     def terminal(self, states: Tensor, goal: Tensor) -> Tensor:
-        """(s_T - g)' last (s_T - g)."""
+        """Return (s_T - g)' last (s_T - g)."""
         return _form(states - goal, self.last)
 
     def stage(self, states: Tensor, actions: Tensor, goal: Tensor) -> Tensor:
-        """(s_t - g)' state (s_t - g) + a_t' action a_t."""
+        """Return (s_t - g)' state (s_t - g) + a_t' action a_t."""
         cost = torch.zeros_like(actions[..., 0]) if self.action is None else _form(actions, self.action)
         return cost if self.state is None else cost + _form(states - goal, self.state)
 
@@ -77,7 +77,7 @@ class Optimum(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class LinearQuadratic:
-    """Linear dynamics, for which the plan of least quadratic cost is known in closed form.
+    """A model with linear dynamics, for which the plan of least quadratic cost is known in closed form.
 
         s_{t+1} = A s_t + B a_t
 
@@ -124,8 +124,9 @@ class LinearQuadratic:
     ) -> LinearQuadratic:
         """Draw controllable dynamics: A is ``radius`` times a random rotation, B is normal.
 
-        With radius > 1, the curvature of a rollout grows with the horizon T like radius^(2T). Planners that optimise
-        actions alone are then ill-conditioned, and planners with virtual states are not.
+        With radius > 1, the curvature of the rollout's cost grows with the horizon T (model steps) like radius^(2T).
+        Problems are then ill-conditioned for planners that optimise only actions, but not for planners with virtual
+        states.
         """
         generator = torch.Generator().manual_seed(seed)
         while True:
@@ -134,7 +135,7 @@ class LinearQuadratic:
                 for size in (state_size, action_size)
             )
             rotation, upper = torch.linalg.qr(a)
-            # Without this, the distribution depends on the QR routine.
+            # Without these signs, the distribution would depend on the QR routine.
             rotation = rotation * torch.sign(torch.diagonal(upper))
             model = cls((radius * rotation).to(dtype), b.to(dtype))
             if model.controllable:
@@ -167,7 +168,7 @@ class LinearQuadratic:
 
         Args:
             batch: b, number of problems.
-            horizon: T, model steps.
+            horizon: T, in model steps.
             seed: seed of starts and goals.
             objective: ``None``: the goal distance.
             bound: actions are in [-bound, bound]. For ``optimum``, the bound must not restrict the optimal actions.
@@ -191,8 +192,8 @@ class LinearQuadratic:
             method: ``"riccati"`` or ``"stacked"``.
 
         Raises:
-            GraspPlannerError: the objective is another one, or the optimum is outside the bounds, where there is no
-                closed form.
+            GraspPlannerError: the objective has another type, or the unbounded optimum violates the bounds, so that
+                there is no closed form.
         """
         costs = _costs(problem)
         solve = {"riccati": self._riccati, "stacked": self._stacked}
@@ -208,7 +209,10 @@ class LinearQuadratic:
             return Optimum(actions, problem.cost(problem.through(self).rollout(actions), actions))
 
     def _riccati(self, problem: Problem, last: Tensor, state: Tensor, action: Tensor) -> Tensor:
-        """Riccati recursion. With e = s - g:  e' = A e + B a + c,  c = A g - g,  V_t(e) = e' P e + 2 p' e + const."""
+        """Solve by the Riccati recursion.
+
+        With e = s - g:  e' = A e + B a + c,  c = A g - g,  V_t(e) = e' P e + 2 p' e + const.
+        """
         a, b = self.transition.double(), self.control.double()
         goal = problem.goal.double()
         offset = (goal @ a.mT - goal)[..., None]
@@ -229,7 +233,7 @@ class LinearQuadratic:
         return torch.stack(actions, dim=1)[..., 0]
 
     def _stacked(self, problem: Problem, last: Tensor, state: Tensor, action: Tensor) -> Tensor:
-        """Least squares over all actions: minimise |roots of the costs times (free motion + response a - g)|^2."""
+        """Solve by least squares over all actions: minimise |roots of the costs (free motion + response a - g)|^2."""
         a, b = self.transition.double(), self.control.double()
         (latent, pushes), horizon = b.shape, problem.horizon
         response = b.new_zeros(horizon, latent, horizon, pushes)
@@ -255,7 +259,7 @@ def _root(matrix: Tensor) -> Tensor:
 
 
 def _costs(problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
-    """Matrices of the terminal and stage cost (b, s, s) and of the actions (a, a), in the problem's latent units."""
+    """Return the cost matrices of terminal and stage states (b, s, s) and actions (a, a), in latent units."""
     objective, unit = problem.objective, problem.unit.double()
     per_unit = 1.0 / (unit[:, :, None] * unit[:, None, :])
     zero = torch.zeros(problem.action_size, problem.action_size, dtype=torch.float64, device=unit.device)
@@ -272,18 +276,18 @@ def _costs(problem: Problem) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def double_integrator(step: float = 0.1, axes: int = 1, dtype: torch.dtype = torch.float64) -> LinearQuadratic:
-    """Make a point mass that is pushed by one force per axis; a goal asks for position and velocity.
+    """Make a point mass that is pushed by one force per axis. A goal has a position and a velocity.
 
         x' = x + step * v + step^2 / 2 * a,    v' = v + step * a
 
     The state is (x, v) with ``axes`` numbers each. The system is underactuated. It is the reference problem for
     schedules of GRASP's goal weight: a constant weight pulls the states towards the goal, while the optimal plan first
-    moves away from it.
+    moves away from the goal.
 
     Args:
         step: duration of a model step.
         axes: number of axes.
-        dtype: of the matrices.
+        dtype: dtype of the matrices.
 
     >>> double_integrator().transition
     tensor([[1.0000, 0.1000],

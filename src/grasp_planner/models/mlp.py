@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class MLP(nn.Module):
-    """A residual multilayer perceptron with smooth activations, since planners take its gradients.
+    """A residual multilayer perceptron, with smooth activations because planners take its gradients.
 
         h_1 = silu(W_1 x + b_1),    h_{i+1} = h_i + silu(W_i h_i + b_i),    y = V h + c
 
@@ -58,7 +58,7 @@ class Waves(nn.Module):
         super().__init__()
         self.outputs = 2 * inputs * octaves
         rates = math.pi / 4 * 2.0 ** torch.arange(octaves)
-        matrix = torch.kron(torch.eye(inputs), rates[None])  # one product and one sine for all of them
+        matrix = torch.kron(torch.eye(inputs), rates[None])  # one product and one sine for all wavelengths
         self.register_buffer("frequencies", torch.cat([matrix, matrix], dim=1), persistent=False)
         phases = torch.cat([torch.zeros(inputs * octaves), torch.full((inputs * octaves,), math.pi / 2)])
         self.register_buffer("phases", phases, persistent=False)

@@ -1,4 +1,4 @@
-"""Normalised actions and proprioception: the statistics with which published models were trained."""
+"""Normalisation of actions and proprioception, with the statistics with which published models were trained."""
 
 from __future__ import annotations
 
@@ -51,8 +51,9 @@ class Statistics:
             raise GraspPlannerError("Statistics.action_mean must hold one number for each action coordinate, got none")
 
 
-# Statistics of the data sets that DINO-WM published, which JEPA-WMs used, too. Push-T's are constants in DINO-WM's
-# code. Those of PointMaze and Wall were computed from the data, and fit only models trained on the published data.
+# Statistics of the data sets that DINO-WM published, which JEPA-WMs used, too. The statistics of Push-T are constants
+# in DINO-WM's code. The statistics of PointMaze and Wall were computed from the data, and fit only models trained on
+# the published data.
 PUBLISHED = {
     "pusht": Statistics(
         (-0.0087, 0.0068),
@@ -71,21 +72,21 @@ PUBLISHED = {
 
 
 def identity_statistics(actions: int, proprio: int) -> Statistics:
-    """Statistics that leave values unchanged, for models trained without normalisation."""
+    """Return statistics that leave values unchanged, for models trained without normalisation."""
     return Statistics((0.0,) * actions, (1.0,) * actions, (0.0,) * proprio, (1.0,) * proprio)
 
 
 def to_environment(
     actions: Float[Tensor, "*batch a"], mean: Float[Tensor, " e"], std: Float[Tensor, " e"]
 ) -> Float[Tensor, "*batch frameskip e"]:
-    """Turn normalised action blocks into environment actions, earliest first."""
+    """Convert normalised action blocks to environment actions, earliest first."""
     return actions.unflatten(-1, (-1, len(mean))) * std + mean
 
 
 def from_environment(
     actions: Float[Tensor, "*batch frameskip e"], mean: Float[Tensor, " e"], std: Float[Tensor, " e"]
 ) -> Float[Tensor, "*batch a"]:
-    """Turn environment actions into normalised action blocks: the inverse of ``to_environment``."""
+    """Convert environment actions to normalised action blocks: the inverse of ``to_environment``."""
     return ((actions.to(mean) - mean) / std).flatten(-2)
 
 
@@ -95,7 +96,7 @@ def block_bounds(
     """Compute the bounds of a model action.
 
     Args:
-        statistics: of the environment actions.
+        statistics: statistics of the environment actions.
         frameskip: environment actions in a model action.
         bounds: lowest and highest environment action; ``None``: three standard deviations around the mean.
 

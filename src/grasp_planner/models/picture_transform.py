@@ -1,4 +1,4 @@
-"""Camera pictures prepared as the input of a published encoder."""
+"""Transforms of camera pictures to the input of a published encoder."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Pictures:
 
         Args:
             pixels: (b, h, height, width, 3) uint8.
-            like: gives the dtype and device of the result.
+            like: tensor of the dtype and on the device of the result.
 
         Raises:
             GraspPlannerError: the pictures have another shape or dtype.

@@ -1,4 +1,4 @@
-"""The table of world models that can be loaded: packaged, saved, known in closed form, and of other projects."""
+"""The table of world models that can be loaded: packaged checkpoints, folders, analytic models, other projects."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ def _load_jepa_wms(folder: Path, device: Device, statistics: Statistics | str | 
 
 
 KINDS: dict[str, Callable[[Path, Device], WorldModel]] = {"state": _load_state, "latent": _load_latent}
-"""Our own kinds of models: the kind in ``config.json``, and its loader."""
+"""Our own kinds of models: kind in ``config.json`` -> loader."""
 
 ANALYTIC: dict[str, Callable[[Device], WorldModel]] = {"ball-nav": _ball_nav}
-"""Models whose dynamics are known: a name, and the function that makes the model on a device."""
+"""Models whose dynamics are known: name -> function that makes the model on a device."""
 
 FOREIGN: dict[str, tuple[Callable[[Path], bool], Callable[..., WorldModel]]] = {
     "DINO-WM": (_is_dino_wm, _load_dino_wm),
@@ -140,9 +140,9 @@ def load_world_model(
             by DINO-WM's training script (``hydra.yaml``, ``checkpoints/``), or it holds a ``.pth.tar`` and a ``.yaml``
             file of JEPA-WMs. ``load_dino_wm`` and ``load_jepa_wms`` have further settings. A folder that
             stable-worldmodel wrote is answered with the call that loads it.
-        device: where the tensors go.
-        statistics: for DINO-WM and JEPA-WMs, whose files do not contain them: the statistics of the training data, or
-            ``"published"``.
+        device: device of the tensors.
+        statistics: for DINO-WM and JEPA-WMs, whose files do not contain statistics: the statistics of the training
+            data, or ``"published"``.
         allow_pickle: must be True for the files of DINO-WM, as a consent to reading a pickle.
 
     Raises:

@@ -1,8 +1,9 @@
 """Windows of fewer than h frames, for models of context h that also predict from shorter windows.
 
-Models such as DINO-WM's read up to h frames, and are trained on every shorter window, too. Planning begins when one
-frame was seen. The states of a ``Problem`` always hold h frames, so each frame carries one more coordinate, the mark:
-0 for a frame that was seen or predicted, ``ABSENT`` for a frame that only fills the window and must not be read.
+Models such as DINO-WM's read up to h frames, and are trained on shorter windows, too. Planning begins after one
+observed frame. The states of a ``Problem`` always hold h frames. Each frame therefore has one more coordinate, the
+mark. The mark is 0 for a frame that was observed or predicted, and ``ABSENT`` for a frame that only fills the window
+and must not be read.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-# Far from 0: a planner's noise on states is of the order of a latent, and cannot turn 0 into this mark or back.
+# Far from 0, so that a planner's noise on states, which is of the order of a latent, cannot change a mark.
 ABSENT = 1e3
 
 
 def repeated(observations: Mapping[str, Any], keys: Sequence[str]) -> Bool[Tensor, "b h"]:
     """Find the frames at the beginning that are copies of the next frame.
 
-    An agent that has seen fewer than h frames repeats the first one. A scene in which nothing moved looks the same;
-    the prediction then loses nothing, since the last of the equal frames is kept.
+    An agent that has observed fewer than h frames repeats the first frame. A scene in which nothing moved also has
+    equal frames. The prediction is then still right, since the last of the equal frames is kept.
 
     Args:
         observations: arrays (b, h, ...).
@@ -57,10 +58,11 @@ def by_length(
     states: Float[Tensor, "n h s_plus_1"],
     actions: Float[Tensor, "n h a"],
 ) -> Float[Tensor, "n s_plus_1"]:
-    """Predict each window from the frames that may be read, with one call for each length that occurs.
+    """Predict each window from the frames that may be read, with one call for each occurring length.
 
     Args:
-        predict: frames (m, k, s) and actions (m, k, a) -> the next frames (m, s), for every k from 1 to h.
+        predict: function of frames (m, k, s) and actions (m, k, a) that returns the next frames (m, s), for k from 1 to
+            h.
         states: windows with marks.
         actions: the actions at these frames.
 

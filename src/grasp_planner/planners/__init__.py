@@ -1,4 +1,4 @@
-"""Planners: one algorithm per file, all with the same three methods."""
+"""Planners, one algorithm per file. All planners have the same three methods."""
 
 from __future__ import annotations
 

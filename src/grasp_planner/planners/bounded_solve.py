@@ -1,4 +1,4 @@
-"""Linear equations whose solution must stay within bounds: an active-set solver for a batch."""
+"""Linear equations whose solution must stay within bounds, solved for a batch by an active-set method."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-# How often coordinates that leave their bounds are held there and the rest is solved again.
+# The largest number of times that coordinates outside of their bounds are fixed and the rest is solved again.
 _BOUND_ROUNDS = 4
 
 
@@ -16,19 +16,21 @@ def solve_within_bounds(
     lowest: Float[Tensor, "b x"],
     highest: Float[Tensor, "b x"],
 ) -> Float[Tensor, "b x"]:
-    """Solve normal x = target; coordinates that leave their bounds are held on them, and the rest is solved again.
+    """Solve normal x = target within bounds.
 
-    If the actions were only clamped, the states would stay where only the unclamped actions could have led.
+    Coordinates outside of their bounds are fixed on the bounds, and the other coordinates are solved for again.
+
+    If the actions were merely clamped, the states would no longer fit the actions.
     """
     held = torch.zeros_like(target, dtype=torch.bool)
     at = torch.zeros_like(target)
     for _ in range(_BOUND_ROUNDS):
-        # Rows and columns of what is held become those of the identity.
+        # The rows and columns of fixed coordinates are replaced by those of the identity matrix.
         free = ~held
         matrix = torch.where(free[:, :, None] & free[:, None], normal, torch.diag_embed(held.to(normal.dtype)))
         rest = target - (normal @ at[:, :, None])[:, :, 0]
-        move, _ = torch.linalg.solve_ex(matrix, torch.where(held, at, rest))  # a singular one stays in its own problem
-        move = torch.where(torch.isfinite(move), move, torch.nan)  # an infinite move would look like one onto a bound
+        move, _ = torch.linalg.solve_ex(matrix, torch.where(held, at, rest))  # singular: its own problem only
+        move = torch.where(torch.isfinite(move), move, torch.nan)  # an infinite move would look like a move to a bound
         beyond = (move < lowest) | (move > highest)
         if not bool(beyond.any()):
             break

@@ -17,7 +17,7 @@ from grasp_planner.planning.candidates import evaluate, spread
 
 @dataclass(frozen=True)
 class CEM:
-    """Draw plans from a normal distribution, roll them out, and fit the distribution to the best.
+    """Draw plans from a normal distribution, roll them out, and fit the distribution to the best plans.
 
         a^j ~ clamp(N(mean, std^2)),  j = 1..n-1,    a^0 = mean
         mean, std <- mean and standard deviation of the ``elites`` cheapest
@@ -39,8 +39,8 @@ class CEM:
         64
 
     Source: the planner of DINO-WM (arXiv 2411.04983): 300 samples, 30 elites, 30 rounds, std 1, the mean as first
-    candidate. Differences: bounds hold, candidates of non-finite cost are never elites, the best candidate seen is
-    the plan. The standard deviation divides by the number of elites (DINO-WM: by that number less one).
+    candidate. Differences: candidates are clamped to the bounds; candidates of non-finite cost are never elites; the
+    plan is the best candidate seen. The variance divides by the number of elites (in DINO-WM, by that number less one).
     """
 
     samples: int = 300
@@ -54,18 +54,18 @@ class CEM:
         check_fit(self)
 
     def init(self, problem: Problem, actions: Tensor, noise: Noise) -> Gaussian:
-        """Begin with a wide distribution around the given actions."""
+        """Return a normal distribution around the given actions, with the initial standard deviation."""
         return Gaussian(actions, torch.full_like(actions, self.std))
 
     def step(self, problem: Problem, state: Gaussian, noise: Noise) -> tuple[Gaussian, Scored]:
-        """Draw, evaluate and refit."""
+        """Draw candidates, roll them out, and fit the distribution to the elites."""
         candidates = spread(problem, state.mean, self.samples, state.std, noise)
         cost, best = evaluate(problem, candidates)
         new = fitted(problem, *elites(candidates, cost, self.elites))
         return mixed(problem, new, state, self.momentum, self.min_std), best
 
     def actions(self, state: Gaussian) -> Float[Tensor, "b t a"]:
-        """Return the mean."""
+        """Return the mean of the distribution."""
         return state.mean
 
     def with_std(self, state: Gaussian, std: Float[Tensor, "b t a"]) -> Gaussian:

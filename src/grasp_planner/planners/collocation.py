@@ -1,4 +1,4 @@
-"""One damped Gauss-Newton step on states and actions together: the second-order move of LatCo."""
+"""The second-order update of LatCo: one damped Gauss-Newton step on states and actions together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from grasp_planner.core.problem import Problem
 from grasp_planner.planners.bounded_solve import solve_within_bounds
 from grasp_planner.wrappers.compiled import differentiable_again
 
-# Normal equations are dense: this many variables take 32 MB per problem in float64, and about a second to solve.
+# The normal equations are dense. This many variables take 32 MB per problem in float64, and about a second to solve.
 MOST_VARIABLES = 2048
 
 
@@ -20,7 +20,7 @@ def check_fits(problem: Problem) -> None:
     """Raise unless the problem is small enough and its cost is a sum of squares.
 
     Raises:
-        GraspPlannerError: the problem does not fit; the message says what would fit.
+        GraspPlannerError: the problem is too large, or its objective is not a ``GoalDistance``.
     """
     variables = problem.horizon * (problem.latent_size + problem.action_size)
     if variables > MOST_VARIABLES:

@@ -1,4 +1,4 @@
-"""First-order optimisation that planners share: gradients of a loss per problem, and one step of SGD or Adam."""
+"""First-order optimisation for planners: gradients of a loss per problem, and one step of SGD or Adam."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from grasp_planner.core.errors import GraspPlannerError
 
 Optimiser = Literal["adam", "sgd"]
 
-# Adam's usual constants (Kingma and Ba, arXiv 1412.6980). The epsilon is far below any gradient that matters here:
-# gradients are in units of the problem's scale, and a larger epsilon would make the step depend on that scale.
+# Adam's usual constants (Kingma and Ba, arXiv 1412.6980). Gradients are in units of the problem's scale. The epsilon is
+# far below any gradient that matters, since a larger epsilon would make the step depend on the scale.
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-12
 
 
 class Moments(NamedTuple):
-    """Adam's running means of the gradient and of its square, and the number of gradients in them."""
+    """Adam's running means of the gradient and of its square, and the number of gradients so far."""
 
     first: Tensor
     second: Tensor
@@ -26,7 +26,7 @@ class Moments(NamedTuple):
 
     @classmethod
     def zeros(cls, like: Tensor) -> Moments:
-        """Return moments of no gradient."""
+        """Return the initial moments, which are zero."""
         return cls(torch.zeros_like(like), torch.zeros_like(like), 0)
 
 
@@ -41,7 +41,7 @@ def descend(
     """Make one step against the gradient. The arguments are not written to.
 
     sgd    x <- x - lr * g
-    adam   x <- x - lr * m / (sqrt(v) + eps),   m and v corrected for their start at zero
+    adam   x <- x - lr * m / (sqrt(v) + eps),   m and v with bias correction
     """
     if optimiser == "sgd":
         return variable - lr * gradient, moments
@@ -55,10 +55,10 @@ def descend(
 def with_gradients(function: Callable[..., tuple[Tensor, Any]], *variables: Tensor) -> tuple[tuple[Tensor, ...], Any]:
     """Differentiate ``function(*variables) -> (loss (rows,), by-product)``; return the gradients and the by-product.
 
-    Rows are independent, so the gradient of the sum is each row's own gradient. Three kinds of entries become NaN, so
-    that the loop sees the fault: infinite entries, since a step along one would end on a bound and look like a plan;
-    entries whose square overflows, since Adam would never move again; and every entry of a row whose loss is not
-    finite.
+    Rows are independent, so the gradient of the summed loss holds the gradient of each row. Three kinds of entries are
+    set to NaN, so that the loop detects the fault. Infinite entries are set to NaN because a step along them would end
+    on a bound and look valid. Entries whose square overflows are set to NaN because Adam would never move again. All
+    entries of a row are set to NaN if the loss of the row is not finite.
 
     Raises:
         GraspPlannerError: the loss does not depend on the first variable as far as autograd can see.
@@ -75,7 +75,7 @@ def with_gradients(function: Callable[..., tuple[Tensor, Any]], *variables: Tens
     finite = []
     for variable, gradient in zip(variables, gradients, strict=True):
         gradient = torch.zeros_like(variable) if gradient is None else gradient
-        # g + 0 g^2 is g, or NaN where the square is not finite: less work than a test and a choice.
+        # g + 0 g^2 equals g, or NaN where the square is not finite. It is faster than isfinite and where.
         row = zero.reshape(-1, *[1] * (gradient.ndim - 1))
         finite.append(torch.addcmul(gradient, gradient.square(), row))
     return tuple(finite), by_product

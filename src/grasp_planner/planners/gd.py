@@ -24,14 +24,14 @@ class GDState(NamedTuple):
 
 @dataclass(frozen=True)
 class GD:
-    """Descend the gradient of the rollout's cost, back-propagated through all T steps.
+    """Optimise the actions by gradient descent on the cost of their rollout, back-propagated through all T steps.
 
         a <- clamp(a - lr * d J(a) / da + noise),     J(a) = cost of the true rollout of a
 
     ``MultiStart(GD(...))`` descends from many starts at once.
 
     Args:
-        lr: learning rate; with ``"adam"`` in action units per step, with ``"sgd"`` times the gradient of the cost.
+        lr: learning rate. With ``"adam"``, it is in action units per step; with ``"sgd"``, it multiplies the gradient.
         optimiser: ``"adam"`` or ``"sgd"``.
         action_noise: standard deviation of normal noise that is added to the actions after each step, in action units.
         tolerance: stop a problem whose best cost is at or below this.
@@ -45,7 +45,7 @@ class GD:
 
     Source: the gradient planner of DINO-WM (arXiv 2411.04983; plain SGD, learning rate 1 on a *mean* of squares, noise
     0.003, one normal start). Differences: costs are sums in units of the problem's scale, actions stay within bounds,
-    the best rollout is kept, and the simulator is never asked.
+    the best rollout is kept, and success in the simulator does not stop planning.
     """
 
     lr: float = 0.05
@@ -58,11 +58,11 @@ class GD:
         one_of(self, ("adam", "sgd"), "optimiser")
 
     def init(self, problem: Problem, actions: Tensor, noise: Noise) -> GDState:
-        """Begin at the given actions."""
+        """Start at the given actions."""
         return GDState(actions, Moments.zeros(actions))
 
     def step(self, problem: Problem, state: GDState, noise: Noise) -> tuple[GDState, Scored]:
-        """Make one descent step; its rollout also scores the actions that it starts from."""
+        """Make one descent step. The rollout of the step also scores the actions before the step."""
 
         def cost(actions: Tensor) -> tuple[Tensor, Scored]:
             states = problem.rollout(actions)

@@ -23,12 +23,12 @@ Schedule = Literal["constant", "linear"]
 
 
 class GRASPState(NamedTuple):
-    """Virtual states s_1 .. s_{T-1} and actions a_0 .. a_{T-1}, and where the run is in its cycle.
+    """Virtual states s_1 .. s_{T-1}, actions a_0 .. a_{T-1}, and the position in the cycle of lifted and sync steps.
 
     Attributes:
-        phase: steps since the last sync ended. The first K of a cycle are lifted steps, the others belong to the sync.
+        phase: steps since the last sync ended. The first K steps of a cycle are lifted steps; the rest are the sync.
         serial: the state of the serial planner during a sync; otherwise ``None``.
-        synced: the best rollouts of the sync so far.
+        synced: the best rollouts of the current sync so far.
     """
 
     states: Float[Tensor, "b t_less_1 s"]
@@ -42,36 +42,38 @@ class GRASPState(NamedTuple):
 
 @dataclass(frozen=True)
 class GRASP:
-    """Optimise virtual states and actions together, in parallel over time, and synchronise by true rollouts.
+    """Optimise virtual states and actions together, in parallel over time, and synchronise them by model rollouts.
 
         L(s, a) = sum_t |F(sg[s_t], a_t) - s_{t+1}|^2 + gamma sum_t |F(sg[s_t], a_t) - g|^2      s_0 and s_T = g fixed
         s_t <- s_t - eta_s dL/ds_t + sigma xi_t,   t = 1..T-1
         a_t <- a_t - eta_a dL/da_t,                t = 0..T-1
         after every K such steps:  a <- the best rollout in J steps of a serial planner, which starts at a
 
-    sg stops the gradient: gradients reach the actions through the model, and the states only as targets. A lifted step
-    is one model call on b * T rows. A sync takes J steps of the serial planner and one true rollout of its result.
+    sg stops the gradient: the actions get gradients through the model, and the states get gradients only as targets of
+    predictions. A lifted step is one model call on b * T rows. A sync takes J steps of the serial planner and one
+    rollout of the resulting actions.
 
     Args:
-        state_lr: eta_s, in units of the scale.
-        action_lr: eta_a, in action units.
+        state_lr: eta_s, learning rate of the states, in units of the scale.
+        action_lr: eta_a, learning rate of the actions, in action units.
         state_noise: sigma, the standard deviation of the noise on the states, in units of the scale.
-        goal_weight: gamma. The problem's own objective measures the distance to the goal, weights included.
-        sync: the serial planner, GD or any other; ``None``: the actions are rolled out, and stay as they are.
+        goal_weight: gamma, weight of the goal term. The problem's objective measures the distance to the goal.
+        sync: the serial planner, for example GD. ``None``: a sync rolls the actions out without changing them.
         sync_every: K, lifted steps between two syncs.
         sync_steps: J, steps of ``sync`` in each sync.
         stop_gradient: False lets gradients flow through the model's state input (for ablations).
         optimiser: ``"adam"`` as in the authors' code, ``"sgd"`` as in the paper's equations.
         initial_noise: epsilon, the standard deviation of the noise on the straight line of initial states.
         noise_schedule: sigma within a cycle: ``"constant"``, or ``"linear"`` from sigma down to 0.
-        goal_schedule: the same for gamma.
-        reset_states: whether a sync moves the virtual states to its rollout (not in the authors' code).
+        goal_schedule: gamma within a cycle: ``"constant"``, or ``"linear"`` from gamma down to 0.
+        reset_states: whether a sync sets the virtual states to the states of its rollout (not in the authors' code).
         reset_moments: whether a sync resets Adam's moments (as in the authors' code).
-        gap_std: for a sync that samples (CEM, ICEM, MPPI): its initial standard deviation at each time step is
-            ``gap_std`` times the gap between virtual state and rollout there. 0: the sync's own deviation.
+        gap_std: for a serial planner that samples (CEM, ICEM, MPPI): its initial standard deviation at each time step
+            is ``gap_std`` times the gap between virtual state and rollout at that step. 0: the planner's own ``std``.
         state_epsilon: the epsilon of the states' Adam, which marks gradients of its size as zero. ``None``: the square
-            root of the precision (1.5e-8 in float64, 3.5e-4 in float32). The gradient of a state is twice its defect;
-            on a fresh rollout it is rounding error alone, which a smaller epsilon would scale up to full steps.
+            root of the precision (1.5e-8 in float64, 3.5e-4 in float32). The gradient of a state is twice its defect.
+            On a fresh rollout, the defect is only rounding error, which Adam with a smaller epsilon would scale up to
+            full steps.
         tolerance: stop a problem whose best cost is at or below this.
 
     Raises:
@@ -81,9 +83,9 @@ class GRASP:
         >>> from grasp_planner import CEM, GRASP
         >>> planner = GRASP(sync=CEM(samples=64, elites=8), sync_every=50, sync_steps=5)
 
-    Source: GRASP (arXiv 2602.00475), section 3, equations 10 to 15. Differences: the plan is the best rollout seen,
-    not the last iterate; a sync hands on its best rollout; bounds hold. ``grasp_planner.planners.presets`` has the
-    published settings.
+    Source: GRASP (arXiv 2602.00475), section 3, equations 10 to 15. Differences: the plan is the best rollout seen, not
+    the last iterate; the next cycle starts at the best rollout of the sync; actions are clamped to the bounds.
+    ``grasp_planner.planners.presets`` has the published settings.
     """
 
     state_lr: float = 0.2  # eta_s
@@ -150,8 +152,8 @@ class GRASP:
         return GRASPState(states, problem.clamp(actions), state_moments, moments, state.phase + 1, None, None)
 
     def sync_step(self, problem: Problem, state: GRASPState, noise: Noise) -> tuple[GRASPState, Scored | None]:
-        """Make one of the J steps of the serial planner (equations 13 to 15); after them, end the sync."""
-        measures_gap = self.gap_std > 0  # one more step, before the first of the J
+        """Make one of the J steps of the serial planner (equations 13 to 15), or end the sync after these steps."""
+        measures_gap = self.gap_std > 0  # an extra step before the first of the J steps
         done = state.phase - self.sync_every - measures_gap
         if self.sync is None or done >= self.sync_steps:
             return self.end_of_sync(problem, state)

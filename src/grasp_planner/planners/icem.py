@@ -18,7 +18,7 @@ from grasp_planner.planning.candidates import evaluate
 
 
 class ICEMState(NamedTuple):
-    """The distribution, the elites that are evaluated again, and the number of draws so far."""
+    """The distribution, the elites that are evaluated again in the next step, and the number of draws so far."""
 
     gaussian: Gaussian
     kept: Float[Tensor, "b e t a"]
@@ -27,7 +27,7 @@ class ICEMState(NamedTuple):
 
 @dataclass(frozen=True)
 class ICEM:
-    """CEM with noise that is correlated over time, elites kept from step to step, and fewer samples as it narrows.
+    """Run CEM with noise that is correlated over time, elites kept from step to step, and fewer samples at each step.
 
         a^j ~ clamp(mean + std * eps^j),   eps with power spectrum 1 / f^beta along time
         n_i = max(n * decay^-i, 2 * elites)
@@ -37,9 +37,9 @@ class ICEM:
         elites: number of candidates that the distribution is fitted to.
         std: initial standard deviation, in action units.
         min_std: lower limit of the standard deviation, in action units.
-        noise_beta: exponent of the noise's spectrum; 0 is white, 2 a random walk.
+        noise_beta: exponent of the noise's spectrum; 0 is white noise, 2 is a random walk.
         kept_share: share of the elites that is evaluated again in the next step.
-        decay: factor by which the number of samples falls at each step; 1: the number stays.
+        decay: factor by which the number of samples falls at each step; 1: the number stays the same.
         momentum: share of the old mean and standard deviation that is kept at each fit.
         tolerance: stop a problem whose best cost is at or below this.
 
@@ -73,12 +73,12 @@ class ICEM:
         between_zero_and_one(self, "kept_share")
 
     def init(self, problem: Problem, actions: Tensor, noise: Noise) -> ICEMState:
-        """Begin with a wide distribution around the given actions, and no elites."""
+        """Return a normal distribution around the given actions, with the initial standard deviation, and no elites."""
         nothing = actions.new_zeros(actions.shape[0], 0, *actions.shape[1:])
         return ICEMState(Gaussian(actions, torch.full_like(actions, self.std)), nothing, 0)
 
     def step(self, problem: Problem, state: ICEMState, noise: Noise) -> tuple[ICEMState, Scored]:
-        """Draw, add the mean and the kept elites, evaluate and refit."""
+        """Draw candidates, add the mean and the kept elites, roll them out, and fit the distribution to the elites."""
         mean, std = state.gaussian
         samples = max(int(self.samples * self.decay**-state.draws), min(2 * self.elites, self.samples))
         white = noise.normal((samples, *mean.shape[1:]), mean.dtype)
@@ -91,7 +91,7 @@ class ICEM:
         return ICEMState(mixed(problem, new, state.gaussian, self.momentum, self.min_std), kept, state.draws + 1), best
 
     def actions(self, state: ICEMState) -> Float[Tensor, "b t a"]:
-        """Return the mean."""
+        """Return the mean of the distribution."""
         return state.gaussian.mean
 
     def with_std(self, state: ICEMState, std: Float[Tensor, "b t a"]) -> ICEMState:
@@ -107,7 +107,7 @@ def coloured(white: Float[Tensor, "b n t a"], beta: float) -> Float[Tensor, "b n
     horizon = white.shape[2]
     frequency = torch.arange(horizon // 2 + 1, dtype=white.dtype, device=white.device).clamp(min=1.0)
     amplitude = frequency ** (-beta / 2)
-    # Each inner frequency stands for two bins of the full spectrum, its own and the mirrored one.
+    # Each inner frequency represents two bins of the full spectrum, at the positive and at the negative frequency.
     copies = torch.full_like(amplitude, 2.0)
     copies[0] = 1.0
     if horizon % 2 == 0:

@@ -1,4 +1,4 @@
-"""LatCo: latent collocation, states and actions as variables under a constraint with multipliers."""
+"""LatCo: latent collocation, which optimises states and actions under a dynamics constraint with multipliers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from grasp_planner.planners.lifted import straight_line
 
 
 class LatCoState(NamedTuple):
-    """States s_1 .. s_T and actions, a multiplier per time step, and the squared defects that multipliers follow."""
+    """States s_1 .. s_T, actions, a multiplier per time step, and the squared defects that update the multipliers."""
 
     states: Float[Tensor, "b t s"]
     actions: Float[Tensor, "b t a"]
@@ -28,9 +28,9 @@ class LatCoState(NamedTuple):
     action_moments: Moments
     defects: Float[Tensor, "b t"]
     moves: int
-    """Moves of states and actions so far."""
+    """Number of updates of states and actions so far."""
     unscored: int
-    """Moves since the last true rollout."""
+    """Number of updates since the last rollout of the actions."""
 
 
 @dataclass(frozen=True)
@@ -43,19 +43,19 @@ class LatCo:
     Gradients flow through the model's state input as well as its action input.
 
     Args:
-        method: ``"first_order"`` (Adam), or ``"gauss_newton"`` with damping: dense, for small latents, and for
-            objectives that are goal distances.
+        method: ``"first_order"`` (Adam), or ``"gauss_newton"`` with damping: dense, so only for small latents, and only
+            for ``GoalDistance`` objectives.
         state_lr: Adam's learning rate for states, in units of the scale; first order only.
         action_lr: Adam's learning rate for actions, in action units; first order only.
         damping: added to the diagonal of the normal equations; Gauss-Newton only.
         multiplier: initial lambda.
         max_multiplier: upper limit of lambda, which keeps an infeasible problem from overflowing.
         dual_rate: step size of the multipliers.
-        dual_every: moves between two dual updates.
+        dual_every: updates of states and actions between two updates of the multipliers.
         threshold: the squared defect, in units of the scale, above which a multiplier grows.
         initial_noise: standard deviation of the noise on the straight line of initial states.
-        score_every: moves between two true rollouts of the actions. A rollout is a step of its own; the best one is
-            the plan.
+        score_every: updates between two rollouts of the actions. A rollout is a separate step. The plan is the best
+            rollout.
         tolerance: stop a problem whose best cost is at or below this.
 
     Raises:
@@ -68,7 +68,7 @@ class LatCo:
 
     Source: LatCo (Rybkin et al., arXiv 2106.13229) and its code: Gauss-Newton with damping 1e-3, one dual update a
     step with rate 0.1, threshold 1e-4. Differences: s_0 is fixed, not penalised; states start on the line from start to
-    goal as in GRASP; multipliers fall by at most a factor of ten an update; bounds hold; the best rollout is kept.
+    goal as in GRASP; an update divides a multiplier by ten at most; actions are clamped; the best rollout is kept.
     """
 
     method: Literal["first_order", "gauss_newton"] = "first_order"
@@ -100,7 +100,7 @@ class LatCo:
         return LatCoState(states, actions, multipliers, Moments.zeros(states), Moments.zeros(actions), defects, 0, 0)
 
     def step(self, problem: Problem, state: LatCoState, noise: Noise) -> tuple[LatCoState, Scored | None]:
-        """Move states and actions, and update the multipliers when due; or roll the actions out when that is due."""
+        """Update states and actions, and the multipliers if due; if a rollout is due, only roll the actions out."""
         if state.unscored == self.score_every:
             return state._replace(unscored=0), score(problem, state.actions)
         state = (self._gauss_newton if self.method == "gauss_newton" else self._first_order)(problem, state)
@@ -137,6 +137,6 @@ class LatCo:
 def defects(
     problem: Problem, states: Float[Tensor, "b t s"], actions: Float[Tensor, "b t a"]
 ) -> Float[Tensor, "b t s"]:
-    """Compute F(s_t, a_t) - s_{t+1} for every t; the constraint is that they are zero."""
+    """Compute the defects F(s_t, a_t) - s_{t+1} for every t. The constraint says that all defects are zero."""
     before = torch.cat([problem.start[:, None], states[:, :-1]], dim=1)
     return problem.predict(before, actions) - states

@@ -1,4 +1,4 @@
-"""What planners with virtual states share: the initial line, the lifted loss, the gap to the rollout."""
+"""Functions for planners with virtual states: the initial line, the lifted loss, and the gap to the rollout."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ def lifted_loss(
         sum_{t<T-1} |p_t - s_{t+1}|^2 + phi(p_{T-1}, g) + gamma sum_t phi(p_t, g) + sum_t l(s'_t, a_t)
         p_t = F(sg[s_t], a_t),    s'_0 = s_0,  s'_{t+1} = p_t
 
-    With the plain goal distance as phi and no stage cost this is equation 10. The last target is g itself. The
-    objective phi measures the distance to it, so that a coordinate without weight in the goal is free there, too.
+    This is equation 10 if phi is the unweighted goal distance and there is no stage cost. The target of the last
+    prediction is g. The objective phi measures the distance to g, so a coordinate with goal weight 0 is free in the
+    last prediction, too.
     """
     before = torch.cat([problem.start[:, None], states], dim=1)
     predicted = problem.predict(before.detach() if stop_gradient else before, actions)
@@ -48,7 +49,7 @@ def lifted_loss(
 def gap_deviation(
     problem: Problem, states: Float[Tensor, "b t_less_1 s"], rolled_out: Float[Tensor, "b t s"]
 ) -> Float[Tensor, "b t 1"]:
-    """Compute the root mean square distance of virtual states from a rollout, as a deviation for each action.
+    """Compute the root mean square distance of virtual states from a rollout, as a standard deviation for each action.
 
     Action t gets the gap at s_t. The first action, whose state is exact, gets the mean over time. With a horizon of 1
     there is no virtual state, and the gap is the distance between the end of the rollout and the goal.

@@ -18,7 +18,7 @@ from grasp_planner.planning.candidates import evaluate, spread
 
 @dataclass(frozen=True)
 class MPPI:
-    """Average candidate plans, with weights that fall exponentially with cost.
+    """Average candidate plans with weights that decrease exponentially with cost.
 
         a^j ~ clamp(N(mean, std^2)),  j = 1..n-1,   a^0 = mean
         w_j  ~  exp(-(J_j - min J) / (temperature * (mean J - min J)))
@@ -26,10 +26,11 @@ class MPPI:
 
     Args:
         samples: n, candidates per step, including the current mean.
-        temperature: in units of the candidates' spread of cost. 0: only the best counts; large: the plain average.
+        temperature: temperature of the weights, in units of mean J - min J. 0: only the best candidate counts; large:
+            equal weights.
         std: initial standard deviation of the noise, in action units.
         refit_std: whether the standard deviation follows the weighted candidates, as in TD-MPC2, or is constant.
-        min_std: lower limit of the refitted standard deviation.
+        min_std: lower limit of the refitted standard deviation, in action units.
         tolerance: stop a problem whose best cost is at or below this.
 
     Raises:
@@ -40,8 +41,9 @@ class MPPI:
         >>> MPPI(temperature=0.1).temperature
         0.1
 
-    Source: Williams et al., Information Theoretic MPC (ICRA 2017); refitted deviation: TD-MPC2 (arXiv 2310.16828).
-    Difference: the temperature is relative to the spread of the costs, so that one setting fits costs of any size.
+    Source: Williams et al., Information Theoretic MPC (ICRA 2017); refitted standard deviation: TD-MPC2 (arXiv
+    2310.16828). Difference: the temperature is relative to the spread of the costs, so that one setting fits costs of
+    any size.
     """
 
     samples: int = 300
@@ -57,18 +59,18 @@ class MPPI:
         flag(self, "refit_std")
 
     def init(self, problem: Problem, actions: Tensor, noise: Noise) -> Gaussian:
-        """Begin with noise around the given actions."""
+        """Return a normal distribution around the given actions, with the initial standard deviation."""
         return Gaussian(actions, torch.full_like(actions, self.std))
 
     def step(self, problem: Problem, state: Gaussian, noise: Noise) -> tuple[Gaussian, Scored]:
-        """Draw, evaluate and average."""
+        """Draw candidates, roll them out, and average them with their weights."""
         candidates = spread(problem, state.mean, self.samples, state.std, noise)
         cost, best = evaluate(problem, candidates)
         mean, std = fitted(problem, candidates, path_weights(cost, self.temperature))
         return Gaussian(mean, std.clamp(min=self.min_std) if self.refit_std else state.std), best
 
     def actions(self, state: Gaussian) -> Float[Tensor, "b t a"]:
-        """Return the mean."""
+        """Return the mean of the distribution."""
         return state.mean
 
     def with_std(self, state: Gaussian, std: Float[Tensor, "b t a"]) -> Gaussian:
@@ -82,7 +84,8 @@ def path_weights(cost: Float[Tensor, "b n"], temperature: float) -> Float[Tensor
     lowest = torch.where(finite, cost, torch.inf).amin(1, keepdim=True)
     excess = torch.where(finite, cost - lowest, 0.0)
     spread_of_cost = excess.sum(1, keepdim=True) / finite.sum(1, keepdim=True).clamp(min=1)
-    # The smallest number avoids 0 / 0 where temperature or spread is 0: the best candidates then share the weight.
+    # The smallest positive number avoids 0 / 0 if temperature or spread is 0. The best candidates then share the
+    # weight.
     relative = excess / (temperature * spread_of_cost).clamp(min=torch.finfo(cost.dtype).tiny)
     weights = torch.where(finite, torch.exp(-relative), 0.0)
     return weights / weights.sum(1, keepdim=True).clamp(min=torch.finfo(cost.dtype).tiny)

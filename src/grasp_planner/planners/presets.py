@@ -1,8 +1,8 @@
 """Published settings by name, each with its source, and settings that we measured ourselves.
 
-docs/presets.md lists what a preset cannot express of its source. Learning rates are those of the source. The losses of
-most sources are means over features; ours are sums in units of the problem's scale. Adam cancels the difference, plain
-SGD does not.
+docs/presets.md lists the properties of each source that a preset cannot express. Learning rates are those of the
+source. The losses of most sources are means over features. Our losses are sums in units of the problem's scale. The
+difference has no effect with Adam, but it has one with plain SGD.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from grasp_planner.planning.protocol import Planner
 
 PRESETS: dict[str, Planner] = {
     # Equations 10 to 15 of arXiv 2602.00475: gradient descent, zero actions, noise on the line. The paper names a sync
-    # every 100 steps, and no other number: the learning rates, gamma, sigma, epsilon and J are ours.
+    # every 100 steps, and no other number. The learning rates, gamma, sigma, epsilon and J are our choice.
     "grasp/paper": GRASP(
         optimiser="sgd",
         state_lr=0.25,
@@ -30,7 +30,7 @@ PRESETS: dict[str, Planner] = {
         sync_every=100,
         sync_steps=25,
     ),
-    # Class defaults of the planner for DINO-type latents in the JEPA-WMs fork (1000 iterations there).
+    # Class defaults of the GRASP planner for DINO latents in the authors' fork of JEPA-WMs, which runs 1000 iterations.
     "grasp/jepa-wms": GRASP(
         state_lr=0.1,
         action_lr=0.001,
@@ -41,7 +41,7 @@ PRESETS: dict[str, Planner] = {
         sync_steps=25,
         state_epsilon=1e-8,
     ),
-    # grasp.yaml and grasp_cem_sync.yaml of the authors' fork of LeWM (750 iterations there).
+    # grasp.yaml and grasp_cem_sync.yaml of the authors' fork of LeWM, which runs 750 iterations.
     "grasp/lewm": GRASP(
         state_lr=0.1,
         action_lr=0.005,

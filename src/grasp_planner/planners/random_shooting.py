@@ -1,4 +1,4 @@
-"""Random shooting: the baseline that every other sampler must beat."""
+"""Random shooting: a baseline for planners that sample."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class RandomShooting:
         >>> RandomShooting(samples=100).samples
         100
 
-    Source: folklore; see Nagabandi et al. (arXiv 1708.02596) for its use with learned models.
+    Source: common practice; see Nagabandi et al. (arXiv 1708.02596) for the use with learned models.
     """
 
     samples: int = 300
@@ -52,7 +52,7 @@ class RandomShooting:
         at_least(self, 0, "tolerance")
 
     def init(self, problem: Problem, actions: Tensor, noise: Noise) -> RandomShootingState:
-        """Begin with the given actions."""
+        """Start with the given actions."""
         if not bool(torch.isfinite(problem.low).all() & torch.isfinite(problem.high).all()):
             raise GraspPlannerError(
                 f"RandomShooting draws within the bounds and needs them finite, got low {problem.low.tolist()}, "
@@ -61,7 +61,7 @@ class RandomShooting:
         return RandomShootingState(actions)
 
     def step(self, problem: Problem, state: RandomShootingState, noise: Noise) -> tuple[RandomShootingState, Scored]:
-        """Draw and evaluate."""
+        """Draw candidates, roll them out, and keep the best candidate."""
         uniform = noise.uniform((self.samples, *state.best.shape[1:]), state.best.dtype)
         candidates = problem.clamp(problem.low + (problem.high - problem.low) * uniform)
         _, best = evaluate(problem, candidates)

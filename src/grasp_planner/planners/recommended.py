@@ -16,14 +16,14 @@ from grasp_planner.planning.protocol import Callback, Planner
 from grasp_planner.planning.sequential import Sequential
 
 RECOMMENDED_BUDGET = Budget(steps=300)
-"""Enough for :func:`recommended` on the problems that it was measured on."""
+"""A budget that suffices for :func:`recommended` on the problems that docs/planners.md measures."""
 
 
 def recommended() -> Planner:
-    """Return the planner that we recommend for a model with usable gradients, with its setting.
+    """Return the planner that we recommend for a differentiable model, with its hyperparameters.
 
-    Gradient descent from 16 starts for three quarters of the budget, then descent with a smaller learning rate from
-    the best plan alone. docs/planners.md shows the measurements behind the choice.
+    The planner runs gradient descent from 16 starts for three quarters of the budget. It then runs gradient descent
+    with a smaller learning rate from the best plan only. docs/planners.md shows the measurements behind this choice.
 
     Example:
         >>> recommended().second
@@ -41,14 +41,14 @@ def plan(
     warm_start: WarmStart | Tensor | None = None,
     callback: Callback | None = None,
 ) -> Plan:
-    """Plan: run ``planner`` on ``problem`` until ``budget`` is spent, and return the best plan seen by true rollout.
+    """Run ``planner`` on ``problem`` until ``budget`` is spent, and return the best plan seen by true rollout.
 
     The plan is never worse than the actions that planning starts from. Problems of a batch do not influence each other.
     The model is left as it was. With a budget in steps or transitions, the plan does not depend on how fast the
     machine is.
 
     Args:
-        problem: a batch of b problems.
+        problem: a batch of b problems; its horizon is in model steps.
         planner: one of ``PLANNERS``, or any object with the methods of
             :class:`~grasp_planner.planning.protocol.Planner`; ``None``: :func:`recommended`.
         budget: limits on steps, seconds and transitions; planning ends at the first one reached. ``None``:

@@ -1,4 +1,4 @@
-"""What CEM, ICEM and MPPI share: a normal distribution over plans, and its fit to weighted candidates."""
+"""Functions for CEM, ICEM and MPPI: a normal distribution over plans, and its fit to weighted candidates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from grasp_planner.core.problem import Problem
 
 
 class Gaussian(NamedTuple):
-    """The normal distribution from which the next candidates are drawn, independent in time and coordinates."""
+    """The normal distribution of the next candidates, independent over time steps and coordinates."""
 
     mean: Float[Tensor, "b t a"]
     std: Float[Tensor, "b t a"]
@@ -64,10 +64,10 @@ def fitted(problem: Problem, candidates: Float[Tensor, "b n t a"], weights: Floa
     weights = weights[:, :, None, None]
     mean = (weights * candidates).sum(1)
     variance = (weights * (candidates - mean[:, None]).square()).sum(1)
-    return Gaussian(problem.clamp(mean), variance.sqrt())  # averaging may round across a bound
+    return Gaussian(problem.clamp(mean), variance.sqrt())  # rounding of the mean may exceed a bound
 
 
 def mixed(problem: Problem, new: Gaussian, old: Gaussian, momentum: float, min_std: float) -> Gaussian:
-    """Keep the share ``momentum`` of the old mean and standard deviation."""
+    """Mix the new distribution with the share ``momentum`` of the old mean and standard deviation."""
     mean = problem.clamp(torch.lerp(new.mean, old.mean, momentum))
     return Gaussian(mean, torch.lerp(new.std, old.std, momentum).clamp(min=min_std))

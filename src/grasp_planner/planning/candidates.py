@@ -1,4 +1,4 @@
-"""Many candidate plans per problem: drawing them around a plan, scoring them, choosing among them."""
+"""Many candidate plans per problem: draw candidates around a plan, score candidates, choose the best candidate."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def evaluate(problem: Problem, candidates: Float[Tensor, "b n t a"]) -> tuple[Fl
 
 
 def best_candidate(many: Scored, count: int) -> tuple[Scored, Int[Tensor, " b"]]:
-    """Choose among ``count`` scored rows per problem the row of least cost, and return it and its position.
+    """Return the row of least cost among the ``count`` scored rows of each problem, and its position.
 
     The cost of the chosen row is not finite only if no row of its problem has a finite cost.
     """
@@ -41,7 +41,7 @@ def best_candidate(many: Scored, count: int) -> tuple[Scored, Int[Tensor, " b"]]
 
 
 def leading(values: Float[Tensor, "b_n ..."], leader: Int[Tensor, " b"]) -> Float[Tensor, "b ..."]:
-    """Choose each problem's leader among its candidates; one with finite values, where the leader's are not finite."""
+    """Take the values of each problem's leader, or of another candidate if those of the leader are not finite."""
     many = values.unflatten(0, (leader.shape[0], -1))
     if many.shape[1] == 1:
         return values

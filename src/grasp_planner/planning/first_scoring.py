@@ -1,4 +1,4 @@
-"""Score the first plan, and notice a model that is not at rest although its modules were frozen."""
+"""Score the first plan, and detect a model that changes or is random although its modules were frozen."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ _HOW = (
 
 
 def score_first(problem: Problem, actions: Tensor) -> Scored:
-    """Score the first plan as ``score`` does, in the same model calls.
+    """Score the first plan as ``score`` does, with the same model calls.
 
     Raises:
-        GraspPlannerError: a module whose code asks for its mode ran in training mode, a buffer of the model was
-            written to, or the model answers at random.
+        GraspPlannerError: a module whose code reads ``training`` ran in training mode, a buffer of the model was
+            written to, or the model's predictions are random.
     """
     parts = list(reachable(problem.dynamics, problem.objective))
     buffers = [
         (type(module).__name__, name, buffer, buffer._version)
         for module in modules_among(parts)
         for name, buffer in module.named_buffers(recurse=False)
-        if not buffer.is_inference()  # such a tensor has no version
+        if not buffer.is_inference()  # inference tensors have no version
     ]
     before = _random_state(actions.device)
     try:
@@ -66,7 +66,7 @@ def score_first(problem: Problem, actions: Tensor) -> Scored:
 
 @contextmanager
 def _refusing_training_mode() -> Iterator[None]:
-    """Raise where a module in training mode, whose code asks for its mode, is called in this thread."""
+    """Raise an error if a module whose code reads ``training`` is called in training mode in this thread."""
     thread = threading.get_ident()
 
     def refuse(module: nn.Module, _: object) -> None:
@@ -84,27 +84,27 @@ def _refusing_training_mode() -> Iterator[None]:
 
 
 def _asks_for_its_mode(kind: type) -> bool:
-    """Whether some method of a kind of module reads ``training``, as those of dropout and batch norm do."""
+    """Return whether a method of a module class reads ``training``, as in dropout and batch norm."""
     own = kind.__mro__[: kind.__mro__.index(nn.Module)]
     methods = [member for cls in own for member in vars(cls).values() if isinstance(member, types.FunctionType)]
     return any("training" in method.__code__.co_names for method in methods)
 
 
 def _is_compiled(part: object) -> bool:
-    """Whether a part of a model is compiled, or is the dictionary of the attributes of a compiled function."""
+    """Return whether a part of a model is compiled, or is the attribute dictionary of a compiled function."""
     if issubclass(type(part), nn.Module):
         return part._compiled_call_impl is not None  # type: ignore[attr-defined]
     return type(part) is Compiled or (type(part) is dict and "_torchdynamo_orig_callable" in part)
 
 
 def _answers_at_random(problem: Problem, actions: Tensor) -> bool:
-    """Whether equal calls differ because of the global random state, which another thread may have moved meanwhile.
+    """Return whether equal calls differ because of the global random state, which other threads may move, too.
 
-    These calls of the model are not counted. They occur only where the state has moved.
+    These calls of the model are not counted. They are made only if the state has moved.
     """
     meter = problem.dynamics
     unmetered = problem.through(meter.model) if isinstance(meter, Meter) else problem
-    actions = problem.clamp(actions + 1.0)  # the first actions are often zeros, which noise may multiply
+    actions = problem.clamp(actions + 1.0)  # the first actions are often zero, and may multiply noise
     answers = []
     for _ in range(2):
         before = _random_state(actions.device)
@@ -115,7 +115,7 @@ def _answers_at_random(problem: Problem, actions: Tensor) -> bool:
 
 
 def _random_state(device: torch.device) -> tuple[Any, ...]:
-    """The global random states of torch, numpy and Python."""
+    """Return the global random states of torch, numpy and Python."""
     on_device = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
     return torch.get_rng_state(), on_device, numpy.random.get_state(legacy=False), random.getstate()
 

@@ -1,4 +1,4 @@
-"""The loop that runs any planner: iteration, clock, budget, scoring, status and trace. Planners have none of these."""
+"""The loop that runs any planner. It owns iteration, clock, budget, scoring, status and trace."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def run(
 ) -> Plan:
     """Run ``planner`` on ``problem`` until ``budget`` is spent, and return the best plan seen by true rollout.
 
-    ``grasp_planner.plan`` is this function with a default planner and budget, and describes the arguments.
+    ``grasp_planner.plan`` is this function with a default planner and budget. Its docstring describes the arguments.
     """
     started = time.perf_counter()
     _check_arguments(problem, planner, budget)
@@ -79,7 +79,7 @@ def run(
 
 
 class _StopAsked(Exception):
-    """The callback returned True."""
+    """Raised when the callback returned True."""
 
 
 def _check_arguments(problem: object, planner: object, budget: object) -> None:
@@ -100,7 +100,7 @@ def _check_arguments(problem: object, planner: object, budget: object) -> None:
 
 
 class _Search:
-    """What the loop knows so far: the best plans, the status of each problem, what was spent, the trace."""
+    """The progress of one run: the best plans, the status of each problem, the budget spent, and the trace."""
 
     def __init__(
         self, problem: Problem, planner: Planner, budget: Budget, started: float, callback: Callback | None
@@ -119,15 +119,15 @@ class _Search:
         self.recorder = Recorder()
 
     def call(self, method: Any, *arguments: Any) -> Any:
-        """Call a method with the problem as first argument, in smaller pieces where memory does not suffice."""
+        """Call a method with the problem as first argument. If memory does not suffice, evaluate in pieces."""
         return within_memory(self.meter, partial(method, self.problem.at(self.share()), *arguments))
 
     def transitions(self) -> int:
-        """Model transitions so far, per problem."""
+        """Return the model transitions so far, per problem."""
         return self.meter.rows // self.problem.batch
 
     def share(self) -> float:
-        """Share of the budget that is spent."""
+        """Return the share of the budget that is spent."""
         seconds = 0.0 if self.budget.seconds is None else time.perf_counter() - self.started
         return self.budget.share(self.steps, seconds, self.transitions())
 
@@ -155,7 +155,7 @@ class _Search:
         self.status[running & faulty] = int(Status.NONFINITE)
 
     def running(self) -> bool:
-        """Whether any problem still runs; the model is not evaluated for the others again."""
+        """Return whether any problem still runs. From now on, the model is evaluated for running problems only."""
         running = self.status == _RUNNING
         count = int(running.sum())
         if count < self.asked:
@@ -164,7 +164,7 @@ class _Search:
         return count > 0
 
     def room(self) -> bool:
-        """Whether the budget may allow another step: as far as the cheapest step so far tells.
+        """Return whether the budget may allow another step, judged by the cheapest step so far.
 
         Raises:
             BudgetSpent: the deadline has passed.
@@ -175,7 +175,7 @@ class _Search:
         return fits and (self.budget.steps is None or self.steps < self.budget.steps)
 
     def score_last(self, actions: Tensor) -> None:
-        """Score the actions of the last state, unless the last step rolled them out, if the budget allows it."""
+        """Score the actions of the last state if the budget allows it and the last step did not roll them out."""
         if not self.running() or actions is self.known_actions:
             return
         self.limit(keep_a_rollout=False)
@@ -187,10 +187,10 @@ class _Search:
             self.ended = Status.INTERRUPTED
 
     def record(self, state: Any) -> None:
-        """Write the trace, and call the callback.
+        """Add a row to the trace, and call the callback.
 
         Raises:
-            _StopAsked: the callback asked to stop.
+            _StopAsked: the callback returned True.
         """
         if self.steps:
             rows = self.meter.rows - self.recorder.transitions * self.problem.batch
@@ -204,7 +204,7 @@ class _Search:
                 raise _StopAsked
 
     def result(self, warm_start: WarmStart) -> Plan:
-        """Return the plan; problems that were still running get the reason why planning ended."""
+        """Return the plan. Problems that were still running get the reason why planning ended as their status."""
         seconds, transitions = time.perf_counter() - self.started, self.transitions()
         return Plan(
             actions=self.best.actions,

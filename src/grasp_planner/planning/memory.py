@@ -1,4 +1,4 @@
-"""Out of memory: the same work in smaller pieces, and an error only if the smallest piece does not fit."""
+"""Out of memory: evaluate the model in smaller pieces, and raise an error only if a single row does not fit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that memory does not suffice, on any device.
+    """Return whether an error means that a device or the machine is out of memory.
 
     Example:
         >>> is_out_of_memory(torch.cuda.OutOfMemoryError()), is_out_of_memory(RuntimeError("another one"))
@@ -23,14 +23,14 @@ def is_out_of_memory(error: BaseException) -> bool:
     """
     if isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)):
         return True
-    # What torch says on devices that have no error class of their own for it, such as the CPU.
+    # Some devices, such as the CPU, have no error class for this case, so the message is read.
     return isinstance(error, RuntimeError) and any(
         words in str(error) for words in ("can't allocate memory", "not enough memory", "out of memory")
     )
 
 
 def within_memory(meter: Meter, act: Callable[[], Result]) -> Result:
-    """Return what ``act`` returns; where memory does not suffice, try again with half as many rows per model call.
+    """Return what ``act`` returns. If memory does not suffice, call it again with half as many rows per model call.
 
     ``act`` must be repeatable. A step of a planner is repeatable, since it writes to nothing and draws its noise from
     its arguments. The calls of a failed attempt are not counted, so that the plan for a given budget is the same.
@@ -46,7 +46,7 @@ def within_memory(meter: Meter, act: Callable[[], Result]) -> Result:
             if not is_out_of_memory(error):
                 raise
             said = (str(error).strip() or type(error).__name__).splitlines()[0]
-        # Outside of the handler, because the error holds on to the tensors of the attempt.
+        # This is outside of the handler, because the error keeps the tensors of the failed attempt alive.
         meter.calls, meter.rows = calls, rows
         _split(meter, said)
 
@@ -57,7 +57,7 @@ def _split(meter: Meter, said: str) -> None:
     most = meter.model.rows if pieces else meter.largest  # type: ignore[union-attr]
     if most is None or most <= 1:
         raise GraspPlannerError(
-            f"out of memory, and not even one row of the model at a time fits beside what planning keeps ({said}). "
+            f"out of memory, and not even one row of the model at a time fits with the tensors of planning ({said}). "
             "Plan fewer problems at a time, fewer candidates, or a shorter horizon; with gradients a row takes several "
             "times as much: CEM, ICEM, MPPI and RandomShooting need none"
         )

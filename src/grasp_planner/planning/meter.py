@@ -1,4 +1,4 @@
-"""The meter between the loop and the user's model: it counts calls and rows, and refuses calls beyond the budget."""
+"""The meter around the user's model, which counts calls and rows, and refuses calls beyond the budget."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from grasp_planner.wrappers.piecewise import checked
 
 
 class BudgetSpent(Exception):
-    """The next model call would overrun the budget; ``status`` says which limit of it."""
+    """Raised when the next model call would exceed the budget; ``status`` says which limit was reached."""
 
     def __init__(self, status: Status) -> None:
         super().__init__(status.name)
@@ -23,14 +23,14 @@ class BudgetSpent(Exception):
 
 
 class Meter:
-    """A model that counts its calls and rows, and refuses the call that would overrun a limit.
+    """A model that counts its calls and rows, and refuses a call that would exceed a limit.
 
     Attributes:
         calls: model calls so far.
         rows: rows evaluated so far, over all problems.
-        fastest: seconds of the fastest call so far. The first calls of a run are slow for other reasons.
-        largest: the most rows that a call has had.
-        model: what evaluates the rows: ``dynamics``, or ``dynamics`` in pieces where memory does not suffice.
+        fastest: seconds of the fastest call so far. The fastest call is used because the first calls include warm-up.
+        largest: the largest number of rows in one call so far.
+        model: the model that evaluates the rows: ``dynamics``, or ``dynamics`` in pieces if memory did not suffice.
         most_rows: limit on ``rows``; ``None``: no limit.
         deadline: time of ``time.perf_counter`` after which no call starts; ``None``: no limit.
     """
@@ -49,8 +49,8 @@ class Meter:
     def answer_only(self, active: Bool[Tensor, " b"] | None) -> None:
         """Evaluate the model only for active problems from now on; ``None``: for all problems.
 
-        Rows come problem by problem, so the rows of the other problems are left out of a call. They are counted, and
-        their last states are returned unchanged.
+        Rows are ordered by problem, so the rows of inactive problems can be left out of a call. Inactive rows are
+        counted, and their last states are returned unchanged.
         """
         self._active = None if active is None else (active.nonzero()[:, 0], len(active))
 
@@ -63,7 +63,7 @@ class Meter:
         """Evaluate the model, and count the call.
 
         Raises:
-            BudgetSpent: the call would overrun a limit.
+            BudgetSpent: the call would exceed a limit.
         """
         self.check_deadline()
         before = time.perf_counter()

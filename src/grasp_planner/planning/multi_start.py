@@ -1,4 +1,4 @@
-"""MultiStart: any planner from many starts in one batch."""
+"""MultiStart: run any planner from many starts in one batch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from grasp_planner.planning.protocol import Planner, check_planner, tolerance_of
 
 
 class MultiStartState(NamedTuple):
-    """The state of the inner planner, whose rows are all starts of all problems, and each problem's best start."""
+    """The state of the inner planner, with a row for every start of every problem, and each problem's best start."""
 
     inner: Any
     leader: Int[Tensor, " b"]
@@ -26,10 +26,10 @@ class MultiStartState(NamedTuple):
 
 @dataclass(frozen=True)
 class MultiStart:
-    """Run a planner from several starts per problem at once, each with noise of its own.
+    """Run a planner from several starts per problem in one batch. Each start has its own noise.
 
         a^1 = the given actions,    a^j ~ clamp(N(a^1, start_std^2)),  j = 2..n
-        every step: one step of the inner planner on all n starts;  the plan is that of the best start
+        every step: one step of the inner planner on all n starts;  the plan is the plan of the best start
 
     One step is one step of the inner planner on b * n rows. The starts do not influence each other.
 
@@ -37,7 +37,7 @@ class MultiStart:
         planner: the inner planner, which sees ``b * starts`` problems.
         starts: n, number of starts per problem.
         start_std: standard deviation of the starts around the given actions, in action units.
-        tolerance: stop a problem whose best cost is at or below this; at least the inner planner's tolerance.
+        tolerance: stop a problem whose best cost is at or below this. It is raised to the inner planner's tolerance.
 
     Raises:
         GraspPlannerError: a setting is out of range, or ``planner`` is not a planner.
@@ -47,7 +47,7 @@ class MultiStart:
         >>> MultiStart(GD(lr=0.2), starts=8, start_std=2.0).starts
         8
 
-    Source: random restarts are folklore; with GRASP as inner planner the starts are parallel chains of its sampler.
+    Source: random restarts are common practice. With GRASP as inner planner, each start is an independent run of GRASP.
     """
 
     planner: Planner
@@ -80,6 +80,6 @@ class MultiStart:
         return leading(self.planner.actions(state.inner), state.leader)
 
     def virtual(self, state: MultiStartState) -> Float[Tensor, "b t_less_1 s"] | None:
-        """Return the virtual states of that start; ``None`` if the inner planner has none."""
+        """Return the virtual states of the best start; ``None`` if the inner planner has no virtual states."""
         states = virtual_states(self.planner, state.inner)
         return None if states is None else leading(states, state.leader)

@@ -1,4 +1,4 @@
-"""The contract of a planner: hyperparameters and three methods. The loop does everything else."""
+"""The interface of planners: hyperparameters and three methods. The loop does everything else."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ class Planner(Protocol):
     of the scale. A planner uses ``problem.rollout``, ``predict``, ``cost``, ``clamp``, ``start``, ``goal``,
     ``horizon``, ``low``, ``high`` and, if it divides its work by the budget, ``spent``.
 
-    ``noise`` is a stream of its own for each call, per problem. A planner may have an attribute ``tolerance``: a
-    problem whose best cost is at or below it is CONVERGED. Without the attribute, the tolerance is 0.
+    ``noise`` holds one random stream per problem, and is different for each call. A planner may have an attribute
+    ``tolerance``: a problem whose best cost is at or below the tolerance is CONVERGED. Without the attribute, the
+    tolerance is 0.
     """
 
     def init(self, problem: Problem, actions: Float[Tensor, "b t a"], noise: Noise) -> Any:
@@ -33,14 +34,15 @@ class Planner(Protocol):
         ...
 
     def step(self, problem: Problem, state: Any, noise: Noise) -> tuple[Any, Scored | None]:
-        """Return the next state, and what the step rolled out, if it did. The old state is not written to.
+        """Return the next state, and the scored rollout if the step made one. The old state is not written to.
 
-        A step is at most one rollout, or one parallel call, per candidate. The loop measures what steps cost.
+        A step makes at most one rollout, or one parallel call, per candidate. The loop counts the model calls of each
+        step.
         """
         ...
 
     def actions(self, state: Any) -> Float[Tensor, "b t a"]:
-        """Return the plan that the state stands for now."""
+        """Return the current plan of the state."""
         ...
 
 
@@ -55,19 +57,19 @@ class SamplingPlanner(Planner, Protocol):
 
 @runtime_checkable
 class Lifted(Protocol):
-    """A planner whose states are variables, such as ``GRASP`` and ``LatCo``, or a planner around another planner."""
+    """A planner with virtual states, such as ``GRASP`` and ``LatCo``, or a planner around another planner."""
 
     def virtual(self, state: Any) -> Float[Tensor, "b t_less_1 s"] | None:
-        """Return the virtual states s_1 .. s_{T-1} in units of the scale; ``None``: there are none."""
+        """Return the virtual states s_1 .. s_{T-1} in units of the scale; ``None`` if there are no virtual states."""
         ...
 
     def actions(self, state: Any) -> Float[Tensor, "b t a"]:
-        """Return the actions beside these virtual states."""
+        """Return the current actions."""
         ...
 
 
 class Progress(NamedTuple):
-    """What a callback gets after the start and after every step. Do not write to its tensors.
+    """The argument of a callback, which is called after the start and after every step. Do not write to its tensors.
 
     Attributes:
         problem: the problems, in the caller's own latent units.
@@ -91,11 +93,11 @@ class Progress(NamedTuple):
 
 
 Callback = Callable[[Progress], bool | numpy.bool_ | Tensor | None]
-"""Called after every step; planning ends with status INTERRUPTED if it returns True."""
+"""A function that is called after every step. If it returns True, planning ends with status INTERRUPTED."""
 
 
 def asks_to_stop(answer: object) -> bool:
-    """Return whether a callback's answer is True, as a ``bool`` or as one element of numpy or torch.
+    """Return whether a callback returned True, as a ``bool`` or as one element of numpy or torch.
 
     >>> asks_to_stop(numpy.True_), asks_to_stop(Tensor([1.0]) > 0), asks_to_stop(1), asks_to_stop(None)
     (True, True, False, False)
@@ -106,7 +108,7 @@ def asks_to_stop(answer: object) -> bool:
 
 
 def is_planner(thing: object) -> bool:
-    """Return whether ``thing`` is a planner: an instance with its settings, not a class."""
+    """Return whether ``thing`` is an instance of a planner. A planner class is not a planner."""
     return isinstance(thing, Planner) and not isinstance(thing, type)
 
 
@@ -119,7 +121,7 @@ def check_planner(owner: object, name: str) -> None:
     """Raise unless the field ``name`` of a planner around planners holds a planner.
 
     Raises:
-        GraspPlannerError: it holds something else.
+        GraspPlannerError: the field holds something else.
     """
     value = getattr(owner, name)
     if not is_planner(value):
@@ -127,5 +129,5 @@ def check_planner(owner: object, name: str) -> None:
 
 
 def virtual_states(planner: object, state: Any) -> Float[Tensor, "b t_less_1 s"] | None:
-    """Return the virtual states of any planner's state, in units of the scale; ``None``: the planner has none."""
+    """Return the virtual states of any planner, in units of the scale; ``None`` if there are no virtual states."""
     return planner.virtual(state) if isinstance(planner, Lifted) else None

@@ -20,7 +20,7 @@ class _Row(NamedTuple):
 
 
 class Recorder:
-    """Collects the rows of a :class:`~grasp_planner.core.plans.Trace`.
+    """The rows of a :class:`~grasp_planner.core.plans.Trace`.
 
     A run may be interrupted at any instruction. Each row is added whole or not at all.
     """
@@ -35,7 +35,7 @@ class Recorder:
         return self._rows[-1].transitions
 
     def add(self, step: int, seconds: float, transitions: int, best: Scored) -> None:
-        """Add a row, and a snapshot if the best plans changed and the last snapshot is long enough ago."""
+        """Add a row. Add a snapshot, too, if the best plans changed and the last snapshot is long enough ago."""
         self._rows.append(_Row(best.cost, seconds, transitions))
         last = self._snapshots[-1] if self._snapshots else None
         if last is None or (step >= last.step * 1.05 and best.actions is not last.actions):

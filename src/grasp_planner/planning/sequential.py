@@ -1,4 +1,4 @@
-"""Sequential: one planner after another, each with a share of the budget."""
+"""Sequential: run one planner after another, each with a share of the budget."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from grasp_planner.planning.protocol import Planner, check_planner, tolerance_of
 
 
 class SequentialState(NamedTuple):
-    """The state of the planner that is at work, whether it is the second, and the best plans seen so far."""
+    """The state of the running planner, whether the second planner runs, and the best plans seen so far."""
 
     inner: Any
     in_second: bool
@@ -30,23 +30,25 @@ class Sequential:
         while less than 1 - share of the budget is spent:  a step of ``first``
         then:                                              steps of ``second``, which starts at the best plan seen
 
-    A typical use is many starts of a planner that explores, followed by gradient descent from the best plan alone.
+    A typical use is a planner that explores from many starts, followed by gradient descent from the best plan only.
 
     Args:
         first: the planner that begins.
         second: the planner that continues from the best plan seen by ``first``.
-        share: share of the budget that ``second`` gets, between 0 and 1. With several limits, the limit that is
-            nearest counts. Outside of ``plan`` nothing is ever spent, and only ``first`` runs.
-        tolerance: stop a problem whose best cost is at or below this; at least the tolerances of the two planners.
+        share: share of the budget that ``second`` gets, between 0 and 1. If the budget has several limits, the limit
+            that is closest to being reached counts. Only ``plan`` tells a planner what is spent; elsewhere, only
+            ``first`` runs.
+        tolerance: stop a problem whose best cost is at or below this. It is raised to the larger tolerance of the two
+            planners.
 
     Raises:
-        GraspPlannerError: ``share`` is out of range, or a planner is not a planner.
+        GraspPlannerError: ``share`` is out of range, or ``first`` or ``second`` is not a planner.
 
     Example:
         >>> from grasp_planner import GD, GRASP, MultiStart, Sequential
         >>> planner = Sequential(MultiStart(GRASP(), starts=4), GD(lr=0.05), share=0.15)
 
-    Source: ours. A plan depends on the budget: two short runs are not one long run.
+    Source: ours. The plan depends on the whole budget, so two short runs do not equal one long run.
     """
 
     first: Planner
@@ -63,11 +65,11 @@ class Sequential:
         object.__setattr__(self, "tolerance", tolerance)
 
     def init(self, problem: Problem, actions: Tensor, noise: Noise) -> SequentialState:
-        """Begin with the first planner."""
+        """Initialise the first planner."""
         return SequentialState(self.first.init(problem, actions, noise), in_second=False, best=None)
 
     def step(self, problem: Problem, state: SequentialState, noise: Noise) -> tuple[SequentialState, Scored | None]:
-        """Make a step of the planner whose turn it is."""
+        """Make a step of the running planner. The second planner begins when its share of the budget is left."""
         inner, in_second, best = state
         if not in_second and problem.spent >= 1 - self.share:
             start = self.first.actions(inner) if best is None else best.actions
@@ -76,9 +78,9 @@ class Sequential:
         return SequentialState(inner, in_second, best_of(best, scored)), scored
 
     def actions(self, state: SequentialState) -> Float[Tensor, "b t a"]:
-        """Return the actions of the planner that is at work."""
+        """Return the actions of the running planner."""
         return (self.second if state.in_second else self.first).actions(state.inner)
 
     def virtual(self, state: SequentialState) -> Float[Tensor, "b t_less_1 s"] | None:
-        """Return the virtual states of the planner that is at work; ``None`` if it has none."""
+        """Return the virtual states of the running planner; ``None`` if it has no virtual states."""
         return virtual_states(self.second if state.in_second else self.first, state.inner)

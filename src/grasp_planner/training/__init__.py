@@ -1,4 +1,4 @@
-"""Training of world models: one loop for all models, recipes, and checkpoints that resume exactly."""
+"""Training of world models: one loop for all models, recipes, and checkpoints from which a training resumes."""
 
 from grasp_planner.training.engine import Engine, FabricEngine, SingleDevice
 from grasp_planner.training.loop import Training, train

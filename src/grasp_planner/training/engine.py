@@ -1,4 +1,4 @@
-"""Engines, on which a training runs: one device, or several devices through lightning-fabric."""
+"""Engines that run a training: on one device, or on several devices through lightning-fabric."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.data import Episodes
 
-COVERED = 0.999  # quantile of the data's actions, per coordinate, that is a model's upper bound
+COVERED = 0.999  # the model's upper bound of each action coordinate is this quantile of the data
 
 
 def check_finite(episodes: Episodes, keys: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Ctrl-C that takes effect between two optimiser steps, where a training can be saved."""
+"""Delay Ctrl-C to the end of an optimiser step, so that a training can be saved."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from types import FrameType
 
 @contextmanager
 def delayed_interrupt() -> Iterator[Callable[[], bool]]:
-    """Delay the ``KeyboardInterrupt`` of a first Ctrl-C to the end of the block; a second Ctrl-C acts at once.
+    """Delay the ``KeyboardInterrupt`` of a first Ctrl-C to the end of the block. A second Ctrl-C is not delayed.
 
     Outside the main thread, and in a process that ignores Ctrl-C, nothing is changed.
 
     Yields:
-        A function that tells whether Ctrl-C has been pressed; the block should then end soon.
+        A function that returns whether Ctrl-C has been pressed. The block should then end soon.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed.

@@ -1,4 +1,4 @@
-"""The loss of a ``LatentModel``: predict the next latents, and keep the latents from collapsing."""
+"""The loss of a ``LatentModel``, which trains predictions of latents and keeps the latents from collapsing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from grasp_planner.training.losses import path_loss
 from grasp_planner.training.state_learner import push_t_errors
 
 FITTED_WINDOWS = 50_000
-DRAWN = 32  # pictures of a batch that the decoder is trained on
+DRAWN = 32  # number of pictures of a batch that train the decoder
 ENCODED_AT_ONCE = 512
 APART = 0.3  # weight of probe and decoder losses; their gradients are clipped together with all others
 
@@ -53,7 +53,7 @@ class LatentLearner(nn.Module):
         return Cut(config.context, unroll // config.frameskip, config.frameskip, keys)
 
     def prepare(self, episodes: Episodes, seed: int) -> None:
-        """Set statistics of actions, proprioception and states, and the linear part of the proprioception's motion.
+        """Set statistics of actions, proprioception and states, and the linear model of proprioception.
 
         Raises:
             GraspPlannerError: the data are not finite, or their sizes differ from the model's.
@@ -82,7 +82,7 @@ class LatentLearner(nn.Module):
         proprio = torch.as_tensor(drawn["proprio"], dtype=torch.float64)
         model.proprio_mean.copy_(proprio[:, 0].mean(0))
         model.proprio_std.copy_(proprio[:, 0].std(0).clamp(min=1e-6))
-        if config.view is not None:  # in units of the picture's half width; velocities too
+        if config.view is not None:  # positions and velocities in units of half the picture's width
             low_edge, high_edge = config.view
             model.proprio_mean.zero_()
             model.proprio_mean[:2] = (low_edge + high_edge) / 2
@@ -117,7 +117,7 @@ class LatentLearner(nn.Module):
 
     @torch.no_grad()
     def errors(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Return errors of the probe's states, from open-loop predictions and from the pictures (``read_``)."""
+        """Return the errors of the probe's states, decoded from open-loop predictions and from pictures (``read_``)."""
         assert isinstance(model, LatentModel)
         latents = model.encode(batch)
         predicted = rollout(model, latents, self._actions(batch["actions"], model))
@@ -128,7 +128,7 @@ class LatentLearner(nn.Module):
 
     @torch.no_grad()
     def latents(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return visual latents of the first observations, and their scale; proprioception cannot collapse."""
+        """Return the visual latents of the first observations and their scale. Proprioception cannot collapse."""
         assert isinstance(model, LatentModel)
         size = model.config.latent
         first = {key: value[:, :1] for key, value in batch.items() if key != "actions"}
@@ -181,7 +181,7 @@ class LatentLearner(nn.Module):
     def _one_step(self, latents: Tensor, actions: Tensor) -> Tensor:
         model, h = self.model, self.model.context
         if latents.shape[1] < h + 2:
-            return latents.new_zeros(())  # the rollout is that one step already
+            return latents.new_zeros(())  # the rollout is the same single step
         states = latents[:, :-1].unfold(1, h, 1).movedim(-1, 2).flatten(0, 1)
         blocks = actions.unfold(1, h, 1).movedim(-1, 2).flatten(0, 1)
         predicted = model(states, blocks).unflatten(0, (len(latents), -1))
@@ -211,7 +211,7 @@ class LatentLearner(nn.Module):
 
 
 def rollout(model: LatentModel, latents: Tensor, actions: Tensor) -> Tensor:
-    """Predict open-loop from the first h latents through actions (n, h + t - 1, a); returns (n, t, s)."""
+    """Predict open-loop from the first h latents under actions (n, h + t - 1, a), and return (n, t, s)."""
     h = model.context
     states, predicted = latents[:, :h], []
     for i in range(actions.shape[1] - h + 1):

@@ -1,4 +1,4 @@
-"""Losses that keep a learned latent from collapsing and give meaning to distances between latents."""
+"""Losses that keep a learned latent from collapsing, and make distances between latents meaningful."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class LatentLoss:
         variance: weight of a hinge loss on the standard deviation of each visual coordinate.
         spread: standard deviation, in units of the model's scale, below which the hinge loss is positive.
         decorrelation: weight of the squared covariances of visual coordinates with each other and with proprioception.
-        relative: compute the hinge and the covariances from the first keypoint and from the part of the other
-            keypoints, relative to it, that is no linear function of the first keypoint. Use it for keypoints on one
-            body, whose positions are correlated.
+        relative: compute the hinge and the covariances from two parts: the first keypoint, and the positions of the
+            other keypoints relative to the first keypoint, minus their best linear prediction from it. Use this setting
+            for keypoints on one body, whose positions are correlated.
         sigreg: weight of SIGReg, a penalty on the deviation of visual latents from a standard normal distribution.
         inverse: weight of the error of a small network that predicts the mean action from two successive latents.
         straightening: weight of one minus the cosine between successive steps of a path.
@@ -66,9 +66,9 @@ def variance_hinge(latents: Float[Tensor, "n s"], spread: float) -> Float[Tensor
 def decorrelation(visual: Float[Tensor, "n s"], others: Float[Tensor, "n q"] | None = None) -> Float[Tensor, ""]:
     """Return the squared covariances of visual coordinates with each other and with others.
 
-    They are summed for each visual coordinate and averaged over visual coordinates. Without this term all keypoints
-    can settle on the same object. The term uses covariances, not correlations, since correlations would also penalise
-    a keypoint that hardly moves and so has not settled on any object yet.
+    The squared covariances are summed for each visual coordinate and averaged over visual coordinates. Without this
+    term, all keypoints can follow the same object. The term uses covariances, since correlations would also penalise a
+    keypoint that hardly moves because it does not follow any object yet.
 
     >>> import torch
     >>> x = torch.randn(1000, 1, generator=torch.Generator().manual_seed(0))

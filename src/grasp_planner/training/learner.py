@@ -16,7 +16,7 @@ Batch = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Cut:
-    """How windows are cut from episodes, see ``data.Windows``."""
+    """The form of the windows that are cut from episodes, see ``data.Windows``."""
 
     history: int
     future: int
@@ -28,7 +28,7 @@ class Learner(Protocol):
     """A model together with its loss: an ``nn.Module`` whose ``forward`` is the loss.
 
     Attributes:
-        model: what is trained, averaged and saved.
+        model: the model that is trained, averaged and saved.
     """
 
     model: Any
@@ -38,7 +38,7 @@ class Learner(Protocol):
         ...
 
     def prepare(self, episodes: Episodes, seed: int) -> None:
-        """Set what is computed in closed form from the training data: normalisation, bounds, linear parts."""
+        """Compute in closed form from the training data: normalisation, action bounds and linear parts of the model."""
         ...
 
     def __call__(self, batch: Batch, generator: torch.Generator) -> Tensor:

@@ -12,10 +12,10 @@ from grasp_planner.io.atomic import write_atomically
 
 
 class CSVLog:
-    """A CSV file whose rows have a ``step``; each row is written to disk at once.
+    """A CSV file whose rows have a ``step``. Each row is written to disk immediately.
 
-    A resumed training continues after its last checkpoint. Rows of later steps are therefore dropped first, and the
-    file ends up equal to the file of an uninterrupted training.
+    A resumed training continues after its last checkpoint. Rows of later steps are therefore dropped first. The final
+    file equals the file of an uninterrupted training.
 
     Args:
         path: the file.

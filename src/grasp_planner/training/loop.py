@@ -40,8 +40,8 @@ class Training:
     """The result of a training.
 
     Attributes:
-        folder: holds ``config.json``, ``model.safetensors`` (the averaged weights), ``training.json``, the logs
-            ``log.csv`` and ``validation.csv``, and the state that ``resume`` needs.
+        folder: the folder with ``config.json``, ``model.safetensors`` (the averaged weights), ``training.json``, the
+            logs ``log.csv`` and ``validation.csv``, and the state that ``resume`` needs.
         steps: number of optimiser steps.
         seconds: wall-clock time, summed over all parts of a training that was resumed.
         errors: open-loop errors on held-out episodes: name -> horizon in environment steps -> mean, median, p90.
@@ -74,8 +74,8 @@ def train(
 
     Each batch is drawn with replacement from a random stream that depends only on the seed, the process and the step.
     A training that was killed and resumed therefore gives the same result as an uninterrupted one (bit for bit on a
-    CPU). Ctrl-C finishes the current step, saves a checkpoint and raises ``KeyboardInterrupt``; a second Ctrl-C raises
-    it at once.
+    CPU). After Ctrl-C, ``train`` finishes the current step, saves a checkpoint and raises ``KeyboardInterrupt``. A
+    second Ctrl-C raises ``KeyboardInterrupt`` immediately.
 
     Args:
         recipe: the model and the settings of the training; see ``recipes.RECIPES``.
@@ -83,7 +83,7 @@ def train(
         out: the folder for all files.
         resume: continue from the last checkpoint in ``out``.
         device: where to train; ignored when ``engine`` is given.
-        engine: runs the training on several devices, see ``engine.FabricEngine``.
+        engine: engine for several devices, see ``engine.FabricEngine``.
         progress: show a progress bar.
         tensorboard: also write TensorBoard logs, in ``out/tensorboard``.
         log_every: optimiser steps between rows of ``log.csv``.
@@ -92,8 +92,8 @@ def train(
         callback: called after each validation with the step and the errors (``block_px_25_mean`` and so on).
 
     Raises:
-        GraspPlannerError: the data do not suit the recipe, ``out`` cannot be written, ``out`` holds another training,
-            or the loss is no longer finite.
+        GraspPlannerError: the data do not fit the recipe, ``out`` cannot be written, ``out`` holds another training, or
+            the loss is no longer finite.
         OSError: a file cannot be written, for example since the disk is full. The last checkpoint is unchanged.
     """
     engine = SingleDevice(device, recipe.precision) if engine is None else engine
@@ -140,7 +140,7 @@ def train(
 
 @dataclass
 class _Run:
-    """A training between two optimiser steps."""
+    """The state of a training between two optimiser steps."""
 
     recipe: Recipe
     folder: Path
@@ -207,7 +207,7 @@ class _Run:
         )
 
     def advance(self) -> Callable[[], dict[str, float]]:
-        """Do one optimiser step; the returned function gives the row of the log."""
+        """Make one optimiser step, and return a function that gives the row of the log."""
         recipe, engine, step = self.recipe, self.engine, self.step
         phase = recipe.phase(step)
         generator = torch.Generator()
@@ -244,7 +244,7 @@ class _Run:
         return row
 
     def _freeze(self) -> None:
-        """Let the windows of frozen phases hold latents instead of pictures.
+        """Replace the pictures in the windows of frozen phases by latents.
 
         The latents depend only on the averaged weights, so a resumed training computes the same latents.
         """
@@ -275,7 +275,7 @@ class _Run:
         return health(self.learner, self.average.module, self.held_out, longest, device=self.engine.device)
 
     def save(self) -> None:
-        """Write a checkpoint: the averaged model, and the state that resuming needs."""
+        """Write a checkpoint: the averaged model, and the state for resuming."""
         if not all(bool(parameter.isfinite().all()) for parameter in self.learner.model.parameters()):
             raise GraspPlannerError(
                 f"weights are no longer finite at step {self.step}: lower lr; the last good checkpoint "

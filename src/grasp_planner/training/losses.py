@@ -12,8 +12,8 @@ def pseudo_huber(squared: Float[Tensor, "*batch"], tolerance: float) -> Float[Te
 
         sqrt(e^2 + d^2) - d
 
-    A prediction that misses a contact by a small distance is far off afterwards. Such errors are rare and large, and
-    no model can avoid them; under a squared loss they would dominate the gradient.
+    A prediction that misses a contact by a small distance is far off afterwards. These errors are rare and large, and
+    no model can avoid them. Under a squared loss, they would dominate the gradient.
 
     >>> import torch
     >>> pseudo_huber(torch.tensor([0.0, 16.0]), tolerance=3.0)

@@ -40,7 +40,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is trained.
+    """The model and all settings of a training.
 
     Args:
         model: configuration of the model.
@@ -123,7 +123,7 @@ def recipe(name: str) -> Recipe:
     """Return the recipe of that name, in any spelling.
 
     Raises:
-        GraspPlannerError: there is no recipe of that name.
+        GraspPlannerError: there is no recipe called ``name``.
 
     Example:
         >>> recipe("pusht-state").model.features

@@ -15,7 +15,7 @@ JOINED = "joined"
 
 
 def episodes_of(data: Data | Sequence[Data], keys: tuple[str, ...]) -> Episodes:
-    """Return the episodes of a data set, or those of several data sets one after another.
+    """Return the episodes of a data set, or the joined episodes of several data sets.
 
     Raises:
         GraspPlannerError: there is nothing to read, or data sets differ in frameskip or in the size of an array.

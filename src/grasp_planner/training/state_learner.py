@@ -1,4 +1,4 @@
-"""The loss of a ``StateModel``: its own predictions over many steps, compared with the observed states."""
+"""The loss of a ``StateModel``, which compares open-loop predictions over many steps with the observed states."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class StateLearner(nn.Module):
         return model.encode({"state": batch["state"][:, :1]})[:, 0], model.scale
 
     def freeze(self, model: nn.Module, episodes: Episodes) -> NoReturn:
-        """Raise, since a state-based model has no encoder to freeze.
+        """Raise an error, since a state-based model has no encoder to freeze.
 
         Raises:
             GraspPlannerError: always; no valid recipe calls this method.

@@ -49,7 +49,7 @@ def open_loop_errors(
     """Measure the errors of open-loop predictions, on windows spread evenly over the episodes.
 
     Args:
-        learner: defines the errors.
+        learner: the learner, which defines the errors.
         model: the model to measure.
         episodes: held-out episodes.
         horizons: environment steps, multiples of the model's frameskip.

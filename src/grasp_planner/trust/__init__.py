@@ -1,1 +1,1 @@
-"""How far a plan can be trusted: the trust law and the diagnosis of plans."""
+"""The trust law, which predicts how many steps of a plan stay accurate, and the diagnosis of plans."""

@@ -1,4 +1,4 @@
-"""Diagnose a plan: gap of its virtual states, gain of the model along it, disagreement, and how far to trust it."""
+"""Diagnose a plan: gap of the virtual states, gain of the model along the plan, disagreement, and trust horizon."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PROBES, _STEP = 8, 1e-3
 
 @dataclass(frozen=True, eq=False)
 class Diagnosis:
-    """What can be known about a plan before it is executed. Everything is in units of the problem's scale.
+    """The diagnosis of a plan before it is executed. All distances are in units of the problem's scale.
 
     Attributes:
         gap: (b, t-1) root mean square distance, at the end of planning, between the planner's virtual states
@@ -46,14 +46,14 @@ class Diagnosis:
 
 
 def diagnose(problem: Problem, plan: Plan, law: TrustLaw | None = None, *, steep: float = 2.0) -> Diagnosis:
-    """Diagnose a plan with a few model calls, which count towards no budget.
+    """Diagnose a plan with a few model calls, which are not part of any budget.
 
-    Where memory does not suffice, calls are split into pieces, as in planning.
+    If memory does not suffice, calls are split into pieces, as in planning.
 
     Args:
         problem: the problem that the plan was made for.
         plan: the plan.
-        law: predicts errors and the trust horizon; ``None``: ``TrustLaw()``, whose numbers are not calibrated.
+        law: the law that predicts errors and the trust horizon; ``None``: ``TrustLaw()``, which is not calibrated.
         steep: the gain above which a step counts as exploited.
 
     Raises:
@@ -115,10 +115,10 @@ def virtual_from_rollout(problem: Problem, planner: Planner, state: Any) -> Floa
     Args:
         problem: the problem that the planner works on, in the caller's own latent units.
         planner: the planner.
-        state: the planner's state, as a warm start or a callback gives it; ``None``: no state yet.
+        state: the planner's state, from a warm start or from a callback; ``None`` if there is no state yet.
 
     Returns:
-        ``None`` if the planner has no virtual states, or no state yet.
+        The differences ``(b, t-1, s)``; ``None`` if the planner has no virtual states or no state yet.
     """
     virtual = None if state is None else virtual_states(planner, state)
     if virtual is None:

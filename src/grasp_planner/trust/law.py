@@ -24,7 +24,7 @@ class Disagreeing(Protocol):
     """A model that estimates the uncertainty of one step, such as ``Ensemble``."""
 
     def disagreement(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, " n"]:
-        """Return how far the members are apart after one step from each window, in units of the scale."""
+        """Return the disagreement of the members after one step from each window, in units of the scale."""
         ...
 
 
@@ -43,7 +43,7 @@ class InPieces(Protocol):
     """A wrapper that splits large calls, such as ``Chunked``."""
 
     def rows_at_once(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> int:
-        """Return the most rows like these that are evaluated at once."""
+        """Return the largest number of rows of these shapes that are evaluated at once."""
         ...
 
 
@@ -52,7 +52,7 @@ def disagreement_of(
 ) -> Float[Tensor, " n"] | None:
     """Return the disagreement of a model, or of the model inside of its wrappers; ``None`` if it has none.
 
-    Where a wrapper splits calls into pieces, this call is split into pieces, too.
+    If a wrapper splits calls into pieces, this call is split into pieces, too.
     """
     rows = states.shape[0]
     while not isinstance(dynamics, Disagreeing):
@@ -71,25 +71,27 @@ def disagreement_of(
 
 @dataclass(frozen=True)
 class TrustLaw:
-    """Predict how far the states of a plan may be off, and up to which step the plan can be trusted.
+    """Predict the errors of the states of a plan, and up to which model step the plan can be trusted.
 
         s'_{t+1} = F(s'_t, a_t) + max(step_error, u_t) * scale * xi_t,    e_t = factor * rms_j |s'_t^j - s_t| / scale
         trust = the last t up to which  e_1 .. e_t <= tolerance
 
     The plan is rolled out ``samples`` times in one batch, with normal noise xi in every step. The rollouts spread where
     small differences grow, for example at a contact or at a wall. u_t is the disagreement if the model is an ensemble,
-    else 0. Distances are taken over the coordinates that count towards the goal.
+    and 0 otherwise. Distances are taken over the coordinates whose goal weight is not 0.
 
     Args:
         step_error: the model's error in one step: root mean square over coordinates, in units of the scale.
-        tolerance: the largest error of a state that is still acceptable, in the same measure.
+        tolerance: the largest acceptable error of a state: root mean square over coordinates, in units of the scale.
         factor: the ratio of true errors to the spread of the rollouts, at the quantile that the caller wants to cover.
-            It comes from a calibration (``benchmarks/trust_calibration.py``).
+            Measure the ratio with a calibration, as ``benchmarks/trust_calibration.py`` does.
         samples: number of noisy rollouts.
         seed: seed of the noise.
 
     Raises:
         GraspPlannerError: a number is out of range.
+
+    Source: ours.
 
     Example:
         >>> from grasp_planner import Markov
@@ -106,9 +108,9 @@ class TrustLaw:
     seed: int = 0
 
     def errors(self, problem: Problem, actions: Float[Tensor, "b t a"]) -> Float[Tensor, "b t"]:
-        """Return e_1 .. e_T, the predicted errors of the plan's states; infinite where a rollout is not finite."""
+        """Return the predicted errors e_1 .. e_T, ``(b, t)``; infinite where a rollout is not finite."""
         count, (batch, horizon, _) = self.samples, actions.shape
-        # All problems share the noise, so that the trust in a plan does not depend on its batch-mates.
+        # All problems share the noise, so that the trust in a plan does not depend on the other plans of the batch.
         noise = Noise.of(self.seed, 1, actions.device).normal((count, horizon, problem.latent_size), actions.dtype)
         with planning_mode(problem.states.device, problem.dynamics):
             many = problem.repeat(count + 1)  # the first rollout of each problem has no noise
@@ -142,7 +144,7 @@ class TrustLaw:
 
 
 def _distance(problem: Problem, first: Tensor, second: Tensor) -> Tensor:
-    """Return the root mean square difference over the coordinates that count, in units of the scale."""
+    """Return the root mean square difference over the coordinates of goal weight > 0, in units of the scale."""
     difference = ((first - second) / problem.unit[:, None]).square()
     counted = torch.ones(problem.latent_size, dtype=difference.dtype, device=difference.device)
     if isinstance(problem.objective, GoalDistance):
@@ -153,5 +155,5 @@ def _distance(problem: Problem, first: Tensor, second: Tensor) -> Tensor:
 def true_errors(
     problem: Problem, planned: Float[Tensor, "b t s"], seen: Float[Tensor, "b t s"]
 ) -> Float[Tensor, "b t"]:
-    """Return the errors of a plan's states against the states that were seen, in the measure of :class:`TrustLaw`."""
+    """Return the errors of a plan's states compared with the observed states, in the measure of :class:`TrustLaw`."""
     return _distance(problem, planned, seen)

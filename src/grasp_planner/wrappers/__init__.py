@@ -1,1 +1,1 @@
-"""Models around models: in pieces, compiled or at lower precision; ensembles; samples of stochastic models."""
+"""Models around models: evaluation in pieces, compiled or at low precision; ensembles; samples of stochastic models."""

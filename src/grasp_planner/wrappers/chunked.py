@@ -23,21 +23,22 @@ class Chunked:
 
     Without gradients, a call is cut into pieces. With gradients, rows that fit in memory are evaluated in one call.
     Other rows are cut into pieces, and each piece is evaluated again when its gradient is needed. The memory is then
-    that of one piece, for the price of one more forward pass. In a rollout of many small calls, what earlier calls keep
-    for their gradients counts towards the limit until it is freed.
+    the memory of one piece, at the cost of one more forward pass. In a rollout of many small calls, the memory that
+    earlier calls keep for their gradients counts towards the limit until it is freed.
 
     Predictions and gradients equal those of the model, to rounding. The limit applies to the model's evaluation. The
-    weights, and the planner's own copies of states and actions, need memory besides.
+    weights, and the planner's own copies of states and actions, need additional memory.
 
     Args:
         dynamics: the model.
-        rows: largest number of rows that are evaluated at once; up to as many more are kept for gradients.
+        rows: largest number of rows that are evaluated at once. Up to the same number of further rows may be kept for
+            gradients.
         memory: limit in bytes, instead of ``rows``. The number of rows follows from the memory of evaluating one row
             and two rows, which is measured once.
 
     Raises:
-        GraspPlannerError: neither or both limits were given, or a limit is not positive. In a call: ``memory`` is too
-            small for one row.
+        GraspPlannerError: neither or both limits were given, or a limit is not positive. A call raises it if ``memory``
+            is too small for one row.
 
     Example:
         >>> import torch
@@ -61,7 +62,7 @@ class Chunked:
         self.rows, self.memory = rows, memory
         self._before_piece: Callable[[], None] | None = None
         self._fitting: dict[Any, int] = {}
-        self._kept = 0  # rows in graphs that are still alive
+        self._kept = 0  # rows of earlier calls whose graphs are still alive
         self._lock = threading.RLock()
 
     def __call__(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n s"]:
@@ -76,9 +77,9 @@ class Chunked:
         return torch.cat([evaluate(*part) for part in parts])
 
     def checked(self, before_piece: Callable[[], None]) -> Chunked:
-        """Return the same model, which calls ``before_piece`` before it evaluates each piece, also within gradients.
+        """Return the same model with a call of ``before_piece`` before each piece, also when gradients are computed.
 
-        ``plan`` checks the deadline this way.
+        ``plan`` uses this method to check the deadline.
         """
         changed = copy.copy(self)
         changed._before_piece, changed._kept = before_piece, 0
@@ -90,7 +91,7 @@ class Chunked:
         return self.dynamics(states, actions)
 
     def rows_at_once(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> int:
-        """Largest number of rows of this shape that are evaluated at once.
+        """Return the largest number of rows of this shape that are evaluated at once.
 
         Raises:
             GraspPlannerError: the limit is too small for one row.
@@ -104,7 +105,7 @@ class Chunked:
         return self._fitting[key]
 
     def _measure(self, state: Tensor, action: Tensor, graph: bool) -> int:
-        """Number of rows that fit. With gradients, half of the memory is for evaluation and half for what is kept."""
+        """Return the number of rows that fit. With gradients, half of the memory is for graphs of earlier calls."""
         assert self.memory is not None
         one, two = (peak_bytes(self.dynamics, state, action, rows, graph) for rows in (1, 2))
         each = max(1, two - one)
@@ -117,9 +118,9 @@ class Chunked:
         return 1 + (share - one) // each
 
     def _again(self, states: Tensor, actions: Tensor) -> Tensor:
-        """Evaluate one piece without keeping its graph, which is made again when its gradient is needed."""
+        """Evaluate one piece without keeping its graph. The piece is evaluated again when its gradient is needed."""
 
-        # A model may write to its input, and it is evaluated on it twice.
+        # The model is evaluated twice on the input, and may write to its input.
         def once(states: Tensor, actions: Tensor) -> Tensor:
             return self._piece(states.clone(), actions.clone())
 
@@ -140,7 +141,7 @@ class Chunked:
 
 
 def peak_bytes(dynamics: Dynamics, state: Tensor, action: Tensor, rows: int, graph: bool) -> int:
-    """Peak memory, in bytes, of evaluating ``rows`` copies of one row, without inputs and weights."""
+    """Return the peak memory, in bytes, of evaluating ``rows`` copies of one row, without inputs and weights."""
     states, actions = (part.expand(rows, -1, -1).clone() for part in (state, action))
     with LiveBytes() as memory, torch.set_grad_enabled(graph):
         if not graph:
@@ -154,11 +155,11 @@ def peak_bytes(dynamics: Dynamics, state: Tensor, action: Tensor, rows: int, gra
 
 
 class _Graph:
-    """An object that lives as long as the graph that it is tied to."""
+    """An object that lives as long as the autograd graph that refers to it."""
 
 
 class _Tied(torch.autograd.Function):
-    """The identity, which keeps an object alive as long as its node in the graph exists."""
+    """The identity function, whose autograd node keeps an object alive."""
 
     @staticmethod
     def forward(ctx: Any, result: Tensor, graph: _Graph) -> Tensor:

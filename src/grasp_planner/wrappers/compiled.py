@@ -1,4 +1,4 @@
-"""``Compiled``: a model through ``torch.compile``, compiled once for all numbers of rows."""
+"""``Compiled``: a model under ``torch.compile``, compiled once for all numbers of rows."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ class Compiled:
     """A compiled model: fewer and larger kernels, and CUDA graphs if the tensors are on a GPU.
 
     Planning calls a model with few and with many rows, with and without gradients. All numbers of rows share one
-    compilation, so that nothing is compiled twice in a run. There is one compilation for each kind of call: without
-    gradients, with gradients of actions, and with gradients of states and actions. A call compiles what it needs;
-    :meth:`warm_up` compiles everything beforehand, so that compiling does not use up a deadline. Predictions equal
-    those of the model, to rounding.
+    compilation. There is one compilation for each kind of call: without gradients, with gradients of actions, and with
+    gradients of states and actions. The first call of each kind compiles. :meth:`warm_up` compiles all kinds
+    beforehand, so that compilation does not use up a budget in seconds. Predictions equal those of the model, to
+    rounding.
 
     If compiling fails, for example because there is no C++ compiler, a warning is issued once and the model runs
     without compilation.
 
     Args:
-        dynamics: the model. Reuse the compiled model: compiling takes between seconds and a minute.
+        dynamics: the model. Reuse the ``Compiled`` object: compilation takes from a few seconds to a minute.
 
     Example:
         >>> import torch
@@ -52,11 +52,11 @@ class Compiled:
             return self.dynamics(states, actions)
         rows = states.shape[0]
         result = compiled(_canonical(states), _canonical(actions))[:rows]
-        # The next call of a CUDA graph overwrites the memory of its result.
+        # The result is copied, since the next call of a CUDA graph overwrites its memory.
         return result.clone() if states.is_cuda else result
 
     def warm_up(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> None:
-        """Compile for all kinds of calls.
+        """Compile the model for all kinds of calls.
 
         Args:
             states: states of the shape of the later calls, such as ``problem.states``; any number of rows.
@@ -69,7 +69,7 @@ class Compiled:
                     self._compiled(*part)
 
     def _compiled(self, states: Tensor, actions: Tensor) -> Any:
-        """The compiled function for rows of this shape; ``None`` if compiling failed."""
+        """Return the compiled function for rows of this shape; ``None`` if compiling failed."""
         graph = torch.is_grad_enabled()
         wanted = (graph and states.requires_grad, graph and actions.requires_grad)
         key = (wanted, graph, states.shape[1:], actions.shape[1:], states.dtype, states.device)
@@ -78,7 +78,7 @@ class Compiled:
         return self._ready[key]
 
     def _tried(self, states: Tensor, actions: Tensor, wanted: tuple[bool, bool]) -> Any:
-        """Compile, and evaluate and differentiate two rows, so that every possible error occurs here."""
+        """Compile the model, and evaluate and differentiate two rows, so that any compilation error occurs here."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # warnings of the compiler about itself
@@ -102,13 +102,13 @@ class Compiled:
 def differentiable_again() -> Any:
     """Allow a compiled graph to be differentiated several times inside the block.
 
-    Otherwise, a compiled backward pass overwrites what the forward pass kept for it.
+    Outside of the block, a compiled backward pass overwrites the tensors that the forward pass stored.
     """
     return torch._functorch.config.patch(donated_buffer=False)
 
 
 def _own_code(dynamics: Dynamics) -> Any:
-    """The model as a function with its own code object, by which torch stores, counts and limits compilations."""
+    """Return the model as a function with its own code object, since torch limits compilations per code object."""
 
     def evaluate(states: Tensor, actions: Tensor) -> Tensor:
         return dynamics(states, actions)
@@ -117,7 +117,7 @@ def _own_code(dynamics: Dynamics) -> Any:
 
 
 def _canonical(rows: Tensor) -> Tensor:
-    """Copy rows to one memory layout, with at least two rows: other layouts would be compiled again."""
+    """Copy rows to a contiguous layout with at least two rows. Other layouts would be compiled again."""
     rows = rows.expand(2, -1, -1) if rows.shape[0] == 1 else rows
     rows = rows.clone(memory_format=torch.contiguous_format)
     torch._dynamo.mark_dynamic(rows, 0)

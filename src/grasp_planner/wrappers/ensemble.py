@@ -1,4 +1,4 @@
-"""``Ensemble``: several models as one, with their disagreement as a coordinate of the latent."""
+"""``Ensemble``: several models as one model, with the disagreement of the members as a latent coordinate."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from grasp_planner.core.world_model import WorldModel, environment_actions, goal
 
 
 class Ensemble:
-    """A world model that predicts the mean of its members, and their disagreement in the last latent coordinate.
+    """A world model that predicts the mean of its members; the last latent coordinate is their disagreement.
 
         s = [ z , u ]      z' = mean_i f_i(z, a)      u' = root mean square over coordinates of std_i f_i(z, a) / scale
 
-    u is the disagreement of the prediction that led to the state; it is 0 for observed states. Since u is a part of the
-    state, an objective can penalise it (:class:`Cautious`) without further model calls, for models of any context. Its
-    weight in ``goal_weights`` is 0.
+    u is the disagreement of the prediction that led to the state. For observed states, u is 0. Since u is a part of the
+    state, an objective can penalise u (:class:`Cautious`) without further model calls, for models of any context. The
+    weight of u in ``goal_weights`` is 0.
 
-    Agreement does not prove that a prediction is right: members trained on the same data can make the same errors
-    outside of these data.
+    Agreement does not prove that a prediction is right. Members trained on the same data can make the same errors
+    outside of the data.
 
     Args:
         members: two or more world models with the same latent space, context, frameskip and action units. The first
@@ -85,7 +85,7 @@ class Ensemble:
         return torch.cat([goal_objective(self.members[0]).weights_like(scale), scale.new_zeros(1)])
 
     def goal_objective(self) -> Objective:
-        """The distance to a goal with the weights of the first member; disagreement has the weight 0."""
+        """Return the distance to a goal with the weights of the first member; disagreement has the weight 0."""
         return goal_objective(self)
 
     def __call__(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n s"]:
@@ -93,13 +93,13 @@ class Ensemble:
         return self.distribution(states, actions)[0]
 
     def disagreement(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, " n"]:
-        """The disagreement u' after one step from each window, in units of ``scale``."""
+        """Return the disagreement u' after one step from each window, in units of ``scale``."""
         return self(states, actions)[:, -1]
 
     def distribution(
         self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]
     ) -> tuple[Float[Tensor, "n s"], Float[Tensor, "n s"]]:
-        """Mean and standard deviation over the members, for ``Sampled``; the disagreement has the deviation 0."""
+        """Return mean and standard deviation over the members, for ``Sampled``. The disagreement has deviation 0."""
         after = torch.stack([model(states[..., :-1], actions) for model in self.members])
         mean = after.mean(0)
         variance = (after - mean).square().mean(0)
@@ -107,21 +107,21 @@ class Ensemble:
         return torch.cat([mean, apart], dim=-1), torch.cat([_root(variance), torch.zeros_like(apart)], dim=-1)
 
     def encode(self, observations: Mapping[str, Any]) -> Float[Tensor, "b h s"]:
-        """Encode observations by the first member, with disagreement 0."""
+        """Encode observations with the first member, and append the disagreement 0."""
         latents = self.members[0].encode(observations)
         return torch.cat([latents, latents.new_zeros(*latents.shape[:2], 1)], dim=-1)
 
     def environment_actions(self, actions: Float[Tensor, "*batch a"]) -> Float[Tensor, "*batch frameskip e"]:
-        """Turn action blocks into environment actions, by the first member."""
+        """Convert action blocks to environment actions with the units of the first member."""
         return environment_actions(self.members[0], actions)
 
     def model_actions(self, actions: Float[Tensor, "*batch frameskip e"]) -> Float[Tensor, "*batch a"]:
-        """Turn environment actions into action blocks: the inverse of ``environment_actions``."""
+        """Convert environment actions to action blocks: the inverse of ``environment_actions``."""
         return model_actions(self.members[0], actions)
 
 
 def _root(squares: Tensor) -> Tensor:
-    """The square root, with the derivative 0 at 0, where members agree exactly."""
+    """Return the square root. Its derivative is defined as 0 at 0, where members agree exactly."""
     zero = squares <= torch.finfo(squares.dtype).tiny
     return torch.where(zero, torch.zeros_like(squares), torch.where(zero, torch.ones_like(squares), squares).sqrt())
 
@@ -138,6 +138,12 @@ class Cautious:
 
     Raises:
         GraspPlannerError: the weight is negative.
+
+    Example:
+        >>> from grasp_planner import GoalDistance
+        >>> objective = Cautious(GoalDistance(weights=(1.0, 0.0)), weight=10.0)
+        >>> objective.terminal(torch.tensor([3.0, 2.0]), torch.zeros(2))  # 3^2 + 10 * 2
+        tensor(29.)
     """
 
     objective: Objective
@@ -148,11 +154,11 @@ class Cautious:
             raise GraspPlannerError(f"Cautious.weight must be a number >= 0, got {self.weight!r}")
 
     def terminal(self, states: Float[Tensor, "*batch s"], goal: Float[Tensor, "*batch s"]) -> Float[Tensor, "*batch"]:
-        """The objective's terminal cost plus the disagreement of the last prediction."""
+        """Return the objective's terminal cost plus the disagreement of the last prediction."""
         return self.objective.terminal(states, goal) + self.weight * states[..., -1]
 
     def stage(
         self, states: Float[Tensor, "*batch s"], actions: Float[Tensor, "*batch a"], goal: Float[Tensor, "*batch s"]
     ) -> Float[Tensor, "*batch"]:
-        """The objective's stage cost plus the disagreement of the prediction that led to the state."""
+        """Return the objective's stage cost plus the disagreement of the prediction that led to the state."""
         return self.objective.stage(states, actions, goal) + self.weight * states[..., -1]

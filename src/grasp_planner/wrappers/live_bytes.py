@@ -1,4 +1,4 @@
-"""``LiveBytes``: the peak memory of a computation, counted by its tensors."""
+"""``LiveBytes``: the peak memory of the tensors of a computation."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch.utils._pytree import tree_leaves
 
 
 class LiveBytes(TorchDispatchMode):
-    """Count the bytes of the tensors that operations create inside the block, until they are freed.
+    """Count the bytes of the tensors that are created inside the block and not freed yet.
 
-    The count is exact and the same on every device. It does not contain memory that an operation uses internally.
+    The count is exact, and the same on every device. It excludes memory that an operation uses internally.
 
     Attributes:
         now: bytes of tensors that were created in the block and are still alive.

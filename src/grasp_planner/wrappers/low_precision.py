@@ -16,10 +16,10 @@ from grasp_planner.wrappers.piecewise import checked
 class LowPrecision:
     """A model under ``torch.autocast``, which needs half the memory for gradients.
 
-    It is also faster if the processor multiplies bfloat16 numbers, as GPUs and recent servers do.
+    The model is also faster on processors that multiply bfloat16 numbers, such as GPUs and recent server CPUs.
 
-    Costs, and the choice of the best plan, come from rollouts of a slightly different model, since bfloat16 has three
-    significant digits. Roll a plan out in the original model before you compare it with other plans.
+    bfloat16 has three significant digits, so costs and the best plan are those of a slightly different model. Roll a
+    plan out in the original model before you compare its cost with other plans.
 
     Args:
         dynamics: the model, with weights in float32.
@@ -44,7 +44,7 @@ class LowPrecision:
         self.dynamics, self.context, self.dtype = dynamics, dynamics.context, dtype
 
     def checked(self, before_piece: Callable[[], None]) -> LowPrecision:
-        """Return the same model; a model inside that is evaluated in pieces calls ``before_piece`` before each."""
+        """Return the same model, with a call of ``before_piece`` before each piece of an inner ``Chunked`` model."""
         return LowPrecision(checked(self.dynamics, before_piece), self.dtype)
 
     def __call__(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n s"]:

@@ -10,7 +10,7 @@ from grasp_planner.core.dynamics import Dynamics
 
 @runtime_checkable
 class Piecewise(Protocol):
-    """A model that is evaluated in pieces, such as ``Chunked``, or a wrapper around a model that may be."""
+    """A model that may be evaluated in pieces, such as ``Chunked``, or a wrapper around another model."""
 
     def checked(self, before_piece: Callable[[], None]) -> Dynamics:
         """Return the same model, which calls ``before_piece`` before it evaluates each piece."""
@@ -18,5 +18,5 @@ class Piecewise(Protocol):
 
 
 def checked(dynamics: Dynamics, before_piece: Callable[[], None]) -> Dynamics:
-    """Return the model with a check before each piece; a model that is not evaluated in pieces is returned as it is."""
+    """Return the model with a check before each piece, or the same model if it is not evaluated in pieces."""
     return dynamics.checked(before_piece) if isinstance(dynamics, Piecewise) else dynamics

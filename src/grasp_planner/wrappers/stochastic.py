@@ -1,4 +1,4 @@
-"""Models that predict a distribution: planning with its mean, or with a fixed set of samples."""
+"""Models that predict a distribution: planning with the mean, or with a fixed set of samples."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from grasp_planner.core.world_model import WorldModel, environment_actions, goal
 
 @runtime_checkable
 class Stochastic(WorldModel, Protocol):
-    """A world model that predicts a distribution. A call returns its mean, so planners use the mean by default."""
+    """A world model that predicts a distribution. A call returns the mean, so planners use the mean by default."""
 
     def distribution(
         self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]
     ) -> tuple[Float[Tensor, "n s"], Float[Tensor, "n s"]]:
-        """Mean and standard deviation of each coordinate of the next state."""
+        """Return the mean and standard deviation of each coordinate of the next state."""
         ...
 
 
 class Sampled:
-    """A world model of k samples of the future, whose noise is the same in every iteration and for every plan.
+    """A world model of k sampled futures. The noise of the samples is the same in every iteration and for every plan.
 
         s = [ z_1 , .. , z_k , t ]      z_i' = mean(z_i, a) + std(z_i, a) * xi[t, i],     t' = t + 1
 
-    All plans are compared on the same samples, so costs are deterministic and differentiable. A plan can overfit to the
-    k samples, so k should grow with the noise. All samples have the same goal, and ``goal_weights`` averages over them.
-    One transition of this model evaluates k transitions of ``model``.
+    All plans are evaluated on the same samples, so costs are deterministic and differentiable. A plan can overfit to
+    the k samples, so k should be larger for larger noise. All samples have the same goal, and ``goal_weights`` averages
+    over them. One transition of this model evaluates k transitions of ``model``.
 
     Args:
-        model: predicts mean and standard deviation.
+        model: a world model that predicts mean and standard deviation.
         samples: k, number of samples.
         steps: model steps until the noise repeats; at least the horizon.
         seed: seed of the noise.
@@ -85,7 +85,7 @@ class Sampled:
 
     @property
     def goal_weights(self) -> Float[Tensor, " s"]:
-        """(s,) the model's weights divided by k, so that a distance is the mean over samples; 0 for the time."""
+        """(s,) the model's weights divided by k, so that the cost is the mean over samples; 0 for the time."""
         weights = goal_objective(self.model).weights_like(self.model.scale)
         return torch.cat([weights.repeat(self.samples) / self.samples, weights.new_zeros(1)])
 
@@ -94,7 +94,8 @@ class Sampled:
         count = len(states)
         futures = states[..., :-1].unflatten(-1, (self.samples, -1)).movedim(2, 1).flatten(0, 1)
         mean, std = self.model.distribution(futures, actions.repeat_interleave(self.samples, dim=0))
-        # A planner can change virtual states, and the time with them. The nearest integer selects the noise.
+        # A planner can change virtual states, which contain the time. The nearest integer to the time selects the
+        # noise.
         step = states[:, -1, -1].detach().round().long().remainder(len(self.noise))
         after = mean + std * self.noise.to(mean)[step].flatten(0, 1)
         return torch.cat([after.unflatten(0, (count, self.samples)).flatten(1), states[:, -1, -1:] + 1.0], dim=-1)
@@ -105,9 +106,9 @@ class Sampled:
         return torch.cat([latents.repeat(1, 1, self.samples), latents.new_zeros(*latents.shape[:2], 1)], dim=-1)
 
     def environment_actions(self, actions: Float[Tensor, "*batch a"]) -> Float[Tensor, "*batch frameskip e"]:
-        """Turn action blocks into environment actions, by the model."""
+        """Convert action blocks to environment actions with the units of ``model``."""
         return environment_actions(self.model, actions)
 
     def model_actions(self, actions: Float[Tensor, "*batch frameskip e"]) -> Float[Tensor, "*batch a"]:
-        """Turn environment actions into action blocks: the inverse of ``environment_actions``."""
+        """Convert environment actions to action blocks: the inverse of ``environment_actions``."""
         return model_actions(self.model, actions)

@@ -1,1 +1,1 @@
-"""Toy: a bead on a wire. This folder is what a new world consists of; `test_new_world.py` adds it to the package."""
+"""Toy: a bead on a wire. This folder is an example of a new world, which `test_new_world.py` adds to the package."""

@@ -10,7 +10,7 @@ LENGTH, HEIGHT = 10.0, 5.0  # cm
 
 
 def step_points(position: np.ndarray, move: np.ndarray) -> np.ndarray:
-    """Positions (..., 2) after a move (..., 1) in cm along x."""
+    """Return the positions (..., 2) after a move (..., 1) in cm along x."""
     moved = np.array(position, dtype=np.float64)
     moved[..., 0] = np.clip(moved[..., 0] + move[..., 0], 0.0, LENGTH)
     return moved
@@ -22,7 +22,7 @@ def sample_state(rng: np.random.Generator) -> np.ndarray:
 
 
 def checked_state(state: np.ndarray) -> np.ndarray:
-    """A float64 copy of a state (2,)."""
+    """Return a float64 copy of a state (2,)."""
     state = np.array(state, dtype=np.float64)
     if state.shape != (2,) or not (0 <= state[0] <= LENGTH and state[1] == HEIGHT):
         raise GraspPlannerError(f"a state is (x, {HEIGHT}), x in [0, {LENGTH}]; got {state!r}")

@@ -6,7 +6,7 @@ import numpy as np
 
 
 class ToyPolicy:
-    """Uniform moves."""
+    """A policy of uniform moves."""
 
     def reset(self, rng: np.random.Generator, state: np.ndarray) -> None:
         self._rng = rng

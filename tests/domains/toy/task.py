@@ -10,12 +10,12 @@ from grasp_planner.domains.domain import Domain, ReferenceData
 
 
 def distances(state: np.ndarray, goal: np.ndarray) -> dict[str, np.ndarray]:
-    """``position_cm``, an array (...)."""
+    """Return the distances (...) as ``position_cm``."""
     return {"position_cm": np.abs(np.asarray(state)[..., 0] - np.asarray(goal)[..., 0])}
 
 
 def success(state: np.ndarray, goal: np.ndarray) -> np.ndarray:
-    """Whether the bead is less than 0.5 cm from its goal."""
+    """Return whether the bead is less than 0.5 cm from its goal."""
     return distances(state, goal)["position_cm"] < 0.5
 
 

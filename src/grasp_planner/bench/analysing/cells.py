@@ -1,4 +1,4 @@
-"""Rows and columns of tables and charts: the arms and the cells of records."""
+"""Rows and columns of tables and charts: the arms (planners) and the cells (task, horizon, model) of records."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ class OfWork(Protocol):
 
     @property
     def work(self) -> Work:
-        """Planner and task."""
+        """The planner and the task of the record."""
         ...
 
 
 def arms_of(records: Iterable[OfWork]) -> list[str]:
-    """Names of the arms: GRASP last, the others in alphabetical order."""
+    """Return the names of the arms: GRASP last, the others in alphabetical order."""
     return sorted({record.work.arm for record in records}, key=lambda name: (name == "GRASP", name))
 
 
 def cells_of(records: Iterable[OfWork]) -> list[CellName]:
-    """The cells in order."""
+    """Return the cells in order."""
     return sorted({record.work.cell for record in records})
 
 
 def environment_of(task: str) -> str:
-    """The first part of a task's name.
+    """Return the first part of a task's name.
 
     >>> environment_of("push_t/dset/v1")
     'push_t'
@@ -37,7 +37,7 @@ def environment_of(task: str) -> str:
 
 
 def label_of(cell: CellName, among: Sequence[CellName]) -> str:
-    """What tells a cell from others: its horizon, its environment if they differ, its model if they differ.
+    """Return a label of a cell: its horizon, and its environment and its model if they differ among the cells.
 
     >>> label_of(("push_t/dset/v1", 40, "m"), [("push_t/dset/v1", 40, "m"), ("wall/dset/v1", 40, "m")])
     'push_t H = 40'

@@ -24,10 +24,10 @@ class Table:
     """Text in rows and columns.
 
     Args:
-        name: for files and links.
+        name: name in files and links.
         title: heading.
         columns: headings of the columns; the first column holds the names of the rows.
-        rows: as many texts as there are columns; all but the first are aligned to the right.
+        rows: texts, one per column. All columns but the first are aligned to the right.
         note: how to read the table.
     """
 
@@ -39,11 +39,11 @@ class Table:
 
 
 def tables(records: Sequence[Record], published: str = "") -> list[Table]:
-    """All tables that there are records for.
+    """Return all tables for which there are records.
 
     Args:
-        records: of one suite.
-        published: name of a table of ``published_results`` to show with ours; empty: none.
+        records: the records of one suite.
+        published: name of a table of ``published_results`` that is shown next to the results; empty: no table.
     """
     theirs = PUBLISHED.get(published)
     made = [
@@ -60,7 +60,7 @@ def tables(records: Sequence[Record], published: str = "") -> list[Table]:
 
 
 def success_table(records: Sequence[Record], theirs: PublishedTable | None = None) -> Table:
-    """Success in the simulator after the last step (closed loop: at any time), with Wilson's 95 % interval."""
+    """Return success in the simulator after the last step (closed loop: at any time), with 95 % intervals."""
     tested = of_kind(records, EpisodeRecord)
     rows = []
     for arm in arms_of(tested):
@@ -78,7 +78,7 @@ def success_table(records: Sequence[Record], theirs: PublishedTable | None = Non
 
 
 def seconds_table(records: Sequence[Record], theirs: PublishedTable | None = None) -> Table:
-    """Median seconds to the first plan that succeeds in the simulator, over the problems with such a plan."""
+    """Return the median seconds to the first plan that succeeds in the simulator, over problems with such a plan."""
     timed = of_kind(records, TimedRecord)
     rows = []
     for arm in arms_of(timed):
@@ -100,7 +100,7 @@ def seconds_table(records: Sequence[Record], theirs: PublishedTable | None = Non
 
 
 def pairs_table(records: Sequence[Record]) -> Table:
-    """The main arm compared with every other arm on the same episodes."""
+    """Compare the main arm with every other arm on the same episodes."""
     tested = of_kind(records, EpisodeRecord)
     names = arms_of(tested)
     if len(names) < 2:
@@ -126,7 +126,7 @@ def pairs_table(records: Sequence[Record]) -> Table:
 
 
 def model_table(records: Sequence[Record]) -> Table:
-    """Success in the model's rollout, and success at any time in the simulator."""
+    """Return success in the model's rollout, and success at any time in the simulator."""
     tested = [record for record in of_kind(records, EpisodeRecord) if record.success_model is not None]
     rules: dict[str, Callable[[EpisodeRecord], bool | None]] = {
         "model": lambda record: record.success_model,
@@ -143,7 +143,7 @@ def model_table(records: Sequence[Record]) -> Table:
 
 
 def distance_table(records: Sequence[Record]) -> Table:
-    """Median distances to the goal in the simulator after the last step."""
+    """Return the median distances to the goal in the simulator after the last step."""
     tested = of_kind(records, EpisodeRecord)
     measured = dict.fromkeys(name for record in tested for name in record.distances)
     distances: dict[str, Callable[[EpisodeRecord], float | None]] = {
@@ -157,7 +157,7 @@ def distance_table(records: Sequence[Record]) -> Table:
 
 
 def gap_table(records: Sequence[Record]) -> Table:
-    """Gaps between virtual states, rollout and simulator."""
+    """Return the gaps between virtual states, rollout and simulator."""
     tested = [record for record in of_kind(records, EpisodeRecord) if record.gap_rollout_simulator is not None]
     gaps: dict[str, Callable[[EpisodeRecord], float | None]] = {
         "virtual - rollout": lambda record: record.gap_virtual_rollout,
@@ -172,7 +172,7 @@ def gap_table(records: Sequence[Record]) -> Table:
 
 
 def spending_table(records: Sequence[Record]) -> Table:
-    """Model transitions and model calls."""
+    """Return the numbers of model transitions and model calls."""
     tested = of_kind(records, EpisodeRecord)
     rows = [
         _row(arm, tested, lambda found: f"{_median(r.transitions for r in found)} / {found[0].calls:,}")
@@ -183,7 +183,7 @@ def spending_table(records: Sequence[Record]) -> Table:
 
 
 def tuning_table(records: Sequence[Record]) -> Table:
-    """The chosen settings, with their success on validation episodes."""
+    """Return the chosen settings, with their success on validation episodes."""
     choices = of_kind(records, ChoiceRecord)
     names, cells = arms_of(choices), cells_of(choices)
     rows = []
@@ -207,7 +207,7 @@ def _columns(records: Sequence[OfWork]) -> tuple[str, ...]:
 def _row(
     name: str, records: Sequence[AnyRecord], text: Callable[[list[AnyRecord]], str], arm: str | None = None
 ) -> tuple[str, ...]:
-    """A text for each cell, of the cell's records of an arm, which is ``name`` unless given."""
+    """Return a row: its name, and for each cell the text of the records of an arm, by default the arm ``name``."""
     wanted = name if arm is None else arm
     found = [[r for r in records if r.work.arm == wanted and r.work.cell == cell] for cell in cells_of(records)]
     return (name, *(text(one) if one else EMPTY for one in found))
@@ -218,7 +218,7 @@ def _rows_of_kinds(
     kinds: Mapping[str, Callable[[EpisodeRecord], Any]],
     text: Callable[[list[Any]], str],
 ) -> list[tuple[str, ...]]:
-    """For every arm one row per kind of value: a text for each cell, of the values of its records."""
+    """Return one row for every arm and kind of value, with a text for each cell."""
     return [
         _row(f"{arm}, {kind}", records, lambda found, value=value: text([value(record) for record in found]), arm)
         for arm in arms_of(records)
@@ -254,7 +254,7 @@ def _median(values: Iterable[float | None]) -> str:
 
 
 def _counts(records: Sequence[EpisodeRecord]) -> str:
-    """The number of episodes per arm and cell, as a range where it differs."""
+    """Return the number of episodes per arm and cell, as a range where it differs."""
     counts = sorted(
         {
             sum(record.work.arm == arm and record.work.cell == cell for record in records)

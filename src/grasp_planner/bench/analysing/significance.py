@@ -14,15 +14,15 @@ from grasp_planner.core.errors import GraspPlannerError, missing_extra
 class Share:
     """A number of successes in a number of trials, with Wilson's confidence interval.
 
-    Unlike p +- z sqrt(p (1-p)/n), the interval lies inside [0, 1] and has a width when the share p is 0 or 1.
+    Unlike p +- z sqrt(p (1-p)/n), the interval lies inside [0, 1], and its width is positive if the share p is 0 or 1.
 
     Args:
-        successes: from 0 to ``trials``.
-        trials: at least 1.
-        confidence: of the interval.
+        successes: number of successes, from 0 to ``trials``.
+        trials: number of trials, at least 1.
+        confidence: confidence level of the interval.
 
     Raises:
-        GraspPlannerError: the numbers do not fit each other.
+        GraspPlannerError: a number is out of range.
 
     Source: E. B. Wilson, Probable inference, the law of succession, and statistical inference, JASA 22 (1927).
 
@@ -46,7 +46,7 @@ class Share:
 
     @property
     def value(self) -> float:
-        """Successes over trials."""
+        """Successes divided by trials."""
         return self.successes / self.trials
 
     @property
@@ -71,7 +71,7 @@ class Share:
 class Paired:
     """Two planners on the same episodes, compared by McNemar's exact test.
 
-    Of the episodes that exactly one planner solved, each is as likely to be solved by either planner if neither is
+    Among the episodes that exactly one planner solved, both planners are equally likely to be the one if neither is
     better. The test is the two-sided binomial test of this hypothesis.
 
     Args:
@@ -110,7 +110,7 @@ class Paired:
 
     @property
     def difference(self) -> float:
-        """Success share of the first planner minus that of the second."""
+        """Success share of the first planner minus success share of the second planner."""
         return (self.first_only - self.second_only) / (self.both + self.first_only + self.second_only + self.neither)
 
     @property

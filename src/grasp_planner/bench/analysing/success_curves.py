@@ -21,11 +21,11 @@ class Curve:
     """One line of a chart.
 
     Args:
-        name: of the planner.
+        name: name of the planner.
         x: positions of the points.
         y: success shares, from 0 to 1.
-        low: lower ends of their 95 % intervals.
-        high: upper ends.
+        low: lower ends of the 95 % confidence intervals.
+        high: upper ends of the intervals.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Curve:
 
     @classmethod
     def of(cls, name: str, points: Sequence[tuple[float, Share]]) -> Curve:
-        """The curve through some shares."""
+        """Return the curve through some success shares."""
         x = tuple(float(at) for at, _ in points)
         shares = [share for _, share in points]
         return cls(name, x, tuple(s.value for s in shares), tuple(s.low for s in shares), tuple(s.high for s in shares))
@@ -47,7 +47,7 @@ class Chart:
     """Curves in one coordinate system.
 
     Args:
-        name: for files.
+        name: name in files.
         title: heading.
         x_title: label of the x axis, with the unit.
         curves: one per planner.
@@ -62,12 +62,12 @@ class Chart:
 
 
 def charts(records: Sequence[Record]) -> list[Chart]:
-    """All charts that there are records for."""
+    """Return all charts for which there are records."""
     return horizon_charts(records) + time_charts(records, "seconds") + time_charts(records, "transitions")
 
 
 def horizon_charts(records: Sequence[Record]) -> list[Chart]:
-    """Success in the simulator against the horizon, for every task and model with several horizons."""
+    """Return success in the simulator against the horizon, for every task and model with several horizons."""
     tested = of_kind(records, EpisodeRecord)
     made = []
     for task, model in sorted({(record.work.task, record.work.model) for record in tested}):
@@ -88,7 +88,7 @@ def horizon_charts(records: Sequence[Record]) -> list[Chart]:
 
 
 def time_charts(records: Sequence[Record], unit: Literal["seconds", "transitions"]) -> list[Chart]:
-    """Success of the best plan so far against the seconds or the model transitions of planning."""
+    """Return success of the best plan so far against the seconds or the model transitions of planning."""
     name = "time" if unit == "seconds" else "transitions"
     timed = [record for record in of_kind(records, TimedRecord) if record.clock.moments]
     made = []
@@ -111,7 +111,7 @@ def _spent(moment: Moment, unit: Literal["seconds", "transitions"]) -> float:
 
 
 def _share_at(plans: Sequence[Sequence[Moment]], unit: Literal["seconds", "transitions"], at: float) -> Share:
-    """Share of the problems whose best plan succeeds in the simulator when ``at`` has been spent."""
+    """Return the share of the problems whose best plan succeeds in the simulator when ``at`` has been spent."""
     won = 0
     for moments in plans:
         so_far = [moment.success for moment in moments if _spent(moment, unit) <= at]

@@ -24,7 +24,7 @@ class Drive:
 
     Attributes:
         outcomes: one per episode.
-        plans: all plans in order; each plan is for all episodes.
+        plans: all plans in order; each plan covers all episodes.
         planned_at: number of environment steps before each plan.
     """
 
@@ -33,7 +33,7 @@ class Drive:
     planned_at: tuple[int, ...]
 
     def seconds_until(self, step: int) -> float:
-        """Seconds of planning for the first ``step`` environment steps."""
+        """Return the seconds of planning for the first ``step`` environment steps."""
         return sum(plan.seconds for plan, at in zip(self.plans, self.planned_at, strict=True) if at < step)
 
 
@@ -50,19 +50,19 @@ def drive(
     seed: int = 0,
     objective: Objective | None = None,
 ) -> Drive:
-    """Drive episodes in parallel. Every plan covers ``task.horizon`` environment steps.
+    """Run an agent on several episodes in parallel. Every plan covers ``task.horizon`` environment steps.
 
     Args:
-        task: of the episodes; its horizon is that of every plan.
-        model: in which plans are made.
+        task: task of the episodes; its horizon (environment steps) is the horizon of every plan.
+        model: the world model in which plans are made.
         planner: one of ``PLANNERS``.
-        budget: of every plan.
-        episodes: of the task.
+        budget: budget of every plan.
+        episodes: episodes of the task.
         execute: model steps of a plan that are executed before the next plan is made.
-        duration: environment steps of an episode, in units of the horizon.
+        duration: length of an episode, as a multiple of the horizon.
         pixels: side of the pictures that the model reads; ``None`` if it reads no pictures.
-        seed: added to the seeds of the episodes.
-        objective: of every plan; ``None``: the default of ``Agent``.
+        seed: number that is added to the seeds of the episodes.
+        objective: objective of every plan; ``None``: the default of ``Agent``.
 
     Raises:
         GraspPlannerError: the horizon is not a whole number of model steps, or a setting is out of range.

@@ -1,4 +1,4 @@
-"""Reuse records of earlier runs that are of exactly the same work."""
+"""Reuse records of earlier runs for exactly the same work."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ class Earlier:
     """The records of earlier runs, to be reused by another run.
 
     Suites overlap: they tune the same planner on the same episodes of the same task with the same budget. A record of
-    a sweep or of an episode is reused if everything that decides it is the same: task, horizon, model and its hash,
-    arm, settings, budget, split, episodes, how the loop is closed, and, for episodes, the versions of the packages.
-    The clock of a reused record names the suite that it was ``reused_from``. Timed records are not reused, because
-    seconds are compared within one run on one machine.
+    a sweep or of an episode is reused if everything that determines its results is the same: task, horizon, model and
+    its hash, arm, settings, budget, split, episodes, how the loop is closed, and, for episodes, the versions of the
+    packages. The clock of a reused record names the suite that it was ``reused_from``. Timed records are not reused,
+    because seconds are compared within one run on one machine.
 
     Args:
-        folders: of runs of ``grasp bench``, finished or not.
+        folders: folders of runs of ``grasp bench``, finished or not.
 
     Raises:
-        GraspPlannerError: a folder holds no run.
+        GraspPlannerError: a folder is not the folder of a run.
     """
 
     def __init__(self, folders: Sequence[Path] = ()) -> None:
@@ -40,7 +40,7 @@ class Earlier:
                     self._known.setdefault(key_of(record), (record, suite))
 
     def records(self, job: Job) -> list[Record] | None:
-        """The records that the job would make, or ``None`` unless all of them are known."""
+        """Return the records that the job would make, or ``None`` if some of the records are not known."""
         known = [self._known.get(one) for one in job.keys()]
         found = [_reused(job, *one) for one in known if one is not None and _same(job, *one)]
         return [*found] if len(found) == len(known) else None

@@ -17,16 +17,16 @@ ENGINES = ("processes", "serial", "ray")
 
 
 class Engine(Protocol):
-    """Runs jobs in any order. The results do not depend on the engine."""
+    """The interface of engines. An engine runs jobs in any order, and the results do not depend on the engine."""
 
     def results(self, do: Callable[[Work], Result], jobs: Sequence[Work]) -> Iterator[tuple[Work, Result]]:
-        """Run every job, and yield each job with its result as soon as it is done. Errors of a job are raised."""
+        """Run every job, and yield each job with its result as soon as the job is done. Errors of jobs are raised."""
         ...
 
 
 @contextmanager
 def engine(name: str, workers: int | None = None, address: str | None = None) -> Iterator[Engine]:
-    """Give an engine that works until the block ends.
+    """Provide an engine until the block ends.
 
     Args:
         name: one of ``ENGINES``.
@@ -39,7 +39,7 @@ def engine(name: str, workers: int | None = None, address: str | None = None) ->
     """
     name = known_name("engine", name, ENGINES)
     if address is not None and name != "ray":
-        raise GraspPlannerError(f"--address is that of a Ray cluster, for --engine ray; the engine is {name}")
+        raise GraspPlannerError(f"--address is the address of a Ray cluster, so it needs --engine ray, got {name}")
     if workers is not None and workers < 1:
         raise GraspPlannerError(f"needed at least 1 worker, got {workers}")
     count = workers or usable_cores()
@@ -57,7 +57,7 @@ def engine(name: str, workers: int | None = None, address: str | None = None) ->
 
 
 class Serial:
-    """Runs one job after the other in this process."""
+    """An engine that runs one job after another in this process."""
 
     def results(self, do: Callable[[Work], Result], jobs: Sequence[Work]) -> Iterator[tuple[Work, Result]]:
         """Yield every job with its result, in the order of the jobs."""

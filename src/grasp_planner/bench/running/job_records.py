@@ -1,4 +1,4 @@
-"""Run a job: plan its episodes, measure, and make the records."""
+"""Run a job: plan its episodes, measure the results, and make the records."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ from grasp_planner.core.world_model import WorldModel
 from grasp_planner.models.registry import load_world_model
 from grasp_planner.planning.protocol import Callback, Planner, Progress
 
-FRAMES = 36  # moments of planning that a recording keeps, about
+FRAMES = 36  # approximate number of moments of planning that a recording keeps
 WARM_UP = Budget(steps=2, seconds=0.5)
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a job needs: everything that its names stand for."""
+    """The objects that a job names: task, model, planner and episodes."""
 
     job: Job
     task: Task
@@ -62,7 +62,7 @@ class Setup:
 
     @property
     def budget(self) -> Budget:
-        """The budget of a plan: seconds if the job limits seconds, else transitions as in the tuning."""
+        """The budget of a plan: seconds if the job limits seconds; otherwise transitions, as in the tuning."""
         job = self.job
         if job.seconds:
             return Budget(seconds=job.seconds)
@@ -275,7 +275,7 @@ def _row(values: dict[str, np.ndarray], i: int) -> dict[str, float | None]:
 
 
 def _short(numbers: np.ndarray) -> list[Any]:
-    """Four decimals, which suffice for pictures; states are most of the size of a report."""
+    """Round numbers to four decimals, which suffice for pictures and keep reports small."""
     return np.round(np.asarray(numbers, dtype=float), 4).tolist()
 
 

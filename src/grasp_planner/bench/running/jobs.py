@@ -1,4 +1,4 @@
-"""Jobs: pieces of a suite's work that any process on any machine can do, given the same package and models."""
+"""Jobs: parts of a suite's work that any process on any machine can run, given the same package and models."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from grasp_planner.bench.records import Key, Work, key
 
 @dataclass(frozen=True)
 class Job:
-    """Plan some episodes of a task with some settings, and measure.
+    """A job: plan some episodes of a task with given settings, and measure the results.
 
     Args:
-        kind: of the records that the job makes.
-        work: planner and task. Its settings are those that were drawn or chosen; defaults are not listed.
-        numbers: of the episodes.
+        kind: kind of the records that the job makes.
+        work: planner and task. The settings are the drawn or chosen settings, without defaults.
+        numbers: numbers of the episodes.
         pixels: side of the pictures that the model reads; ``None`` if it reads no pictures.
         seconds: budget of a plan in seconds; 0: the budget is ``work.rollouts``.
         execute: model steps of a plan that are executed before the next plan; closed loop only.
-        duration: environment steps of an episode, in units of the horizon; closed loop only.
-        round: of the tuning; sweeps only.
-        trial: of the tuning; sweeps only.
+        duration: length of an episode, as a multiple of the horizon; closed loop only.
+        round: round of the tuning; sweeps only.
+        trial: trial of the tuning; sweeps only.
     """
 
     kind: Literal["sweep", "episode", "timed", "shown"]
@@ -35,7 +35,7 @@ class Job:
     trial: int = 0
 
     def keys(self) -> list[Key]:
-        """Keys of the records that the job makes."""
+        """Return the keys of the records that the job makes."""
         if self.kind == "sweep":
             return [key("sweep", self.work, self.round, self.trial)]
         return [key(self.kind, self.work, number) for number in self.numbers]

@@ -17,13 +17,13 @@ from grasp_planner.trust.diagnosis import virtual_from_rollout
 
 
 class LastVirtualStates:
-    """A callback for ``plan`` that keeps the progress after the last step that rolled nothing out: a lifted step."""
+    """A callback for ``plan`` that keeps the progress after the last lifted step (a step without rollout)."""
 
     def __init__(self) -> None:
         self.progress: Progress | None = None
 
     def __call__(self, progress: Progress) -> None:
-        """Keep this progress, unless the step before rolled actions out; the first progress is kept in any case."""
+        """Keep this progress unless the last step rolled actions out. The first progress is always kept."""
         if progress.state is None:
             return
         if self.progress is None or not progress.rolled_out:
@@ -31,7 +31,7 @@ class LastVirtualStates:
 
 
 def virtual_gap(planner: Planner, last: LastVirtualStates, model: WorldModel) -> list[float | None]:
-    """Root mean square distance between the virtual states and the rollout of the actions, for each problem.
+    """Return the root mean square distance between the virtual states and the rollout of the actions, for each problem.
 
         sqrt( mean over t and coordinates of ((s_t - rollout_t) / scale)^2 ),   t = 1 .. T-1
 
@@ -46,7 +46,7 @@ def virtual_gap(planner: Planner, last: LastVirtualStates, model: WorldModel) ->
 
 
 def simulator_gap(model: WorldModel, env: Any, plan: Plan, outcomes: Sequence[Outcome]) -> list[float]:
-    """Root mean square distance between a plan's rollout in the model and the simulator, for each problem.
+    """Return the root mean square distance between a plan's rollout in the model and the simulator, for each problem.
 
     sqrt( mean over t and coordinates of ((rollout_t - encode(simulator_t)) / scale)^2 ),   t = 1 .. T
     """
@@ -57,7 +57,7 @@ def simulator_gap(model: WorldModel, env: Any, plan: Plan, outcomes: Sequence[Ou
 
 
 def encoded_states(model: WorldModel, env: Any, states: np.ndarray) -> Tensor:
-    """Latents (b, t, s) of environment states (b, t, state); each state is encoded by itself."""
+    """Return the latents (b, t, s) of environment states (b, t, state); each state is encoded separately."""
     flat = states.reshape(-1, states.shape[-1])
     observations = {"state": flat, "proprio": env.proprio_of(flat)}
     if (size := pixels_of(env)) is not None:
@@ -68,6 +68,6 @@ def encoded_states(model: WorldModel, env: Any, states: np.ndarray) -> Tensor:
 
 
 def pixels_of(env: Any) -> int | None:
-    """The side of the pictures in an environment's observations; ``None`` if it draws no pictures."""
+    """Return the side of the pictures in an environment's observations; ``None`` if it draws no pictures."""
     spaces: Mapping[str, Any] = env.observation_space.spaces
     return spaces["pixels"].shape[0] if "pixels" in spaces else None

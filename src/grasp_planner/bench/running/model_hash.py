@@ -10,10 +10,10 @@ from grasp_planner.models.registry import ANALYTIC, checkpoints, model_folder, m
 
 
 def model_hash(name_or_path: str) -> str:
-    """Sixteen hexadecimal digits that identify a model: its configuration and weights.
+    """Return sixteen hexadecimal digits that identify the configuration and weights of a model.
 
     Raises:
-        GraspPlannerError: there is no such model; the error lists the models that there are.
+        GraspPlannerError: there is no such model; the message lists the available models.
 
     >>> len(model_hash("pusht-state"))
     16
@@ -33,7 +33,7 @@ def check_models(names: Iterable[str]) -> None:
     """Raise unless all models exist on this machine.
 
     Raises:
-        GraspPlannerError: a model is missing; the error lists the models that there are.
+        GraspPlannerError: a model is missing; the message lists the available models.
     """
     missing = [name for name in dict.fromkeys(names) if not _exists(name)]
     if missing:

@@ -1,4 +1,4 @@
-"""Planning problems from episodes: what the simulator shows at the start and at the goal."""
+"""Make planning problems from episodes, whose starts and goals are observed in the simulator."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from grasp_planner.core.problem import Problem
 from grasp_planner.core.world_model import WorldModel
 
 Observation = dict[str, np.ndarray]
-"""What an environment shows at one moment, by key, without batch or time axes."""
+"""The observation of an environment at one moment: arrays by key, without batch or time axes."""
 
 
 def observe(env: Any, episode: Episode) -> tuple[Observation, Observation]:
     """Reset an environment to the start of an episode.
 
     Returns:
-        The observation at the start, and the observation that the environment would show at the goal.
+        The observation at the start, and the observation at the goal.
     """
     seen, _ = env.reset(seed=episode.seed, options={"state": episode.start, "goal": episode.goal})
     wanted = {"state": episode.goal, "proprio": env.proprio_of(episode.goal)}
@@ -34,16 +34,16 @@ def observe(env: Any, episode: Episode) -> tuple[Observation, Observation]:
 
 
 def stacked(moments: Sequence[Mapping[str, np.ndarray]]) -> Observation:
-    """Observations of b episodes as arrays (b, ...)."""
+    """Stack the observations of b episodes to arrays (b, ...)."""
     return {name: np.stack([moment[name] for moment in moments]) for name in moments[0]}
 
 
 def model_steps(model: WorldModel, horizon: int) -> int:
-    """The horizon in model steps.
+    """Convert a horizon from environment steps to model steps.
 
     Args:
-        model: whose ``frameskip`` is the number of environment steps per model step.
-        horizon: in environment steps.
+        model: a world model, whose ``frameskip`` is the number of environment steps per model step.
+        horizon: horizon in environment steps.
 
     Raises:
         GraspPlannerError: the horizon is not a whole number of model steps.
@@ -64,20 +64,20 @@ def problem_of(
     objective: Objective | None = None,
     dynamics: Dynamics | None = None,
 ) -> Problem:
-    """The planning problems from the starts of episodes to their goals.
+    """Return the planning problems from the starts of episodes to their goals.
 
     A model that reads a history gets the first observation repeated, with zero actions in between.
 
     Args:
-        task: of the episodes; its horizon is in environment steps.
-        model: encodes the observations.
-        episodes: of the task.
+        task: task of the episodes; its horizon is in environment steps.
+        model: the world model, which encodes the observations.
+        episodes: episodes of the task.
         pixels: side of the pictures to draw for the model; ``None``: no pictures.
-        objective: ``None``: the distance to the goal, weighted as the model says.
+        objective: ``None``: the distance to the goal, with the goal weights of the model.
         dynamics: how the model is evaluated, such as ``Compiled(model)``; ``None``: the model itself.
 
     Raises:
-        GraspPlannerError: the horizon is not a whole number of model steps, or the model refuses the observations.
+        GraspPlannerError: the horizon is not a whole number of model steps, or the model rejects the observations.
     """
     check_actions(task, model)
     horizon, env = model_steps(model, task.horizon), task.make(pixels=pixels)
@@ -91,7 +91,7 @@ def problem_of(
 
 
 def problem_rows(problem: Problem, rows: slice) -> Problem:
-    """Some problems of a batch."""
+    """Return some problems of a batch."""
     return replace(
         problem, states=problem.states[rows], past_actions=problem.past_actions[rows], goal=problem.goal[rows]
     )

@@ -24,19 +24,19 @@ from grasp_planner.planning.protocol import Callback, Planner
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What one planner achieved on n episodes of a task.
+    """The results of one planner on n episodes of a task.
 
     Success is counted in three ways: at the end of the plan in the simulator (the measure of the paper and of
     DINO-WM), at any time in the simulator (the measure of stable-worldmodel), and at the end of the plan's rollout in
-    the model. The planner sees none of them.
+    the model. The planner does not see these measures.
 
     Attributes:
-        task: with the horizon of the plans, in environment steps.
-        planner: with its settings.
-        budget: of the plans.
-        episodes: that were planned.
-        plan: the plans; ``seconds`` are for all n episodes together, ``transitions`` for each.
-        actions: (n, horizon, e) in environment units, as executed.
+        task: the task; its horizon is the horizon of the plans in environment steps.
+        planner: the planner with its settings.
+        budget: the budget of the plans.
+        episodes: the n episodes.
+        plan: the plans. ``seconds`` is for all n episodes together, ``transitions`` is per episode.
+        actions: (n, horizon, e) the executed actions, in environment units.
         outcomes: results in the simulator, one per episode.
         imagined: (n, T + 1, s) environment states of the plan's rollout in the model, every ``frameskip``
             environment steps; ``None`` for models that do not decode states.
@@ -58,28 +58,28 @@ class Evaluation:
 
     @property
     def success(self) -> np.ndarray:
-        """(n,) bool: at the goal at the end, in the simulator."""
+        """(n,) bool: whether the simulator is at the goal at the end."""
         return np.array([outcome.success_end for outcome in self.outcomes])
 
     @property
     def reached(self) -> np.ndarray:
-        """(n,) bool: at the goal at any time after the start, in the simulator."""
+        """(n,) bool: whether the simulator is at the goal at any time after the start."""
         return np.array([outcome.success_any for outcome in self.outcomes])
 
     @property
     def success_model(self) -> np.ndarray | None:
-        """(n,) bool: at the goal at the end of the rollout in the model."""
+        """(n,) bool: whether the model's rollout ends at the goal."""
         return None if self.imagined is None else self.task.success(self.imagined[:, -1], self.goals)
 
     @property
     def distances(self) -> dict[str, np.ndarray]:
-        """(n,) each: distance from the last state of the simulator to the goal; units are in the names."""
+        """Distances (n,) from the last state of the simulator to the goals, by name; units are in the names."""
         last = self.outcomes[0].distances
         return {name: np.array([outcome.distances[name][-1] for outcome in self.outcomes]) for name in last}
 
     @property
     def distances_model(self) -> dict[str, np.ndarray] | None:
-        """(n,) each: distance from the last state of the model's rollout to the goal."""
+        """Distances (n,) from the last state of the model's rollout to the goals, by name."""
         return None if self.imagined is None else self.task.distances(self.imagined[:, -1], self.goals)
 
     @property
@@ -93,7 +93,7 @@ class Evaluation:
         return bool((self.plan.status == int(Status.INTERRUPTED)).any())
 
     def records(self) -> list[dict[str, Any]]:
-        """One row of JSON values per episode."""
+        """Return one row of JSON values per episode."""
         success_model, distances_model = self.success_model, self.distances_model
         return [
             {
@@ -113,7 +113,7 @@ class Evaluation:
         ]
 
     def summary(self) -> dict[str, Any]:
-        """Settings, spending, rates, median distances and ``records``, as JSON values."""
+        """Return settings, spent budget, success rates, median distances and ``records`` as JSON values."""
         return {
             "task": self.task.name,
             "horizon": self.task.horizon,
@@ -148,15 +148,15 @@ def evaluate(
     """Plan all episodes at once in the model, then execute each whole plan in the simulator.
 
     Args:
-        task: of the episodes; its ``horizon`` (environment steps) must be a multiple of ``model.frameskip``.
-        model: in which plans are made.
+        task: task of the episodes; its ``horizon`` (environment steps) must be a multiple of ``model.frameskip``.
+        model: the world model in which plans are made.
         planner: one of ``PLANNERS``.
-        budget: for the whole batch. The time of the simulator does not count.
-        episodes: of the task, see ``tasks.episodes``.
-        objective: ``None``: the distance to the goal, weighted as the model says.
-        pixels: side of the pictures to draw for the model; ``None``: what the model says, or no pictures.
-        seed: added to the seeds of the episodes for the planner's noise.
-        callback: of ``plan``; see ``planning_frames.Recorder``.
+        budget: budget for the whole batch. The time of the simulator does not count.
+        episodes: episodes of the task, see ``tasks.episodes``.
+        objective: ``None``: the distance to the goal, with the goal weights of the model.
+        pixels: side of the pictures to draw for the model; ``None``: the size that the model reads, or no pictures.
+        seed: number that is added to the seeds of the episodes for the planner's noise.
+        callback: callback of ``plan``; see ``planning_frames.Recorder``.
         dynamics: how the model is evaluated, such as ``Compiled(model)``; ``None``: the model itself.
 
     Raises:
@@ -192,5 +192,5 @@ def _row(values: dict[str, np.ndarray], i: int) -> dict[str, float | None]:
 
 
 def _finite(value: float) -> float | None:
-    """The value, or ``None`` where it is not finite, because JSON has no such numbers."""
+    """Return the value, or ``None`` if it is not finite, because JSON has no such numbers."""
     return value if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""What a planner's state held at several moments of planning, as environment states for pictures."""
+"""Recordings of planning: plans and virtual states at several moments, as environment states for pictures."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from grasp_planner.planning.protocol import Planner, Progress, virtual_states
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """How one episode was planned and executed, in environment states. ``figures`` draws it.
+    """A recording of how one episode was planned and executed, in environment states. ``figures`` draws recordings.
 
     Attributes:
         env: the environment's name.
         planner: see ``planner_title``.
         frameskip: environment steps from one imagined state to the next.
-        start: (s,).
-        goal: (s,).
+        start: (s,) start state.
+        goal: (s,) goal state.
         steps: (k,) planner steps of the recorded moments.
         rollouts: (k, T, s) rollouts in the model of the plans at these moments, s_1 .. s_T.
         virtual: (k, T - 1, s) the virtual states s_1 .. s_{T-1} at these moments; ``None`` for planners without
@@ -34,7 +34,7 @@ class Recording:
         best_cost: (planner steps + 1,) cost of the best plan so far; not finite before there is a plan.
         imagined: (T + 1, s) the plan's rollout in the model.
         executed: (horizon + 1, s) the same plan in the simulator.
-        distances: from the last state of the simulator to the goal; units are in the names.
+        distances: distances from the last state of the simulator to the goal; units are in the names.
         success: whether the last state of the simulator is a success.
     """
 
@@ -59,8 +59,8 @@ class Recorder:
     At most ``2 * frames`` moments are kept. When there are more, every second moment is dropped.
 
     Args:
-        planner: that plans.
-        index: of the problem in the batch.
+        planner: the planner that is recorded.
+        index: index of the problem in the batch.
         frames: approximate number of moments to keep.
 
     Example::
@@ -79,7 +79,7 @@ class Recorder:
         self._problem: Problem | None = None
 
     def __call__(self, progress: Progress) -> None:
-        """Keep this moment, unless it is one of those that are left out."""
+        """Keep this moment, unless moments at this step are left out."""
         self._problem = progress.problem
         if progress.state is None or progress.step % self._every:
             return
@@ -124,7 +124,7 @@ class Recorder:
         )
 
     def _virtual(self, latents: Tensor, model: WorldModel) -> np.ndarray | None:
-        """Virtual states of all moments. Where a planner had none at a moment, those of its rollout stand there."""
+        """Return the virtual states of all moments; for moments without virtual states, the states of the rollout."""
         if all(virtual is None for _, _, virtual in self._moments):
             return None
         rows = [rollout[:-1] if one is None else one for (_, _, one), rollout in zip(self._moments, latents)]

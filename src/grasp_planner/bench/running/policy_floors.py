@@ -1,4 +1,4 @@
-"""Baselines: what policies that do not plan achieve on a task."""
+"""Baselines: the success of policies that do not plan on a task."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def floor(task: Task, episodes: Sequence[Episode], policy: str = "random") -> Fl
 
     Args:
         task: of the episodes.
-        episodes: of ``tasks.episodes``, at least one.
-        policy: ``"random"``: independent actions, uniform in the action space. ``"nothing"``: zero actions; where
-            nothing moves by itself, its success after the last step is the share of episodes that are solved at the
-            start. ``"scripted"``: the policy that collected the data.
+        episodes: episodes of ``tasks.episodes``, at least one.
+        policy: ``"random"``: independent actions, uniform in the action space. ``"nothing"``: zero actions. In worlds
+            where nothing moves by itself, its success after the last step is the share of episodes that are solved at
+            the start. ``"scripted"``: the policy that collected the data.
 
     Raises:
-        GraspPlannerError: an unknown policy or no episodes.
+        GraspPlannerError: the policy is unknown, or there are no episodes.
 
     >>> from grasp_planner.bench.tasks import episodes, task
     >>> wall = task("wall/random_state/v1")
@@ -66,7 +66,7 @@ def floor(task: Task, episodes: Sequence[Episode], policy: str = "random") -> Fl
 
 
 class _Random:
-    """Independent actions, uniform between `low` and `high` (a,)."""
+    """A policy of independent actions, uniform between `low` and `high` (a,)."""
 
     def __init__(self, low: np.ndarray, high: np.ndarray) -> None:
         self._low, self._high = low, high

@@ -1,4 +1,4 @@
-"""Jobs as tasks of a Ray cluster."""
+"""An engine that runs jobs as tasks of a Ray cluster."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from grasp_planner.core.errors import GraspPlannerError, missing_extra
 Work = TypeVar("Work")
 Result = TypeVar("Result")
 
-RETRIES = 3  # of a job whose worker was lost
+RETRIES = 3  # of a job whose worker process was lost
 ANSWER_SECONDS = 5.0  # how long a cluster may take to answer
 
 
 class Ray:
-    """Runs jobs as tasks of a Ray cluster. Ray runs the jobs of lost workers again.
+    """An engine that runs jobs as tasks of a Ray cluster. Ray repeats the jobs of lost workers.
 
     Args:
         ray: the module ``ray``, connected to a cluster.
@@ -28,7 +28,7 @@ class Ray:
         self.ray, self.most = ray, most
 
     def results(self, do: Callable[[Work], Result], jobs: Sequence[Work]) -> Iterator[tuple[Work, Result]]:
-        """Run every job, and yield each job with its result as soon as it is done."""
+        """Run every job, and yield each job with its result as soon as the job is done."""
         remote = self.ray.remote(num_cpus=1, max_retries=RETRIES)(do)
         waiting, running = list(jobs)[::-1], {}
         try:
@@ -53,7 +53,7 @@ class Ray:
 
 @contextmanager
 def ray_engine(address: str | None, workers: int | None) -> Iterator[Ray]:
-    """Give an engine on a Ray cluster until the block ends.
+    """Provide an engine on a Ray cluster until the block ends.
 
     Args:
         address: the address of a running cluster; ``None``: start a cluster on this machine.

@@ -1,4 +1,4 @@
-"""The folder of a run: which suite its records belong to."""
+"""The folder of a run, and the file in it that says which suite the records belong to."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class RunFile:
     """The content of ``suite.json`` in the folder of a run.
 
     Args:
-        schema: of the records.
-        suite: that is run.
-        digest: of the suite.
-        models: name -> hash of the models.
-        spaces: name -> content of the spaces that planners are tuned in.
+        schema: version of the record format.
+        suite: the suite of the run.
+        digest: digest of the suite.
+        models: name -> hash, for the models of the suite.
+        spaces: name -> content, for the spaces in which planners are tuned.
     """
 
     schema: int
@@ -38,7 +38,7 @@ class RunFile:
 
     @classmethod
     def of(cls, suite: Suite, models: dict[str, str]) -> RunFile:
-        """The file of a run of this suite."""
+        """Return the content of the file for a run of this suite."""
         used = sorted({arm.space for arm in suite.arms if arm.space})
         return cls(SCHEMA, suite, suite.digest(), models, {name: spaces()[name] for name in used})
 
@@ -47,7 +47,7 @@ def read_run_file(folder: Path) -> RunFile:
     """Read which suite the records in a folder belong to.
 
     Raises:
-        GraspPlannerError: the folder is not that of a run of this version.
+        GraspPlannerError: the folder is not the folder of a run, or the run has another version.
     """
     path = folder / RUN_FILE
     if not path.is_file():
@@ -78,6 +78,6 @@ def claim_folder(folder: Path, wanted: RunFile) -> None:
     for difference, holds in same.items():
         if not holds:
             raise GraspPlannerError(
-                f"{folder} holds records of {found.suite.name!r} with {difference} than are asked for now: give "
+                f"{folder} holds records of {found.suite.name!r} with {difference} than this run: give "
                 "another folder with --out"
             )

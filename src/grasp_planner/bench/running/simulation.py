@@ -36,8 +36,8 @@ def execute(task: Task, episode: Episode, actions: np.ndarray, env: Any = None) 
     """Execute actions (t, a) from an episode's start in the simulator.
 
     Args:
-        task: of the episode.
-        episode: of ``tasks.episodes``.
+        task: task of the episode.
+        episode: an episode of ``tasks.episodes``.
         actions: (t, a) in the environment's own units, for any number of environment steps.
         env: an environment of ``task.make`` to use; ``None``: a new one.
 
@@ -64,12 +64,12 @@ def execute(task: Task, episode: Episode, actions: np.ndarray, env: Any = None) 
 
 
 def run_policy(task: Task, episode: Episode, act: Callable[[np.ndarray], np.ndarray], steps: int, env: Any) -> Outcome:
-    """Execute what a policy does from an episode's start in the simulator.
+    """Execute a policy from an episode's start in the simulator.
 
     Args:
-        task: of the episode.
-        episode: of ``tasks.episodes``.
-        act: state (s,) -> action (a,) in the environment's own units.
+        task: task of the episode.
+        episode: an episode of ``tasks.episodes``.
+        act: the policy, a function: state (s,) -> action (a,) in the environment's own units.
         steps: number of environment steps.
         env: an environment of ``task.make``.
     """
@@ -81,7 +81,7 @@ def run_policy(task: Task, episode: Episode, act: Callable[[np.ndarray], np.ndar
 
 
 def outcome_of(task: Task, episode: Episode, path: np.ndarray) -> Outcome:
-    """The outcome of a path (t+1, s) of states from the episode's start."""
+    """Return the outcome of a path (t+1, s) of states from the episode's start."""
     reached = np.flatnonzero(task.success(path[1:], episode.goal))
     return Outcome(
         success_end=bool(task.success(path[-1], episode.goal)),

@@ -1,4 +1,4 @@
-"""Execute the plans that planning kept on its way, to see from when on they succeed."""
+"""Execute the snapshots of a plan in the simulator, to find when planning first succeeds."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from grasp_planner.core.world_model import WorldModel
 
 
 def replayed(task: Task, episode: Episode, model: WorldModel, plan: Plan, index: int, env: Any) -> list[Moment]:
-    """Execute every snapshot of the best plan in the simulator. The time that this takes is not measured.
+    """Execute every snapshot of the best plan in the simulator, after planning, so that it takes no planning time.
 
     Args:
-        task: of the episode.
-        episode: that was planned.
-        model: that it was planned in.
-        plan: whose snapshots are executed.
-        index: the episode's place in the batch.
+        task: task of the episode.
+        episode: the episode that was planned.
+        model: the model in which the episode was planned.
+        plan: the plan whose snapshots are executed.
+        index: index of the episode in the batch.
         env: an environment of the task.
     """
     moments: list[Moment] = []

@@ -1,4 +1,4 @@
-"""The run of a suite: tune, test, time and record. Work with a record is not done again."""
+"""The run of a suite: tune, test, time and record. Jobs whose records exist are not run again."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ FILES: dict[KindName, str] = {
     "timed": "timed",
     "shown": "shown",
 }
-"""The file, without ``.jsonl``, for each kind of record."""
+"""The name of the file, without ``.jsonl``, for each kind of record."""
 
 Watch = Callable[[str, int, int, str], None]
-"""Called with the name of a stage, the number of its jobs that have records, the number of its jobs, and a remark."""
+"""A function of a stage's name, the number of its finished jobs, the number of its jobs, and a remark."""
 
 
 class Run:
-    """A suite in a folder: its records so far, and the jobs that are left.
+    """The run of a suite in a folder: the records so far, and the remaining jobs.
 
     Args:
-        suite: to run.
-        folder: for the records; created if it does not exist.
-        earlier: other runs, whose records are reused if they are of exactly the same work.
+        suite: the suite to run.
+        folder: folder for the records, which is created if it does not exist.
+        earlier: other runs, whose records are reused for exactly the same work.
 
     Raises:
-        GraspPlannerError: a model of the suite is missing, or the folder holds the records of something else.
+        GraspPlannerError: a model of the suite is missing, or the folder holds records of another suite or model.
     """
 
     def __init__(self, suite: Suite, folder: Path, earlier: Earlier | None = None) -> None:
@@ -51,13 +51,13 @@ class Run:
         for cell in suite.cells:
             model_for(cell.problem, cell.model)
         self.hashes = {cell.model: model_hash(cell.model) for cell in suite.cells}
-        for arm in suite.arms:  # settings that make no planner are refused before any work is done
+        for arm in suite.arms:  # raises on invalid settings before any work begins
             planner_of(arm_settings(arm, suite.tuned_arm(arm), 0))
         claim_folder(folder, RunFile.of(suite, self.hashes))
         self.files = {name: RecordFile(folder / f"{name}.jsonl") for name in sorted(set(FILES.values()))}
 
     def go(self, engine: Engine, watch: Watch = lambda stage, done, total, remark: None) -> None:
-        """Run all jobs that are left. After a stop or a kill, the same call continues the run.
+        """Run all remaining jobs. After Ctrl-C or a kill, the same call continues the run.
 
         Timed episodes are planned in this process, one after the other, while no worker runs.
         """
@@ -69,11 +69,11 @@ class Run:
         self._run_jobs(engine, "recordings", self.shown_jobs(), watch)
 
     def records(self) -> list[Record]:
-        """All records so far."""
+        """Return all records so far."""
         return [record for file in self.files.values() for record in file]
 
     def sweep_jobs(self, number: int) -> list[Job]:
-        """The trials of a round, for every tuned arm in every cell."""
+        """Return the trials of a round, for every tuned arm in every cell."""
         tuning = self.suite.tuning
         first = tuning.episodes[number - 1] if number else 0
         fresh = tuple(range(first, tuning.episodes[number]))
@@ -86,7 +86,7 @@ class Run:
         ]
 
     def choices(self) -> list[Record]:
-        """The chosen settings of every arm in every cell."""
+        """Return the chosen settings of every arm in every cell."""
         return [
             choice(self.files["sweep"], self._work(cell, arm), self.suite.tuning, arm, self.suite.tuned_arm(arm))
             for cell in self.suite.cells
@@ -94,17 +94,17 @@ class Run:
         ]
 
     def episode_jobs(self) -> list[Job]:
-        """The test episodes in batches."""
+        """Return the test episodes in batches."""
         count, chunk = self.suite.episodes, self.suite.chunk
         batches = [tuple(range(first, min(first + chunk, count))) for first in range(0, count, chunk)]
         return self._test_jobs("episode", batches)
 
     def timed_jobs(self) -> list[Job]:
-        """The episodes that are planned one at a time."""
+        """Return the episodes that are planned one at a time."""
         return self._test_jobs("timed", [(number,) for number in range(self.suite.timed.episodes)])
 
     def shown_jobs(self) -> list[Job]:
-        """The episodes that are recorded for the viewer of the report."""
+        """Return the episodes that are recorded for the viewer of the report."""
         if not self.suite.shown or self.suite.mode == "closed-loop":
             return []
         jobs = []
@@ -123,7 +123,7 @@ class Run:
             watch(stage, done, len(jobs), f"{job.work.arm}, H = {job.work.horizon}")
 
     def _done(self, job: Job) -> bool:
-        """Whether the records of a job exist, in this run or in an earlier run, from which they are then copied."""
+        """Return whether the records of a job exist. Records of an earlier run are copied into this run."""
         file = self.files[FILES[job.kind]]
         if all(file.has(one) for one in job.keys()):
             return True
@@ -179,9 +179,10 @@ class Run:
         return self.files["sweep"].get(ChoiceRecord, key("choice", self._work(cell, arm))).work.planner
 
     def _shown_episodes(self, cell: Cell) -> tuple[int, ...]:
-        """Some episodes that the main arm solved, and some that it failed.
+        """Return some episodes that the main arm solved, and some that it failed.
 
-        Of the solved ones, those that the fewest arms solved; of the failed ones, those that the most arms solved.
+        Among the solved episodes, choose the episodes that the fewest arms solved. Among the failed episodes, choose
+        the episodes that the most arms solved.
         """
         rows: dict[str, dict[int, bool]] = {}
         for record in self.files["episodes"].of(EpisodeRecord):

@@ -12,17 +12,17 @@ from grasp_planner.bench.suites.spaces import drawn
 from grasp_planner.bench.suites.suite import Arm, Tuning
 
 Score = tuple[int, float, int]
-"""Failures on all validation episodes so far, mean cost, number of the trial: the least is the best."""
+"""Failures on all validation episodes so far, mean cost, and number of the trial. The smallest score is the best."""
 
 
 def scores(sweep: RecordFile, work: Work, tuning: Tuning, number: int) -> list[Score]:
-    """Scores of the settings that took part in a round, the best first.
+    """Return the scores of the settings that took part in a round, with the best score first.
 
     Args:
         sweep: the records so far.
-        work: whose suite, cell and arm.
+        work: suite, cell and arm of the sweep.
         tuning: rounds, trials and episodes.
-        number: of the round, from 0.
+        number: number of the round, from 0.
     """
     solved: dict[int, list[bool]] = {}
     costs: dict[int, list[float]] = {}
@@ -36,7 +36,7 @@ def scores(sweep: RecordFile, work: Work, tuning: Tuning, number: int) -> list[S
 
 
 def survivors(sweep: RecordFile, work: Work, tuning: Tuning, number: int) -> list[int]:
-    """Numbers of the settings that take part in a round: all in the first, then the best of the round before."""
+    """Return the settings that take part in a round: all settings in round 0, then the best of the round before."""
     count = tuning.trials[number]
     if number == 0:
         return list(range(count))
@@ -44,14 +44,14 @@ def survivors(sweep: RecordFile, work: Work, tuning: Tuning, number: int) -> lis
 
 
 def choice(sweep: RecordFile, work: Work, tuning: Tuning, arm: Arm, tuned: Arm) -> ChoiceRecord:
-    """The settings of an arm after the last round.
+    """Return the settings of an arm after the last round.
 
     Args:
         sweep: the records of all rounds.
-        work: whose suite and cell.
+        work: suite and cell of the sweep.
         tuning: rounds, trials and episodes.
-        arm: whose settings are asked for.
-        tuned: the arm whose sweep decides; ``arm`` itself unless it is like another arm.
+        arm: the arm whose settings are returned.
+        tuned: the arm whose sweep decides: ``arm`` itself, or the arm that ``arm`` is like.
     """
     failures, cost, trial = scores(sweep, replace(work, arm=tuned.name), tuning, len(tuning.trials) - 1)[0]
     return ChoiceRecord(
@@ -67,5 +67,5 @@ def choice(sweep: RecordFile, work: Work, tuning: Tuning, arm: Arm, tuned: Arm) 
 
 
 def arm_settings(arm: Arm, tuned: Arm, trial: int) -> Settings:
-    """The settings of an arm if a trial of the tuned arm wins."""
+    """Return the settings of an arm if a trial of the tuned arm wins."""
     return wrapped(changed(drawn(tuned.space, trial, tuned.change), arm.change), arm.around)

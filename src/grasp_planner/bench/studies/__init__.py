@@ -1,1 +1,1 @@
-"""Studies of a world model that `grasp diagnose` runs: one claim about long horizons per module."""
+"""Studies of a world model that `grasp diagnose` runs. Each module tests one claim about long horizons."""

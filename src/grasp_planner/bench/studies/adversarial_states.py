@@ -1,4 +1,4 @@
-"""How far a small change of the state moves the prediction towards the goal, compared with the simulator."""
+"""Measure how far a small change of the state moves the prediction towards the goal, compared with the simulator."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ class Adversarial:
     Attributes:
         sizes: root mean square of the change over coordinates, in units of the scale.
         gradient: distance from the prediction to the goal after a change along its gradient, relative to no change.
-        chance: the same after a change in a random direction.
-        truth: distance from the simulator's state to the goal, if it starts at the state that the model decodes there,
-            relative to no change; ``None`` where no such state exists; empty for models that do not decode states.
-        impossible: share of the problems in which the simulator has no such state, for example inside a wall.
+        chance: the same distance after a change in a random direction.
+        truth: distance from the simulator's next state to the goal if the simulator starts at the decoded changed
+            state, relative to no change; ``None`` if the simulator has no such state; empty for models that do not
+            decode states.
+        impossible: share of the problems whose decoded changed state is impossible, for example inside a wall.
     """
 
     sizes: tuple[float, ...]
@@ -50,12 +51,12 @@ def adversarial(
     """Change the state by several lengths down the gradient of |F(s, 0) - g|^2; the action stays idle.
 
     Args:
-        task: of the episodes.
-        model: if its context is larger than 1, its last state is changed.
-        episodes: starts and goals.
-        sizes: of the change, root mean square over coordinates in units of the scale.
+        task: task of the episodes.
+        model: the world model. If its context is larger than 1, only the newest state is changed.
+        episodes: episodes with starts and goals.
+        sizes: sizes of the change, root mean square over coordinates, in units of the scale.
         pixels: side of the pictures that the model reads; ``None`` if it reads no pictures.
-        seed: of the random directions.
+        seed: seed of the random directions.
     """
     one = replace(problem_of(task, model, episodes, pixels=pixels), horizon=1).normalised()
     idle = one.clamp(one.start.new_zeros(one.batch, 1, one.action_size))
@@ -92,9 +93,9 @@ def _unit_size(direction: Tensor) -> Tensor:
 def _true_distances(
     task: Task, model: WorldModel, episodes: Sequence[Episode], moved: Tensor, start: Tensor
 ) -> list[np.ndarray]:
-    """Distances (b,) of the simulator to the goals after one idle model step, relative to those without the change.
+    """Return the distances (b,) from simulator to goals after an idle model step, relative to those without change.
 
-    An empty list if the model decodes no states; nan where the simulator has no state like the decoded one.
+    The list is empty if the model does not decode states. An entry is NaN if the decoded state is impossible.
     """
     there, here = decoded(model, moved.detach()), decoded(model, start.detach())
     if there is None or here is None:

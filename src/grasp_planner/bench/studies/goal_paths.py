@@ -18,7 +18,7 @@ from grasp_planner.core.world_model import WorldModel
 
 @dataclass(frozen=True)
 class GoalPaths:
-    """Distances to the goal along paths that reach it, by the planner's own measure.
+    """Distances to the goal along paths that reach the goal, as the planner's objective measures them.
 
     Attributes:
         steps: (k,) environment steps.
@@ -34,10 +34,10 @@ class GoalPaths:
 
 
 def goal_paths(task: Task, model: WorldModel, episodes: Sequence[Episode], pixels: int | None = None) -> GoalPaths:
-    """Measure the planner's distance to the goal along paths of the scripted policy, which end at the goal.
+    """Measure the planner's distance to the goal along paths of the scripted policy that end at the goal.
 
     Raises:
-        GraspPlannerError: the task's episodes come without known actions.
+        GraspPlannerError: the task has no known actions that reach the goals.
     """
     env = task.make(pixels=pixels)
     known = [episode.actions for episode in episodes]

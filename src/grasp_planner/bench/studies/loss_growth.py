@@ -16,9 +16,9 @@ from grasp_planner.core.problem import Problem
 from grasp_planner.planners.lifted import lifted_loss, straight_line
 
 Loss = Callable[[Tensor], Tensor]
-"""Variables (b, n) -> losses (b,); the loss of a row depends on that row alone."""
+"""A function of variables (b, n) to losses (b,). The loss of a row depends only on this row."""
 
-STEPS = 12  # of the power iteration; enough for eigenvalues on a logarithmic axis
+STEPS = 12  # steps of the power iteration; enough for eigenvalues on a logarithmic axis
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class Growth:
     """Gradients and curvatures of the rollout loss and of the lifted loss at several horizons. Medians over problems.
 
     Attributes:
-        name: of the model.
-        horizons: model steps T.
+        name: name of the model.
+        horizons: horizons T in model steps.
         shooting_gradient: |dL/da| of the rollout's cost.
-        shooting_curvature: largest eigenvalue of its Hessian, by size.
+        shooting_curvature: eigenvalue of largest absolute value of the Hessian of the rollout's cost.
         lifted_gradient: |dL/d(s, a)| of the lifted loss, states in units of the scale.
-        lifted_curvature: largest eigenvalue of its Hessian, by size.
+        lifted_curvature: eigenvalue of largest absolute value of the Hessian of the lifted loss.
         shooting_theory: ``shooting_curvature`` in closed form, for linear dynamics; empty otherwise.
         lifted_bound: upper bound of ``lifted_curvature`` for linear dynamics; empty otherwise. The bound is
             2 (1 + |A| + |B|)^2 + 2 gamma (|A| + |B|)^2.
@@ -52,17 +52,16 @@ def growth(
 ) -> Growth:
     """Measure both losses of some problems at several horizons.
 
-    The lifted loss has gradients through the model's state input, because the bound is for that loss; GRASP itself
-    stops these gradients. Actions are drawn at random. Virtual states lie on the line from start to goal, where GRASP
-    starts.
+    Gradients of the lifted loss flow through the model's state input, because the bound is for that loss. GRASP stops
+    these gradients. Actions are drawn at random. Virtual states lie on the line from start to goal, where GRASP starts.
 
     Args:
-        name: of the model.
-        problem: starts and goals; its horizon does not matter.
-        horizons: model steps.
+        name: name of the model.
+        problem: problems with starts and goals. Their horizon is not used.
+        horizons: horizons in model steps.
         goal_weight: gamma.
-        std: of the random actions, in action units.
-        seed: of the actions.
+        std: standard deviation of the random actions, in action units.
+        seed: seed of the actions.
     """
     columns: list[tuple[float, float, float, float]] = []
     with frozen(problem.dynamics, problem.objective):
@@ -90,7 +89,7 @@ def linear_growth(rho: float, horizons: Sequence[int], *, goal_weight: float = 0
     The rollout's cost is |C a + ..|^2 with C = (A^(T-1) B, .., A B, B). Its Hessian is 2 C' C, which grows like
     rho^(2T). The lifted loss is a sum of squares of banded rows, so its largest eigenvalue has a bound without T.
 
-    Both facts are derived for this project; the paper treats the question in its appendix.
+    Both facts are derived for this project. The paper analyses the conditioning in its appendix.
     """
     generator = torch.Generator().manual_seed(seed)
     rotation, _ = torch.linalg.qr(torch.randn(6, 6, generator=generator, dtype=torch.float64))
@@ -111,9 +110,9 @@ def linear_growth(rho: float, horizons: Sequence[int], *, goal_weight: float = 0
 
 
 def curvature(loss: Loss, at: Tensor, steps: int = STEPS) -> Tensor:
-    """Compute the largest eigenvalue, by size, of each row's Hessian (b,).
+    """Compute the eigenvalue of largest absolute value of each row's Hessian, (b,).
 
-    Power iteration on Hessian-vector products.
+    The method is power iteration on Hessian-vector products.
 
 
     >>> squares = torch.tensor([1.0, 3.0])

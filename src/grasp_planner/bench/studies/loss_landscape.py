@@ -20,13 +20,13 @@ GOAL_WEIGHT = 0.1  # gamma of the lifted loss
 
 @dataclass(frozen=True)
 class Landscape:
-    """Both losses around a plan, on two random directions.
+    """Both losses around a plan, along two random directions.
 
     Attributes:
         at: (k,) positions along each direction, in units of the variables.
         shooting: (k, k) cost of the rollout, as a function of the actions.
         lifted: (k, k) lifted loss, as a function of actions and virtual states.
-        horizon: model steps.
+        horizon: horizon in model steps.
     """
 
     at: tuple[float, ...]
@@ -39,10 +39,10 @@ def landscape(problem: Problem, *, reach: float = 3.0, points: int = 31, seed: i
     """Evaluate both losses of the first problem on a square around a plan that GD found.
 
     Args:
-        problem: of which the first of the batch is used.
-        reach: half the side of the square; directions have a root mean square of 1 over their variables.
-        points: on a side.
-        seed: of the directions.
+        problem: a batch of problems. Only the first problem is used.
+        reach: half the side of the square. Directions have a root mean square of 1 over their variables.
+        points: number of points on a side of the square.
+        seed: seed of the directions.
     """
     one = problem_rows(problem, slice(1)).normalised()
     actions = run(problem_rows(problem, slice(1)), GD(), Budget(steps=30)).actions

@@ -20,16 +20,16 @@ Points = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True)
 class WallCrossing:
-    """Virtual states and rollouts across a wall, by name of the planner.
+    """Virtual states and rollouts across a wall, for each planner.
 
     Attributes:
-        walls: (w, 2, 2) end points, m.
-        start: (2,) m.
-        goal: (2,) m.
-        virtual: by name, (T + 1, 2) the virtual states after the last lifted step, m.
-        rollout: by name, (T + 1, 2) the rollout of the plan, m.
-        crossed: by name, share of the problems whose virtual states pass through a wall.
-        reached: by name, share of the problems whose rollout ends at the goal.
+        walls: (w, 2, 2) end points of the walls in m.
+        start: (2,) start in m.
+        goal: (2,) goal in m.
+        virtual: planner's name -> (T + 1, 2) the virtual states after the last lifted step, in m.
+        rollout: planner's name -> (T + 1, 2) the rollout of the plan, in m.
+        crossed: planner's name -> share of the problems whose virtual states pass through a wall.
+        reached: planner's name -> share of the problems whose rollout ends at the goal.
     """
 
     walls: tuple[Points, ...]
@@ -46,15 +46,16 @@ def wall_crossing(
 ) -> WallCrossing:
     """Plan on BallNav with state gradients and without syncs, and with GRASP, on the same problems.
 
-    With state gradients alone, states and actions settle where the defect is least: on the straight line through the
-    wall, with the impossible step spread over its neighbours. No rollout follows that line.
+    With state gradients and without syncs, states and actions converge to the straight line through the wall. The
+    defect of the impossible step is spread over its neighbours, so the total defect is small. No rollout follows this
+    line.
 
     Args:
-        map: of BallNav.
-        horizon: model steps.
+        map: map of BallNav.
+        horizon: horizon in model steps.
         batch: number of problems.
-        steps: planner steps.
-        seed: of the problems.
+        steps: number of planner steps.
+        seed: seed of the problems.
     """
     model = BallNav(map)
     problem = model.problem(batch, horizon, seed=seed)
@@ -82,7 +83,7 @@ def wall_crossing(
 
 
 def _crosses(path: np.ndarray, walls: np.ndarray) -> bool:
-    """Whether any step of a path (t, 2) passes through a wall."""
+    """Return whether any step of a path (t, 2) passes through a wall."""
 
     def side(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
         return (b[..., 0] - a[..., 0]) * (c[..., 1] - a[..., 1]) - (b[..., 1] - a[..., 1]) * (c[..., 0] - a[..., 0])

@@ -1,1 +1,1 @@
-"""What is compared: suites, the settings that are tried, and published results."""
+"""Suites (comparisons of planners), the spaces of settings for tuning, and published results."""

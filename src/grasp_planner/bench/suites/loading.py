@@ -1,4 +1,4 @@
-"""Suites from TOML files."""
+"""Load suites from TOML files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Variant = Literal["state", "pixels"]
 
 
 def suites() -> dict[str, Path]:
-    """The suites of the package: name -> file.
+    """Return the suites of the package: name -> file.
 
     >>> "smoke" in suites()
     True
@@ -34,11 +34,11 @@ def load_suite(name_or_path: str | Path, variant: Variant = "state") -> Suite:
 
     Args:
         name_or_path: one of ``suites()`` in any spelling, or a file.
-        variant: ``"state"``, or ``"pixels"`` for the same suite in models that read pictures: the ``pixels_model`` of
-            every cell, with the changes in ``[pixels]`` of the file.
+        variant: ``"state"``, or ``"pixels"`` for the same suite with models that read pictures. The variant
+            ``"pixels"`` uses the ``pixels_model`` of every cell, and the changes in ``[pixels]`` of the file.
 
     Raises:
-        GraspPlannerError: no such suite or variant, or a file without an entry that a suite needs.
+        GraspPlannerError: there is no such suite or variant, or the file lacks an entry that a suite needs.
 
     >>> load_suite("push-t-long").episodes
     500

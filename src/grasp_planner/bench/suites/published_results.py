@@ -1,4 +1,4 @@
-"""Numbers that other authors published, with their source."""
+"""Results that other authors published, with their source."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ class Published:
     """One cell of a published table.
 
     Args:
-        success: percent of the trials.
-        seconds: median over successful trials; ``None`` if no trial was successful.
+        success: successful trials in percent.
+        seconds: median seconds over successful trials; ``None`` if no trial was successful.
     """
 
     success: float
@@ -25,7 +25,7 @@ class PublishedTable:
     Args:
         source: paper and number of the table.
         about: what was measured, and how our measurement differs.
-        cells: by planner and horizon in environment steps.
+        cells: cells by planner and by horizon in environment steps.
     """
 
     source: str
@@ -55,4 +55,4 @@ PUBLISHED: dict[str, PublishedTable] = {
         },
     ),
 }
-"""By the name that a suite gives as ``published``."""
+"""Published tables, by the name that a suite gives as ``published``."""

@@ -1,4 +1,4 @@
-"""Planners as settings (JSON values), and settings as planners."""
+"""Conversion between planners and their settings, which are JSON values."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ Settings = dict[str, Any]
 """A planner as JSON values: ``"name"``, the name in ``PLANNERS``, and its fields. A field that holds a planner holds
 the settings of that planner."""
 
-NONE = "none"  # in a change: no planner in this field
-TUNED = "tuned"  # in settings around a planner: the place of the tuned planner
+NONE = "none"  # value in a change that means: no planner in this field
+TUNED = "tuned"  # value in settings of an outer planner that marks the place of the tuned planner
 
 
 def planner_of(settings: Mapping[str, Any]) -> Planner:
-    """Make the planner that settings describe. Fields that the settings do not name keep their defaults.
+    """Make a planner from its settings. Fields that the settings do not name keep their defaults.
 
     Raises:
-        GraspPlannerError: an unknown planner or field, or a setting out of range.
+        GraspPlannerError: a planner or field is unknown, or a setting is out of range.
 
     >>> planner_of({"name": "cem", "samples": 20, "elites": 4}).samples
     20
@@ -61,7 +61,7 @@ def settings_of(planner: Any) -> Settings:
 
 
 def planner_title(planner: Planner) -> str:
-    """The name of the algorithm for people: ``"GRASP"``, also for a planner around it.
+    """Return the display name of the algorithm, for example ``"GRASP"`` for GRASP inside of ``MultiStart``.
 
     >>> from grasp_planner import GD, GRASP, MultiStart, Sequential
     >>> planner_title(Sequential(MultiStart(GRASP()), GD()))
@@ -101,7 +101,7 @@ def wrapped(settings: Settings, around: Mapping[str, Any] | None) -> Settings:
 
 
 def nested(flat: Mapping[str, Any]) -> Settings:
-    """Settings from names with dots.
+    """Convert settings with dotted names to nested settings.
 
     >>> nested({"name": "grasp", "sync.name": "gd"})
     {'name': 'grasp', 'sync': {'name': 'gd'}}
@@ -117,7 +117,7 @@ def nested(flat: Mapping[str, Any]) -> Settings:
 
 
 def settings_text(settings: Mapping[str, Any]) -> str:
-    """Settings in one line.
+    """Format settings in one line.
 
     >>> settings_text({"name": "grasp", "state_lr": 0.2, "sync": {"name": "gd", "lr": 0.1}})
     'grasp(state_lr 0.2, sync gd(lr 0.1))'

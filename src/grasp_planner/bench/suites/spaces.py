@@ -1,4 +1,4 @@
-"""Spaces: which settings of a planner are tried when it is tuned, as data."""
+"""Spaces: the settings of a planner that tuning tries, as data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FILE = Path(__file__).parent / "spaces.toml"
 
 @cache
 def spaces() -> Mapping[str, Mapping[str, Any]]:
-    """The spaces of the package: name -> content of the file.
+    """Return the spaces of the package: name -> content of the file.
 
     >>> sorted(spaces())
     ['cem', 'gd', 'grasp', 'icem', 'latco', 'mppi']
@@ -29,13 +29,12 @@ def spaces() -> Mapping[str, Mapping[str, Any]]:
 def drawn(space: str, trial: int, change: Mapping[str, Any] | None = None) -> Settings:
     """Draw the settings of one trial. A space and a number always give the same settings.
 
-    A field of a space is one of these; a dot in its name leads into a planner inside:
+    A field of a space is one of the following; a dot in its name leads to a field of an inner planner:
 
     - a value;
-    - ``{choice = [..]}``, one of these values;
-    - ``{log = [low, high]}``, uniform in the logarithm, rounded to three digits;
-    - ``{uniform = [low, high]}``, rounded to three digits;
-    - ``{share_of = "field", choice = [..]}``, one of these shares of another field, rounded, at least 2.
+    - ``{choice = [..]}``, one of the listed values; - ``{log = [low, high]}``, uniform in the logarithm, rounded to
+    three digits; - ``{uniform = [low, high]}``, rounded to three digits; - ``{share_of = "field", choice = [..]}``, one
+    of the listed shares of another field, rounded, at least 2.
 
     Args:
         space: one of ``spaces()``.
@@ -43,7 +42,7 @@ def drawn(space: str, trial: int, change: Mapping[str, Any] | None = None) -> Se
         change: values that replace the drawn ones.
 
     Raises:
-        GraspPlannerError: no such space, or an entry that is none of the above.
+        GraspPlannerError: there is no such space, or an entry has another form.
 
     >>> drawn("cem", 0) == drawn("cem", 0) != drawn("cem", 1)
     True

@@ -1,4 +1,4 @@
-"""What a suite is: which planners are compared on which tasks, how they are tuned, and what is measured."""
+"""Suites: which planners are compared on which tasks, how the planners are tuned, and what is measured."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Cell:
     """One column of a table: a task at a horizon, and the model that plans are made in.
 
     Args:
-        task: of ``bench.tasks.TASKS``.
-        horizon: environment steps.
-        model: as ``load_world_model`` takes it.
+        task: name of a task of ``bench.tasks.TASKS``.
+        horizon: horizon in environment steps.
+        model: name or path of the model, as ``load_world_model`` takes it.
         pixels: side of the pictures that the model reads; ``None`` if it reads no pictures.
     """
 
@@ -42,15 +42,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Arm:
-    """One row of a table: a planner, and where its settings come from.
+    """One row of a table: a planner and the source of its settings.
 
     Args:
-        name: of the row.
-        space: the space of settings in which the planner is tuned, of ``bench.suites.spaces``.
-        change: settings with fixed values, whatever is drawn or chosen.
-        like: name of another arm whose chosen settings this arm takes, instead of being tuned.
-        around: settings of a planner around the planner of ``like``; the value ``"tuned"`` marks its place. See
-            ``bench.suites.settings.wrapped``.
+        name: name of the row.
+        space: the space of ``bench.suites.spaces`` in which the planner is tuned.
+        change: settings with fixed values, which replace drawn or chosen values.
+        like: name of another arm. This arm is not tuned, and takes the chosen settings of that arm.
+        around: settings of an outer planner around the planner of ``like``, whose place the value ``"tuned"`` marks.
+            See ``bench.suites.settings.wrapped``.
     """
 
     name: str
@@ -74,15 +74,15 @@ class Arm:
 
 @dataclass(frozen=True)
 class Tuning:
-    """How settings are chosen, alike for every planner, task and horizon.
+    """The tuning of settings, which is the same for every planner, task and horizon.
 
     Round i tries ``trials[i]`` settings on the first ``episodes[i]`` validation episodes. The settings of the first
-    round are drawn from the planner's space. The settings of a later round are the best of the round before. Episodes
-    of earlier rounds count in later rounds.
+    round are drawn from the planner's space. The settings of a later round are the best settings of the last round.
+    Results of earlier rounds count in later rounds.
 
     Args:
-        trials: settings in each round, falling.
-        episodes: validation episodes after each round, rising.
+        trials: number of settings in each round, decreasing.
+        episodes: number of validation episodes after each round, increasing.
     """
 
     trials: tuple[int, ...]
@@ -105,8 +105,8 @@ class Timed:
     """The episodes that are planned one at a time, to measure seconds.
 
     Args:
-        episodes: number of episodes, the first of the test split.
-        seconds: budget of each plan, instead of the budget in transitions; 0: the budget in transitions.
+        episodes: number of episodes. The first episodes of the test split are used.
+        seconds: budget of each plan in seconds; 0: the suite's budget in transitions is used.
     """
 
     episodes: int = 0
@@ -115,15 +115,15 @@ class Timed:
 
 @dataclass(frozen=True)
 class Suite:
-    """Everything that decides what ``grasp bench`` does.
+    """The definition of a suite, which ``grasp bench`` runs.
 
     Args:
-        name: of its file.
+        name: name of the suite's file.
         title: heading of the report.
-        about: one sentence that says what is compared; without the full stop.
-        mode: open loop executes plans to their end; closed loop plans again from new observations.
+        about: one sentence that says what is compared, without a full stop.
+        mode: open loop executes plans to their end; closed loop replans from new observations.
         episodes: number of test episodes, planned in batches.
-        chunk: episodes per batch, and the most that a kill loses.
+        chunk: episodes per batch. A kill loses at most one batch.
         rollouts: budget of every plan, in rollouts of the model per episode.
         arms: the planners.
         cells: the tasks.
@@ -131,8 +131,8 @@ class Suite:
         timed: the episodes that are planned one at a time.
         shown: number of solved and of failed episodes per cell that are recorded for the viewer of the report.
         execute: model steps of a plan that are executed before the next plan is made; closed loop only.
-        duration: environment steps of an episode, in units of the horizon; closed loop only.
-        published: name of the table of ``published_results`` that is shown next to the results; empty: none.
+        duration: length of an episode, as a multiple of the horizon; closed loop only.
+        published: name of the table of ``published_results`` that is shown next to the results; empty: no table.
     """
 
     name: str
@@ -171,15 +171,15 @@ class Suite:
         return main_arm([arm.name for arm in self.arms])
 
     def tuned_arm(self, arm: Arm) -> Arm:
-        """The arm whose sweep decides the settings of an arm."""
+        """Return the arm whose sweep decides the settings of an arm."""
         return next(one for one in self.arms if one.name == (arm.like or arm.name))
 
     def digest(self) -> str:
-        """Sixteen hexadecimal digits that identify the content of the suite."""
+        """Return sixteen hexadecimal digits that identify the content of the suite."""
         return hashlib.sha256(json.dumps(to_json(self), sort_keys=True).encode()).hexdigest()[:16]
 
     def only(self, models: tuple[str, ...]) -> Suite:
-        """The same suite with the cells of some models only; all cells if no model is named.
+        """Return the suite with only the cells of the given models; with all cells if no model is given.
 
         Raises:
             GraspPlannerError: the suite has no cell of one of the models.
@@ -190,5 +190,5 @@ class Suite:
 
 
 def main_arm(names: Sequence[str]) -> str:
-    """The arm that others are compared with: GRASP if there is one, else the first."""
+    """Return the arm that the other arms are compared with: GRASP if there is such an arm, otherwise the first arm."""
     return "GRASP" if "GRASP" in names else names[0]

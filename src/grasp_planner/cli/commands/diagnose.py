@@ -29,17 +29,18 @@ class Diagnose:
     """Measure and draw the effects of long horizons on losses, plans and models.
 
     horizon: gradient and curvature of the rollout's cost and of the lifted loss as the horizon grows, on the model and
-    on a linear model whose growth is known. landscape: both losses around a plan. path: the distance to the goal along
-    paths that reach the goal. adversarial: a small change of the state that makes the model predict the goal. wall:
-    lifted planning with gradients to the states, through a wall. Each diagnosis writes a PNG and a JSON file.
+        on a linear model whose growth is known. landscape: both losses around a plan. path: the distance to the goal
+        along paths that reach the goal. adversarial: the effect of a small change of the state on the predicted
+        distance to the goal. wall: virtual states across a wall, with and without gradients to the states. Each
+        diagnosis writes a PNG and a JSON file.
 
     Args:
         what: horizon, landscape, path, adversarial, wall; without a name, all of them.
         out: the folder for the files.
         model: a packaged name or a folder with config.json and model.safetensors. None: the model of the task's world.
         task: the task that starts and goals come from, with the goal source dset.
-        horizon: environment steps, for landscape and path.
-        horizons: model steps, for horizon.
+        horizon: horizon in environment steps, for landscape and path.
+        horizons: horizons in model steps, for horizon.
         episodes: number of problems; the reported numbers are medians over them.
         seed: seed of random actions and directions.
         device: where the model runs.

@@ -61,7 +61,7 @@ class PlanSettings:
         show: number of the episode in the picture and the animation.
         animation: format of the animation.
         device: where the model runs: cpu, cuda, cuda:1, mps.
-        compile: compile the model first, which takes a minute; faster on a GPU, and for large models.
+        compile: compile the model first, which takes a minute. Planning is then faster on a GPU and for large models.
         memory: limit in GiB for evaluating the model, which is split into pieces if necessary. None: no limit.
         threads: number of threads of torch; None: torch's default. 1 is best for small models on a busy machine.
         planner: the planner.
@@ -131,9 +131,9 @@ def wrapped(model: Dynamics, compiled: bool, memory: float | None) -> Dynamics:
 
 
 def parsed(arguments: Sequence[str]) -> PlanSettings:
-    """Return the settings that the words ask for.
+    """Parse the words of the command line to settings.
 
     Raises:
-        GraspPlannerError: an unknown flag, planner or preset, or a setting out of range.
+        GraspPlannerError: a flag, planner or preset is unknown, or a setting is out of range.
     """
     return parse(PlanSettings, arguments, "plan", planner_choice)

@@ -22,8 +22,8 @@ class Report:
     """Make a page from a suite's records: tables, charts, and a viewer of solved and failed episodes.
 
     The command writes report.html (one file that needs no network), report.md with its charts as SVG files, and
-    summary.json with the tables and curves for programs. They depend only on the records. The command also works while
-    the suite is still running.
+    summary.json with the tables and curves for programs. These files depend only on the records. The command also works
+    while the suite is still running.
 
     Args:
         records: folders that `grasp bench` wrote, or files of records.

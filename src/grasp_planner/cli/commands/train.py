@@ -87,10 +87,10 @@ def how_to_continue(out: Path) -> str:
 
 
 def parsed(arguments: Sequence[str]) -> Train:
-    """Return the settings that the words ask for, with the recipe and its changes.
+    """Parse the words of the command line to settings, with the recipe and its changes.
 
     Raises:
-        GraspPlannerError: an unknown recipe, or a setting out of range.
+        GraspPlannerError: the recipe is unknown, or a setting is out of range.
     """
     if arguments and not arguments[0].startswith("-"):  # tyro's message about an unknown recipe names no nearest one
         arguments = [known_name("recipe", arguments[0], RECIPES), *arguments[1:]]

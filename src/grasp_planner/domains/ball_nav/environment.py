@@ -45,10 +45,11 @@ class BallNav(World):
         render_mode: ``"rgb_array"`` or None.
         pixels: 64 or 224, the side of the pictures in observations; None: no pictures. See `picture.picture`.
         map: ``"cup"``, ``"wall"``, ``"hook"`` or ``"slalom"``, see `physics.MAPS`.
-        pace: m that a push of 1 along an axis moves the ball. At half the pace the same path takes twice the steps.
+        pace: distance in m that a push of 1 along an axis moves the ball. At half the pace, the same path takes twice
+            as many environment steps.
 
     Raises:
-        GraspPlannerError: a setting is none of these.
+        GraspPlannerError: a setting has another value.
 
     Source: ours, version 1. The name BallNav is mentioned in the material of GRASP (arXiv 2602.00475), without a
     definition.
@@ -71,11 +72,11 @@ class BallNav(World):
         self.map, self.pace, self.walls = map, checked_pace(pace), walls_of(map)
 
     def sample_state(self, rng: np.random.Generator) -> np.ndarray:
-        """(2,) a position, uniform where the ball is free."""
+        """Sample a position (2,), uniform where the ball is free."""
         return sample_free(rng, self.walls)
 
     def picture(self, state: np.ndarray, size: int = 224) -> np.ndarray:
-        """(size, size, 3) uint8: the picture of any state (2,), without a goal."""
+        """Draw any state (2,) without a goal, as (size, size, 3) uint8."""
         return picture(state, self.walls, size)
 
     def _sample_pair(self, seed: int | None, given: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -15,10 +15,10 @@ SLACK = 1e-9
 
 
 def shortest_path(map: str, start: np.ndarray, goal: np.ndarray) -> np.ndarray:
-    """Corners of the shortest path on which the ball stays at least 0.1 m from touching a wall.
+    """Return the corners of the shortest path on which the ball stays at least 0.1 m from touching a wall.
 
     Around the end of a wall the path follows a polygon of 16 sides outside the circle. The path is at most 2 % longer
-    than one along an arc.
+    than a path along an arc.
 
     Args:
         map: name in `physics.MAPS`.
@@ -47,23 +47,23 @@ def shortest_path(map: str, start: np.ndarray, goal: np.ndarray) -> np.ndarray:
         lengths[place] = lengths[:, place] = _lengths(np.broadcast_to(point, points.shape), points, walls)
     order = _dijkstra(lengths)
     if order is None:
-        raise GraspPlannerError(f"no way from {start} to {goal} on the map {map!r}")
+        raise GraspPlannerError(f"no path from {start} to {goal} on the map {map!r}")
     return points[order]
 
 
 def path_length(path: np.ndarray) -> float:
-    """Length in m of a path (k, 2)."""
+    """Return the length in m of a path (k, 2)."""
     return float(np.sqrt((np.diff(path, axis=0) ** 2).sum(-1)).sum())
 
 
 def path_steps(path: np.ndarray, pace: float) -> int:
-    """The least number of environment steps for a path (k, 2). A push moves up to `pace` along both axes at once."""
+    """Return the least number of environment steps for a path (k, 2). A push moves up to `pace` along each axis."""
     return int(np.ceil(np.abs(np.diff(path, axis=0)).max(-1).sum() / pace))
 
 
 @lru_cache
 def _graph(map: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The corners (c, 2) of possible paths, the lengths (c, c) of free lines between corners, and the walls (w, 4)."""
+    """Return the corners (c, 2) of paths, the lengths (c, c) of free lines between corners, and the walls (w, 4)."""
     walls = walls_of(map)
     ends = np.unique(np.concatenate([walls[:, :2], walls[:, 2:]]), axis=0)
     angle = (np.arange(SIDES) + 0.5) * 2 * np.pi / SIDES
@@ -76,7 +76,7 @@ def _graph(map: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _lengths(first: np.ndarray, second: np.ndarray, walls: np.ndarray) -> np.ndarray:
-    """Lengths (...) of lines from `first` to `second` (..., 2); inf where a wall is too close.
+    """Return the lengths (...) of lines from `first` to `second` (..., 2); inf where a wall is too close.
 
     A line that begins or ends closer to a wall than the margin (a ball in contact) may stay at that distance.
     """
@@ -87,13 +87,13 @@ def _lengths(first: np.ndarray, second: np.ndarray, walls: np.ndarray) -> np.nda
 
 
 def _to_walls(points: np.ndarray, walls: np.ndarray) -> np.ndarray:
-    """Distances (..., w) of points (..., 2) from the walls."""
+    """Return the distances (..., w) of points (..., 2) from the walls."""
     away = points[..., None, :] - np.clip(points[..., None, :], walls[:, :2], walls[:, 2:])
     return np.sqrt((away**2).sum(-1))
 
 
 def _line_to_walls(first: np.ndarray, second: np.ndarray, walls: np.ndarray, nearest: np.ndarray) -> np.ndarray:
-    """Distances (..., w) between lines and walls.
+    """Return the distances (..., w) between lines and walls.
 
     The distance is 0 if line and wall cross. Otherwise it is the smallest distance of one of the four ends from the
     other line. `nearest` (..., w) has the smallest distance of the ends of the lines from the walls.
@@ -116,7 +116,7 @@ def _cross(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _dijkstra(lengths: np.ndarray) -> list[int] | None:
-    """Indices of the points on the shortest path from point 0 to point 1, for a matrix of lengths; None: no path."""
+    """Return the indices of the points on the shortest path from point 0 to point 1; None if there is no path."""
     distance = np.full(len(lengths), np.inf)
     distance[0] = 0.0
     before = np.zeros(len(lengths), dtype=int)

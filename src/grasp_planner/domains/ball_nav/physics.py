@@ -10,7 +10,7 @@ import numpy as np
 from grasp_planner.core.errors import GraspPlannerError, known_name
 
 SIZE = 10.0  # m: the room is [0, SIZE] x [0, SIZE]
-RADIUS = 0.5  # m, of the ball; also the distance of its centre from the goal below which it is at the goal
+RADIUS = 0.5  # m, of the ball; the ball is at the goal if its centre is closer to the goal than this
 SOFTNESS = 0.05  # m, the distance over which contact sets in
 TINY = 1e-3  # m; keeps the direction away from a wall defined for a ball whose centre is on the wall
 OVERLAP = 0.01  # m that a ball may overlap a wall; soft contact leaves a smaller overlap
@@ -35,7 +35,7 @@ START_X, GOAL_X, ZONE_Y = (1.0, 2.5), (7.5, 9.0), (3.5, 6.5)  # m: ranges of sam
 
 
 def walls_of(map: str) -> np.ndarray:
-    """(w, 4) m: the walls of a map.
+    """Return the walls (w, 4) of a map, in m.
 
     Raises:
         GraspPlannerError: no map has that name.
@@ -58,7 +58,7 @@ def checked_pace(pace: float) -> float:
 
 
 def step_points(position: np.ndarray, push: np.ndarray, walls: np.ndarray, pace: float = PACE) -> np.ndarray:
-    """Positions of balls after one environment step.
+    """Return the positions of balls after one environment step.
 
         q = p + pace * push
         p' = q + sum_w soft(R - d_w) r_w / d_w + soft(R - q) - soft(q - (SIZE - R)),    soft(x) = c log(1 + exp(x / c))
@@ -92,12 +92,12 @@ def step_points(position: np.ndarray, push: np.ndarray, walls: np.ndarray, pace:
 
 
 def soft(depth: np.ndarray) -> np.ndarray:
-    """A smooth max(depth, 0), whose corner is rounded over a width of SOFTNESS."""
+    """Return a smooth max(depth, 0), whose corner is rounded over a width of SOFTNESS."""
     return SOFTNESS * np.logaddexp(0.0, depth / SOFTNESS)
 
 
 def clearance(position: np.ndarray, walls: np.ndarray) -> np.ndarray:
-    """Distances (...) in m of the centres of balls (..., 2) from the nearest wall or border; negative outside the room.
+    """Return the distances (...) in m of balls' centres (..., 2) from the nearest wall or border; negative outside.
 
     A ball that touches a wall has the clearance RADIUS.
     """
@@ -129,10 +129,10 @@ def sample_free(rng: np.random.Generator, walls: np.ndarray, margin: float = 0.0
 
 
 def checked_state(state: np.ndarray, map: str) -> np.ndarray:
-    """A float64 copy of a state (2,) on a map.
+    """Return a float64 copy of a state (2,) on a map.
 
     Raises:
-        GraspPlannerError: the shape is another, a number is not finite, or the ball would overlap a wall.
+        GraspPlannerError: the state has another shape, a number is not finite, or the ball would overlap a wall.
     """
     state = np.array(state, dtype=np.float64)
     if state.shape != (2,) or not np.isfinite(state).all():

@@ -30,7 +30,7 @@ def picture(state: np.ndarray, walls: np.ndarray, size: int = 224, goal: np.ndar
         (size, size, 3) uint8.
 
     Raises:
-        GraspPlannerError: the size is another.
+        GraspPlannerError: the size is out of range.
 
     >>> from grasp_planner.domains.ball_nav.physics import walls_of
     >>> image = picture(np.array([2.5, 7.5]), walls_of("cup"))
@@ -55,14 +55,14 @@ def _paint(image: np.ndarray, edge: np.ndarray, colour: tuple[int, int, int]) ->
 
 
 def _pixels(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Centres of the pixels in m: x (1, size) and y (size, 1)."""
+    """Return the centres of the pixels in m: x (1, size) and y (size, 1)."""
     middle = (np.arange(size) + 0.5) * SIZE / size
     return middle[None, :], middle[::-1, None]
 
 
 @lru_cache(maxsize=16)
 def _ground(walls: tuple[float, ...], size: int) -> np.ndarray:
-    """(size, size, 3) float: the room without the ball."""
+    """Draw the room without the ball, as (size, size, 3) float."""
     x, y = _pixels(size)
     image = np.broadcast_to(np.array(GROUND, dtype=np.float64), (size, size, 3)).copy()
     border = np.minimum(np.minimum(x, SIZE - x), np.minimum(y, SIZE - y))

@@ -15,15 +15,15 @@ SLOWEST = 0.4  # least speed of a leg; speeds are uniform up to 1
 
 
 class BallNavPolicy:
-    """Moves to one uniformly sampled target after another; with `goal` it solves a problem.
+    """A policy that moves to one uniformly sampled target after another; with `goal`, it moves to the goal.
 
     Each leg has its own speed from U(0.4, 1). Seven in ten legs follow the shortest path; three in ten go straight to
     the target and push against the walls. A leg ends within 0.4 m of its target or after 40 environment steps. Normal
     noise with standard deviation 0.3 is added to every push, which is then clipped to [-1, 1].
 
     Args:
-        map: of the environment, a name in `physics.MAPS`.
-        pace: of the environment.
+        map: map of the environment, a name in `physics.MAPS`.
+    pace: pace of the environment.
         goal: (2,) m: if given, go there on the shortest path at full speed, without noise, and stay.
 
     Source: ours.
@@ -44,7 +44,7 @@ class BallNavPolicy:
         self._new_leg(state)
 
     def act(self, state: np.ndarray) -> np.ndarray:
-        """The next push (2,), within [-1, 1]."""
+        """Return the next push (2,), within [-1, 1]."""
         if self.goal is None and (self._steps >= PATIENCE or (len(self._path) == 1 and self._near(state))):
             self._new_leg(state)
         while len(self._path) > 1 and self._near(state):

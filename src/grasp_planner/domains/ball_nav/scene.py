@@ -1,4 +1,4 @@
-"""Outlines of BallNav: the border, the walls of the map ``cup``, and the ball, as its pictures show them."""
+"""Outlines of BallNav, as in its pictures: the border, the walls of the map ``cup``, and the ball."""
 
 from __future__ import annotations
 

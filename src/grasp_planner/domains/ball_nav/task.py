@@ -11,7 +11,7 @@ from grasp_planner.domains.domain import Domain, ReferenceData
 
 
 def distances(state: np.ndarray, goal: np.ndarray) -> dict[str, np.ndarray]:
-    """Distances of states (..., 2) from goals (..., 2): ``position_m``, Euclidean, an array (...).
+    """Return the distances of states (..., 2) from goals (..., 2): ``position_m``, Euclidean, an array (...).
 
     >>> distances(np.array([3.0, 4.0]), np.zeros(2))["position_m"].item()
     5.0
@@ -21,7 +21,7 @@ def distances(state: np.ndarray, goal: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def success(state: np.ndarray, goal: np.ndarray) -> np.ndarray:
-    """Whether the ball covers the goal: its centre is less than its radius, 0.5 m, away. A bool array (...)."""
+    """Return whether the ball covers the goal: its centre is less than its radius, 0.5 m, away. A bool array (...)."""
     return distances(state, goal)["position_m"] < RADIUS
 
 

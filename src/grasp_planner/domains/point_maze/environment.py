@@ -42,7 +42,7 @@ class PointMaze(World):
             ``"mujoco"`` for ``pixels=224``, which DINO-WM's checkpoints expect, else ``"top_down"``.
 
     Raises:
-        GraspPlannerError: a setting is none of these.
+        GraspPlannerError: a setting has another value.
 
     Source: the `point_maze` environment of DINO-WM (arXiv 2411.04983), https://github.com/gaoyuezhou/dino_wm, which is
     D4RL's maze2d-umaze with five physics steps per action. Differences: states are float64; the contact solver keeps
@@ -70,11 +70,11 @@ class PointMaze(World):
         self._camera: Camera | None = None
 
     def sample_state(self, rng: np.random.Generator) -> np.ndarray:
-        """(4,) a start from DINO-WM's distribution, see `physics.sample_state`."""
+        """Sample a start (4,) from DINO-WM's distribution, see `physics.sample_state`."""
         return physics.sample_state(rng)
 
     def picture(self, state: np.ndarray, size: int = 224) -> np.ndarray:
-        """(size, size, 3) uint8: the picture of any state (4,), drawn by the environment's renderer.
+        """Draw any state (4,) with the environment's renderer, as (size, size, 3) uint8.
 
         Raises:
             GraspPlannerError: the renderer is ``"mujoco"``, and neither EGL nor OSMesa works on this machine.

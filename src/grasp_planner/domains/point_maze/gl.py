@@ -49,7 +49,7 @@ class Camera:
         self.size = size
 
     def picture(self, state: np.ndarray) -> np.ndarray:
-        """(size, size, 3) uint8: the maze with the ball at state[:2]."""
+        """Draw the maze with the ball at state[:2], as (size, size, 3) uint8."""
         self._context.make_current()
         self._data.qpos[:] = state[:2]
         mujoco.mj_forward(self._model, self._data)
@@ -82,7 +82,7 @@ def open_context(size: int) -> Any:
     for name in names:
         try:
             return importlib.import_module(f"mujoco.{name}").GLContext(size, size)
-        except Exception as error:  # a missing library or driver surfaces as almost anything
+        except Exception as error:  # a missing library or driver can raise almost any exception
             problems.append(f"{name}: {type(error).__name__}: {error}")
     raise GraspPlannerError(
         "MuJoCo's pictures of PointMaze need OpenGL without a display, through EGL or OSMesa, and neither "

@@ -9,7 +9,7 @@ PHYSICS_STEP = 0.01  # s
 
 
 def wall_centres() -> list[tuple[float, float]]:
-    """World coordinates of the centres of the wall blocks, which are 1 x 1 m each.
+    """Return the world coordinates of the centres of the wall blocks, which are 1 x 1 m each.
 
     >>> len(wall_centres()), wall_centres()[0]
     (18, (1.0, 1.0))
@@ -18,15 +18,15 @@ def wall_centres() -> list[tuple[float, float]]:
 
 
 def mjcf() -> str:
-    """The maze and its ball in MuJoCo's XML.
+    """Return the maze and its ball in MuJoCo's XML.
 
     The ball is a sphere (radius 0.1 m, 4.19 kg) on two slide joints with damping 1 and motors of gear 100. Contacts
     are frictionless, there is no gravity, and Euler steps of 0.01 s use at most 20 solver iterations. These are
     DINO-WM's numbers.
 
     Two things differ from DINO-WM. The contact solver starts anew in every step (``warmstart="disable"``), so that
-    the next state is a function of the state and the action alone. And there is no target site, which in the original
-    lies outside the maze.
+    the next state is a function of only the state and the action. There is no target site; in the original, the target
+    site lies outside the maze.
     """
     walls = "\n    ".join(
         f'<geom type="box" material="wall" conaffinity="1" pos="{x:g} {y:g} 0" size="0.5 0.5 0.2"/>'

@@ -47,7 +47,7 @@ class Simulation:
         mujoco.mj_step(self.model, self._data, PHYSICS_STEPS)
 
     def state(self) -> np.ndarray:
-        """(4,) float64: x, y, vx, vy."""
+        """Return the state (4,) float64: x, y, vx, vy."""
         return np.concatenate([self._data.qpos, self._data.qvel])
 
 
@@ -68,10 +68,10 @@ def sample_state(rng: np.random.Generator | np.random.RandomState) -> np.ndarray
 
 
 def checked_state(state: np.ndarray) -> np.ndarray:
-    """A float64 copy of a state (4,).
+    """Return a float64 copy of a state (4,).
 
     Raises:
-        GraspPlannerError: the shape is another, or a number is out of bounds.
+        GraspPlannerError: the state has another shape, or a number is out of bounds.
     """
     state = np.array(state, dtype=np.float64)
     if state.shape != (4,) or not ((state >= STATE_LOW) & (state <= STATE_HIGH)).all():

@@ -10,7 +10,7 @@ import numpy as np
 from grasp_planner.domains.point_maze.mjcf import ORIGIN, wall_centres
 
 VIEW_LOW, VIEW_HIGH = 1.0, 5.0  # world coordinates in view: the maze without the outer halves of its outer walls
-DRAWN_RADIUS = 0.2  # m, as in the original's pictures; the ball that collides is smaller
+DRAWN_RADIUS = 0.2  # m, as in the original's pictures; the ball of the physics is smaller
 FLOOR, WALL, BALL = (240, 240, 240), (178, 128, 77), (30, 90, 40)
 
 
@@ -47,14 +47,14 @@ def top_down(state: np.ndarray, size: int) -> np.ndarray:
 
 
 def _span(middle: float, radius: float, size: int) -> slice:
-    """The pixels that a ball may touch along one axis; empty if the ball is outside the picture."""
+    """Return the range of pixels that a ball may touch along one axis; empty if the ball is outside the picture."""
     start = min(max(math.floor(middle - radius - 0.5), 0), size)
     return slice(start, min(max(math.ceil(middle + radius + 0.5) + 1, start), size))
 
 
 @functools.cache
 def _maze(size: int) -> np.ndarray:
-    """(size, size, 3) uint8: the maze without the ball."""
+    """Draw the maze without the ball, as (size, size, 3) uint8."""
     at = VIEW_LOW + (np.arange(size) + 0.5) * (VIEW_HIGH - VIEW_LOW) / size
     wall = np.zeros((size, size), dtype=bool)
     for x, y in wall_centres():

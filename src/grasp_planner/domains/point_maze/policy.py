@@ -6,9 +6,10 @@ import numpy as np
 
 
 class PointMazePolicy:
-    """Independent actions, uniform in [-1, 1]^2.
+    """A policy of independent actions, uniform in [-1, 1]^2.
 
-    Source: DINO-WM's PointMaze data. Their action standard deviation, 0.577, is that of this distribution, 1/sqrt(3).
+    Source: DINO-WM's PointMaze data. The standard deviation of their actions is 0.577, which is the standard deviation
+    of this distribution, 1/sqrt(3).
 
     >>> policy = PointMazePolicy()
     >>> policy.reset(np.random.default_rng(0), np.zeros(4))
@@ -21,5 +22,5 @@ class PointMazePolicy:
         self._rng = rng
 
     def act(self, state: np.ndarray) -> np.ndarray:
-        """The next motor command (2,), in [-1, 1]."""
+        """Return the next motor command (2,), in [-1, 1]."""
         return self._rng.uniform(-1.0, 1.0, 2)

@@ -12,7 +12,7 @@ TOLERANCE = 0.5  # m
 
 
 def distances(state: np.ndarray, goal: np.ndarray) -> dict[str, np.ndarray]:
-    """Distances of states (..., 4) from goals (..., 4): ``position_m`` and ``velocity_m_s``, Euclidean, arrays (...).
+    """Return the Euclidean distances (...) of states (..., 4) from goals (..., 4): ``position_m``, ``velocity_m_s``.
 
     >>> distances(np.array([3.0, 4.0, 1.0, 0.0]), np.zeros(4))["position_m"].item()
     5.0
@@ -25,7 +25,7 @@ def distances(state: np.ndarray, goal: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def success(state: np.ndarray, goal: np.ndarray) -> np.ndarray:
-    """Whether the positions of states (..., 4) are less than 0.5 m from their goals (..., 4), at any velocity.
+    """Return whether the positions of states (..., 4) are less than 0.5 m from their goals (..., 4), at any velocity.
 
     >>> success(np.array([[0.49, 0, 5, 5], [0.5, 0, 0, 0]]), np.zeros(4)).tolist()
     [True, False]

@@ -37,10 +37,10 @@ class PushT(World):
     Args:
         render_mode: ``"rgb_array"`` or None.
         pixels: 64 or 224, the side of the pictures in observations; None: no pictures. See `picture.picture`.
-        symmetry: of the success rule, see `task.success`; DINO-WM's is 1.
+        symmetry: symmetry of the success rule, see `task.success`; DINO-WM uses 1.
 
     Raises:
-        GraspPlannerError: a setting is none of these.
+        GraspPlannerError: a setting has another value.
 
     Source: DINO-WM (arXiv 2411.04983), https://github.com/gaoyuezhou/dino_wm; trajectories are equal to the last bit.
     Differences: observed states are float64 (in the original float32); the reward is success (in the original the
@@ -67,20 +67,20 @@ class PushT(World):
         super().__init__(render_mode, pixels, low, high)
 
     def sample_state(self, rng: np.random.Generator) -> np.ndarray:
-        """(7,) a start from DINO-WM's distribution, see `physics.sample_state`."""
+        """Sample a start (7,) from DINO-WM's distribution, see `physics.sample_state`."""
         return sample_state(rng)
 
     def picture(self, state: np.ndarray, size: int = 224) -> np.ndarray:
-        """(size, size, 3) uint8: the picture of any state (7,), see `picture.picture`."""
+        """Draw any state (7,) as (size, size, 3) uint8, see `picture.picture`."""
         return picture(state, size)
 
     @staticmethod
     def proprio_of(state: np.ndarray) -> np.ndarray:
-        """(..., 4): pusher x, y, vx, vy of states (..., 7)."""
+        """Return pusher x, y, vx, vy (..., 4) of states (..., 7)."""
         return np.asarray(state)[..., [0, 1, 5, 6]]
 
     def _sample_pair(self, seed: int | None, given: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        # A state that is given takes no random numbers: with a given start, the goal is the first sample.
+        # A given state uses no random numbers, so with a given start the goal is the first sample.
         state = given["state"] if "state" in given else sample_state(self.np_random)
         goal = given["goal"] if "goal" in given else sample_state(self.np_random)
         return state, goal

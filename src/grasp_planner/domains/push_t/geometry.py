@@ -44,7 +44,7 @@ class Pose:
         return directions @ np.array([[cos, sin], [-sin, cos]])
 
     def distance(self, points: np.ndarray) -> np.ndarray:
-        """Distances (...) of points (..., 2) of the window from the T; negative inside the T."""
+        """Return the distances (...) of points (..., 2) of the window from the T; negative inside the T."""
         cos, sin = np.cos(self.angle), np.sin(self.angle)
         local = (points - self.origin) @ np.array([[cos, -sin], [sin, cos]])
         beyond = np.abs(local[..., None, :] - RECTANGLES[:, 0]) - RECTANGLES[:, 1]
@@ -53,7 +53,7 @@ class Pose:
 
 
 def sides() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Start, end and inward unit normal, each (8, 2), of the T's sides in its frame, in the order of `SIDES`."""
+    """Return start, end and inward unit normal (8, 2) of the T's sides in its frame, in the order of `SIDES`."""
     ends = np.roll(OUTLINE, -1, axis=0)
     along = ends - OUTLINE
     along = along / np.linalg.norm(along, axis=1, keepdims=True)
@@ -61,15 +61,15 @@ def sides() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def inside_window(points: np.ndarray) -> np.ndarray:
-    """Whether the pusher's centre may be at points (..., 2)."""
+    """Return whether the pusher's centre may be at points (..., 2)."""
     return np.all((points >= LOW) & (points <= HIGH), axis=-1)
 
 
 def shortest_paths(pose: Pose, start: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, list[list[np.ndarray]]]:
-    """The shortest paths of the pusher from `start` to each of `ends`, through eight points around the T.
+    """Return the shortest paths of the pusher from `start` to each of `ends`, through eight points around the T.
 
     Args:
-        pose: of the T.
+        pose: pose of the T.
         start: (2,) px; the pusher may touch the T there.
         ends: (n, 2) px.
 
@@ -107,10 +107,10 @@ def _trace(before: np.ndarray, nodes: np.ndarray, node: int) -> list[np.ndarray]
 
 
 def _free_lengths(pose: Pose, starts: np.ndarray, ends: np.ndarray, pusher: np.ndarray) -> np.ndarray:
-    """(n, m) lengths of straight lines from starts (n, 2) to ends (m, 2); inf where the T blocks the line."""
+    """Return lengths (n, m) of straight lines from starts (n, 2) to ends (m, 2); inf where the T blocks them."""
     fractions = np.linspace(0, 1, 17)[:, None]
     lines = starts[:, None, None] + fractions * (ends[None, :, None] - starts[:, None, None])
-    # a pusher that touches the T is closer than the clearance: it may leave, but not come closer
+    # a pusher that touches the T is closer than the clearance; it may move away, but not closer
     clearance = np.minimum(CLEARANCE, pose.distance(starts) - 1.0)[:, None]
     free = pose.distance(lines).min(-1) >= clearance
     return np.where(free, np.linalg.norm(ends[None] - starts[:, None], axis=-1), np.inf)

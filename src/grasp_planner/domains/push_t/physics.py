@@ -30,8 +30,8 @@ WALL_RADIUS = 2.0
 class Simulation:
     """One Push-T world that begins in a given state.
 
-    A new simulation is the only way of setting a state, so that no past contact or velocity survives. Each call of
-    `step` repeats ten times
+    A state can be set only by making a new simulation, so that no earlier contact or velocity has an effect. Each call
+    of `step` repeats ten times
 
         v <- v + (k_p (target - p) - k_v v) dt,   then one physics step of dt,
 
@@ -83,14 +83,14 @@ class Simulation:
             x, y = pusher.position
 
     def state(self) -> np.ndarray:
-        """(7,) float64: pusher x, y, block x, y, theta in [0, 2 pi), pusher vx, vy."""
+        """Return the state (7,) float64: pusher x, y, block x, y, theta in [0, 2 pi), pusher vx, vy."""
         theta = self._block.angle % (2 * math.pi)
         return np.array(
             (*self._pusher.position, *self._block.position, theta, *self._pusher.velocity), dtype=np.float64
         )
 
     def contact_marks(self) -> np.ndarray:
-        """(n, 2, 2): the contact marks of the present state, see the function of this name."""
+        """Return the contact marks (n, 2, 2) of the current state, see the function `contact_marks`."""
         lines: list[list[list[float]]] = []
 
         def mark(arbiter: pymunk.Arbiter) -> None:
@@ -107,7 +107,7 @@ def _add_tee(space: pymunk.Space) -> pymunk.Body:
     import pymunk
 
     # As in DINO-WM, the moment of inertia counts the bar twice and omits the stem, and the centre of gravity is midway
-    # between those of bar and stem, whatever their areas. Both affect how the block turns.
+    # between those of bar and stem, independent of their areas. Both facts affect how the block turns.
     block = pymunk.Body(mass=1, moment=2 * pymunk.moment_for_poly(1, BAR))
     bar, stem = pymunk.Poly(block, BAR), pymunk.Poly(block, STEM)
     block.center_of_gravity = (bar.center_of_gravity + stem.center_of_gravity) / 2
@@ -116,7 +116,7 @@ def _add_tee(space: pymunk.Space) -> pymunk.Body:
 
 
 def contact_marks(state: np.ndarray) -> np.ndarray:
-    """The short lines that pymunk's debug drawing makes where bodies touch, along the normal of the contact.
+    """Return the short lines that pymunk's debug drawing makes where bodies touch, along the normal of the contact.
 
     Each line reaches 2 px beyond the surfaces on both sides.
 
@@ -124,7 +124,7 @@ def contact_marks(state: np.ndarray) -> np.ndarray:
         (n, 2, 2) px: n lines, two ends, x and y.
     """
     still = np.array(state, dtype=np.float64)
-    still[5:] = 0.0  # the physics step that finds the contacts must move nothing
+    still[5:] = 0.0  # the pusher must not move in the physics step that finds the contacts
     return Simulation(still).contact_marks()
 
 
@@ -140,10 +140,10 @@ def sample_state(rng: np.random.Generator) -> np.ndarray:
 
 
 def checked_state(state: np.ndarray) -> np.ndarray:
-    """A float64 copy of a state (7,).
+    """Return a float64 copy of a state (7,).
 
     Raises:
-        GraspPlannerError: the shape is another, or a number is not finite.
+        GraspPlannerError: the state has another shape, or a number is not finite.
     """
     state = np.array(state, dtype=np.float64)
     if state.shape != (7,) or not np.isfinite(state).all():

@@ -34,9 +34,9 @@ def picture(state: np.ndarray, size: int = SIZE) -> np.ndarray:
 
     At any other size each pixel is the mean colour of the scene over its square of the window. Shapes are at their
     exact places, not rounded to whole px, and the red contact marks are left out. Hence the brightness at an edge
-    changes steadily as things move (at 64 px by about 14 levels per px of the window), and positions are visible far
-    below the size of a pixel. A picture of 64 px differs from block means of the drawing on 512 px by 0.2 levels of
-    255 on average (root mean square 1.3).
+    changes continuously when a shape moves (at 64 px by about 14 levels per px of the window), so the picture shows
+    positions more precisely than one pixel. A picture of 64 px differs from block means of the drawing on 512 px by 0.2
+    levels of 255 on average (root mean square 1.3).
 
     Args:
         state: (7,).
@@ -46,7 +46,7 @@ def picture(state: np.ndarray, size: int = SIZE) -> np.ndarray:
         (size, size, 3) uint8.
 
     Raises:
-        GraspPlannerError: the size is another.
+        GraspPlannerError: the size is out of range.
     """
     if not 16 <= size <= 512:
         raise GraspPlannerError(f"a picture has 16 to 512 px a side, got {size}")
@@ -66,7 +66,7 @@ def _smooth_picture(state: np.ndarray, size: int) -> np.ndarray:
 
 
 def _tee_extent(pose: np.ndarray) -> tuple[tuple[float, float], tuple[float, float]]:
-    """The ranges of x and of y that the T and its outline cover."""
+    """Return the ranges of x and of y that the T and its outline cover."""
     cos, sin = np.cos(pose[2]), np.sin(pose[2])
     corners = np.array([[-60, 0], [60, 0], [60, 30], [-60, 30], [-15, 120], [15, 120]])
     x, y = pose[0] + corners @ (cos, -sin), pose[1] + corners @ (sin, cos)
@@ -75,7 +75,7 @@ def _tee_extent(pose: np.ndarray) -> tuple[tuple[float, float], tuple[float, flo
 
 
 def _centres(low: float, high: float, step: float, size: int) -> tuple[slice, np.ndarray]:
-    """The pixels of one axis that overlap [low, high], and their centres in px of the window.
+    """Return the pixels of one axis that overlap [low, high], and their centres in px of the window.
 
     Whole coordinates are the centres of the window's px, so the first pixel begins at -0.5.
     """
@@ -85,7 +85,7 @@ def _centres(low: float, high: float, step: float, size: int) -> tuple[slice, np
 
 
 def _covered(depth: np.ndarray, step: float) -> np.ndarray:
-    """The covered share of a pixel of width `step`, if the shape's edge is `depth` px beyond the pixel's centre.
+    """Return the covered share of a pixel of width `step`, if the shape's edge is `depth` px beyond the pixel's centre.
 
     This is exact for edges along an axis. For a slanted edge the true ramp is wider and rounded, with the same
     variance.
@@ -140,7 +140,7 @@ def _blend(part: np.ndarray, outer: np.ndarray, inner: np.ndarray, colours: tupl
 
 @lru_cache(maxsize=8)
 def _ground(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The parts that do not move, each (size, size, 3).
+    """Draw the parts that do not move, each (size, size, 3).
 
     Returns:
         The white ground with the landmark, the share of each pixel outside the walls, and the walls' colour times the

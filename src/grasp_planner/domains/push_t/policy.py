@@ -26,7 +26,7 @@ NOISE_MEMORY = 0.7  # correlation of the noise from step to step
 
 @dataclass(frozen=True)
 class _Push:
-    """A push.
+    """One push of the policy.
 
     Args:
         point: (2,) where the pusher touches the T, in the T's frame.
@@ -44,7 +44,7 @@ class _Push:
 
 
 class PushTPolicy:
-    """Moves around the T, pushes it, and starts again. Every action is noisy.
+    """A policy that moves around the T, pushes it, and repeats. Every action is noisy.
 
     Each push is the best of 16 random pushes, which differ in side, point on the side, direction and length. A push is
     scored by where it moves the block (towards a random target around the middle, which changes every few pushes), by
@@ -66,7 +66,7 @@ class PushTPolicy:
 
     Args:
         noise: standard deviation of the noise on actions in units of 100 px, with correlation 0.7 per step. Each
-            episode draws its own value, between half and twice this one.
+            episode draws its own value, between half and twice this value.
         spread: standard deviation in px of the targets that the block is pushed to.
         walks: share of free walks among the walks, bursts and pushes.
         bursts: share of bursts of random actions among the walks, bursts and pushes.
@@ -91,7 +91,7 @@ class PushTPolicy:
         self._begin(np.asarray(state, dtype=np.float64))
 
     def act(self, state: np.ndarray) -> np.ndarray:
-        """The action (2,), in units of 100 px, for a state (7,)."""
+        """Return the action (2,), in units of 100 px, for a state (7,)."""
         state = np.asarray(state, dtype=np.float64)
         pusher, pose = state[:2], Pose(state[2:4], float(state[4]))
         self._steps_left -= 1
@@ -103,7 +103,7 @@ class PushTPolicy:
         return np.clip(pusher + 100 * action, LOW, HIGH) / 100 - pusher / 100
 
     def _begin(self, state: np.ndarray) -> None:
-        """Begin a burst of random actions, a walk, or a path to a push that is followed by the push."""
+        """Begin a burst of random actions, a walk, or a path to the start of a push and the push."""
         rng, pusher, pose = self._rng, state[:2], Pose(state[2:4], float(state[4]))
         self._path: list[np.ndarray] = []
         self._push: _Push | None = None

@@ -50,16 +50,16 @@ def published_picture(state: np.ndarray) -> np.ndarray:
 
 
 def _corners(shape: tuple[tuple[float, float], ...], pose: np.ndarray) -> np.ndarray:
-    """(4, 2) corners of a part of the T in whole px, in pymunk's order, the reverse of that in `physics`."""
+    """Return the corners (4, 2) of a part of the T in whole px, in pymunk's order, which reverses `physics`."""
     cos, sin = np.cos(pose[2]), np.sin(pose[2])
     points = np.array(shape[::-1]) @ np.array([[cos, sin], [-sin, cos]]) + pose[:2]
     return np.rint(points).astype(np.int64)
 
 
 def _fat_lines(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Spans of n lines of radius 2 between points (n, 2), as in pymunk's pygame drawing.
+    """Return the spans of n lines of radius 2 between points (n, 2), as in pymunk's pygame drawing.
 
-    Each consists of a line, a parallelogram and two discs.
+    Each line of radius 2 consists of a thin line, a parallelogram and two discs.
     """
     across = np.abs((ends - starts)[:, ::-1])  # as in pymunk: the absolute values tilt the shape for some directions
     across = np.rint(across * (2 / np.hypot(across[:, 0], across[:, 1]))[:, None]).astype(np.int64)
@@ -74,7 +74,7 @@ def _walls() -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _ground() -> tuple[np.ndarray, np.ndarray]:
-    """The canvas with landmark and walls, and the same shrunk to the size of the picture."""
+    """Return the canvas with landmark and walls, and the canvas shrunk to the size of the picture."""
     canvas, small = blank(CANVAS, WHITE), np.zeros((SIZE, SIZE, 3), dtype=np.uint8)
     for shape in (BAR, STEM):
         fill(canvas, polygons(_corners(shape, np.array(GOAL_POSE))[None]), GOAL)
@@ -85,7 +85,7 @@ def _ground() -> tuple[np.ndarray, np.ndarray]:
 
 @lru_cache(maxsize=1)
 def _sources() -> tuple[np.ndarray, np.ndarray]:
-    """For each pixel of the small picture: the first of its two source pixels, and the weight of the second."""
+    """Return, for each pixel of the small picture, the first of two source pixels and the second's weight."""
     place = ((np.arange(SIZE) + 0.5) * (CANVAS / SIZE) - 0.5).astype(np.float32)
     first = np.floor(place).astype(np.int64)
     return first, np.rint((place - first) * 2048).astype(np.int32)  # 11 bits, OpenCV's fixed point

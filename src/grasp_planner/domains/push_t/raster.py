@@ -1,4 +1,4 @@
-"""Filling polygons, thick lines and discs on a pixel grid by the integer rules of pygame 2.5 / 2.6.
+"""Fill polygons, thick lines and discs on a pixel grid, by the integer rules of pygame 2.5 and 2.6.
 
 DINO-WM's Push-T pictures were drawn with pygame. Its successor pygame-ce fills polygons by another rule. This file
 implements pygame's rules, so that the pictures do not depend on an installed version. A shape is a set of *spans*:
@@ -19,7 +19,7 @@ DISC_REACH = {
 
 
 def blank(size: int, colour: tuple[int, int, int]) -> np.ndarray:
-    """A canvas (size, size, 4) uint8: red, green, blue and an unused byte, so that `fill` can write whole words."""
+    """Return a canvas (size, size, 4) uint8. The fourth byte is unused, so that `fill` can write whole words."""
     return np.tile(np.array([*colour, 255], dtype=np.uint8), (size, size, 1))
 
 
@@ -36,7 +36,7 @@ def fill(canvas: np.ndarray, spans: np.ndarray, colour: tuple[int, int, int]) ->
 
 
 def polygons(points: np.ndarray) -> np.ndarray:
-    """Spans of n convex polygons with k integer corners each, (n, k, 2).
+    """Return the spans of n convex polygons with k integer corners each, (n, k, 2).
 
     A row reaches from one of the two edges that it crosses to the other. x on an edge is rounded towards the x of the
     edge's upper end.
@@ -63,7 +63,7 @@ def polygons(points: np.ndarray) -> np.ndarray:
 
 
 def thick_lines(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Spans of n lines between integer points (n, 2), four pixels thick.
+    """Return the spans of n lines between integer points (n, 2), four pixels thick.
 
     The thickness is measured along y for lines that advance more in x than in y, else along x. Difference: pygame clips
     a line that leaves the canvas before drawing it, which shifts the line by up to a pixel.
@@ -86,7 +86,7 @@ def thick_lines(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
 
 
 def discs(centres: np.ndarray, radius: int) -> np.ndarray:
-    """Spans of n discs around integer points (n, 2); the radius is 2, 11 or 15."""
+    """Return the spans of n discs around integer points (n, 2); the radius is 2, 11 or 15."""
     reach = np.array(DISC_REACH[radius])
     reach = np.concatenate([reach[::-1], reach])
     rows = np.stack([np.arange(-radius, radius), -reach, reach - 1], axis=1)

@@ -14,7 +14,7 @@ ANGLE_TOLERANCE = np.pi / 9  # 20 degrees
 
 
 def distances(state: np.ndarray, goal: np.ndarray) -> dict[str, np.ndarray]:
-    """Distances of states from goals, in px and degrees.
+    """Return the distances of states from goals, in px and degrees.
 
     Args:
         state: (..., 7).
@@ -41,7 +41,7 @@ def distances(state: np.ndarray, goal: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def success(state: np.ndarray, goal: np.ndarray, block_only: bool = False, symmetry: int = 1) -> np.ndarray:
-    """Whether states are at their goals: ||(pusher, block) - goal|| < 20 px and |theta - goal| < pi/9.
+    """Return whether states are at their goals: ||(pusher, block) - goal|| < 20 px and |theta - goal| < pi/9.
 
     The velocity does not count. This is DINO-WM's rule, except that angles wrap for any difference; the original
     expects both angles in [0, 2 pi).
@@ -49,7 +49,7 @@ def success(state: np.ndarray, goal: np.ndarray, block_only: bool = False, symme
     Args:
         state: (..., 7).
         goal: (..., 7), broadcast against `state`.
-        block_only: judge only the block's position and angle, and ignore the pusher. This is easier than DINO-WM's
+        block_only: judge only the block's position and angle, and ignore the pusher. This rule is easier than DINO-WM's
             rule.
         symmetry: count angles modulo 2 pi / symmetry, as stable-worldmodel does for blocks that look the same after a
             fraction of a turn. A T looks the same only after a whole turn, which is symmetry 1. (A mirrored T lies
@@ -76,20 +76,19 @@ def success(state: np.ndarray, goal: np.ndarray, block_only: bool = False, symme
 
 
 def block_in_place(start: np.ndarray, goal: np.ndarray) -> np.ndarray:
-    """Whether the block of a start (..., 7) is already as in the goal (..., 7), wherever the pusher is."""
+    """Return whether the block of a start (..., 7) is already at its goal (..., 7), ignoring the pusher."""
     return success(start, goal, block_only=True)
 
 
 def _angle_between(first: np.ndarray, second: np.ndarray, symmetry: int = 1) -> np.ndarray:
-    """The angle between two directions, in [0, pi / symmetry]."""
+    """Return the angle between two directions, in [0, pi / symmetry]."""
     half = np.pi / symmetry
     return np.abs((first - second + half) % (2 * half) - half)
 
 
 # Action statistics are those of DINO-WM's data, whose episodes have 100 to 300 environment steps.
-#
-# Goals of stretches (dset) are farther at longer horizons. Half of the stretches of 10 environment steps are dropped,
-# since the block stays in place, and one in six of the stretches of 25 steps.
+# Goals of dset are farther at longer horizons. Half of the start-goal pairs at a horizon of 10 environment steps are
+# dropped, since the block stays in place, and one in six at a horizon of 25 environment steps.
 DATA = ReferenceData(episode_steps=200, warm_up=100, action_mean=(-0.0087, 0.0068), action_std=(0.2019, 0.2002))
 PUSH_T = Domain(
     "push_t",

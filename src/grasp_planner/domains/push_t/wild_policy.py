@@ -1,4 +1,4 @@
-"""A second scripted policy for Push-T: varied fast motion at the T, like that of planners while they search."""
+"""A second scripted policy for Push-T: varied fast motion near the T, like the candidate plans of planners."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ REACH = 230.0  # px from the middle at which the pusher turns back
 
 
 class PushTWildPolicy:
-    """Stretches of 4 to 20 environment steps, each of one kind of motion. Four stretches in five aim at the block.
+    """A policy with stretches of 4 to 20 environment steps of one kind of motion; four in five aim at the block.
 
     `PushTPolicy` collects data of careful pushes. Planners try all actions within the bounds, and gradient-based
     planners exploit errors of the model. Hence a model also needs data of collisions at speed, of a pusher that slides
@@ -40,7 +40,7 @@ class PushTWildPolicy:
         self._begin(np.asarray(state, dtype=np.float64))
 
     def act(self, state: np.ndarray) -> np.ndarray:
-        """The action (2,), in units of 100 px, for a state (7,)."""
+        """Return the action (2,), in units of 100 px, for a state (7,)."""
         rng, state = self._rng, np.asarray(state, dtype=np.float64)
         if self._steps == 0 or (np.abs(state[:2] - MIDDLE) > REACH).any():
             self._begin(state)

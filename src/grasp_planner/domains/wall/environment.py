@@ -49,11 +49,11 @@ class WallSingle(World):
         super().__init__(render_mode, pixels, low=np.zeros(2), high=np.full(2, SIZE - 1.0))
 
     def sample_state(self, rng: np.random.Generator) -> np.ndarray:
-        """(2,) a start from DINO-WM's distribution: either room with equal probability, 3.4 px from every wall."""
+        """Sample a start (2,) from DINO-WM's distribution: in either room, at least 3.4 px from every wall."""
         return sample_pair(rng)[0]
 
     def picture(self, state: np.ndarray, size: int = 224) -> np.ndarray:
-        """(size, size, 3) uint8: the picture of any state (2,), see `picture.picture`."""
+        """Draw any state (2,) as (size, size, 3) uint8, see `picture.picture`."""
         return picture(state, size)
 
     def _sample_pair(self, seed: int | None, given: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

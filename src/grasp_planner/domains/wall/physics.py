@@ -22,7 +22,9 @@ MARGIN = 3.4  # px (two widths of the dot) between starts or goals and every wal
 
 
 def step_points(position: np.ndarray, action: np.ndarray) -> np.ndarray:
-    """Positions of dots after one step. A free dot moves from p to q = p + 2 a; the rules for collisions follow.
+    """Return the positions of dots after one step. A free dot moves from p to q = p + 2 a.
+
+    Collisions follow two rules:
 
     1. *Door jamb.* If the move crosses y = 34 upwards (+y) at x in [29, 35], the dot ends at the crossing +
        (0.5, -0.5). If the move crosses y = 26 downwards (-y) at such an x, the dot ends at the crossing + (0.5, 0.5).
@@ -85,7 +87,7 @@ def sample_pair(rng: np.random.Generator | np.random.RandomState) -> tuple[np.nd
 
 
 def _hit_jamb(start: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Whether moves (..., 2) hit the upper or lower end of the door, and where such moves end."""
+    """Return whether moves (..., 2) hit the upper or lower end of the door, and where these moves end."""
     up = (stop[..., 1] > DOOR_HIGH) & (start[..., 1] < DOOR_HIGH)
     down = (stop[..., 1] < DOOR_LOW) & (start[..., 1] > DOOR_LOW)
     y = np.where(up, DOOR_HIGH, DOOR_LOW)
@@ -95,7 +97,7 @@ def _hit_jamb(start: np.ndarray, stop: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def _hit_box(start: np.ndarray, stop: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Whether moves (..., 2) touch a side of their box from `low` to `high`, and where such moves end."""
+    """Return whether moves (..., 2) touch a side of their box from `low` to `high`, and where these moves end."""
     left_room = start[..., 0] < WALL_X
     y_left = _crossing(start, stop, low[..., 0], axis=0)
     y_right = _crossing(start, stop, high[..., 0], axis=0)
@@ -123,12 +125,12 @@ def _hit_box(start: np.ndarray, stop: np.ndarray, low: np.ndarray, high: np.ndar
 
 
 def _touches(start: np.ndarray, stop: np.ndarray, line: np.ndarray, axis: int) -> np.ndarray:
-    """Whether moves reach the line on which coordinate `axis` equals `line`. A move that starts on it does."""
+    """Return whether moves reach the line on which coordinate `axis` equals `line`, or start on the line."""
     return np.sign(start[..., axis] - line) * np.sign(stop[..., axis] - line) <= 0.1
 
 
 def _crossing(start: np.ndarray, stop: np.ndarray, line: np.ndarray, axis: int) -> np.ndarray:
-    """The other coordinate where moves cross the line; for moves along the line, that of their start."""
+    """Return the other coordinate where moves cross the line; for moves along the line, the start's coordinate."""
     move = stop - start
     along = move[..., axis]
     part = np.divide(line - start[..., axis], along, out=np.zeros(along.shape), where=along != 0)
@@ -140,10 +142,10 @@ def _in_door(y: np.ndarray) -> np.ndarray:
 
 
 def checked_state(state: np.ndarray) -> np.ndarray:
-    """A float64 copy of a state (2,).
+    """Return a float64 copy of a state (2,).
 
     Raises:
-        GraspPlannerError: the shape is another, or the dot is not between the border lines.
+        GraspPlannerError: the state has another shape, or the dot is not between the border lines.
     """
     state = np.array(state, dtype=np.float64)
     if state.shape != (2,) or not ((state >= BORDER_LOW) & (state <= BORDER_HIGH)).all():

@@ -12,7 +12,7 @@ REACH = 7  # px around the pixel nearest to the dot; farther away the dot is wea
 
 
 def frame(position: np.ndarray) -> np.ndarray:
-    """DINO-WM's picture of 65 x 65 px: white ground, black walls, and a red Gaussian dot that the walls hide.
+    """Draw DINO-WM's picture of 65 x 65 px: white ground, black walls, and a red Gaussian dot behind the walls.
 
     Let g be the dot's Gaussian (standard deviation 1.7 px) at a pixel, divided by its largest value at any pixel. The
     pixel's red is 255, its green and blue are 255 - floor(255 g).
@@ -34,7 +34,7 @@ def frame(position: np.ndarray) -> np.ndarray:
 
 
 def picture(position: np.ndarray, size: int) -> np.ndarray:
-    """`frame` resized bilinearly, as in DINO-WM. The result is rounded to bytes; DINO-WM rounds later.
+    """Resize `frame` bilinearly, as in DINO-WM. The result is rounded to bytes; DINO-WM rounds later.
 
     Pixel centres are at halves. When the picture shrinks, the interpolation triangle is widened by the ratio of the
     sizes, as in Pillow and torchvision. Only the part that the dot changes is computed.
@@ -60,7 +60,7 @@ def picture(position: np.ndarray, size: int) -> np.ndarray:
 
 
 def _dot(position: np.ndarray) -> tuple[slice, slice, np.ndarray]:
-    """The rows and columns of the frame that the dot may change, and the amount (uint8) by which it darkens them."""
+    """Return the rows and columns of the frame that the dot may change, and the darkening (uint8)."""
     x, y = np.asarray(position, dtype=np.float64).tolist()
     middle_x = min(max(round(x), 0), FRAME - 1)
     middle_y = min(max(round(y), 0), FRAME - 1)
@@ -75,7 +75,7 @@ def _dot(position: np.ndarray) -> tuple[slice, slice, np.ndarray]:
 
 @functools.cache
 def _walls() -> np.ndarray:
-    """(65, 65) bool: whether a pixel is on the inner wall, outside its door, or on one of the four border lines."""
+    """Return whether each pixel (65, 65) is on the inner wall outside its door, or on a border line."""
     y, x = np.mgrid[:FRAME, :FRAME]
     inner = (x >= 29) & (x <= 35) & ~((y >= 26) & (y <= 34))
     border = (x == 4) | (x == 60) | (y == 4) | (y == 60)
@@ -84,7 +84,7 @@ def _walls() -> np.ndarray:
 
 @functools.cache
 def _prepared(size: int) -> tuple[np.ndarray, list[int], list[int], np.ndarray, np.ndarray]:
-    """Constants of `picture` for one size.
+    """Return the constants of `picture` for one size.
 
     Returns:
         The weights (size, 65), the first and the end of the range of new pixels that each frame pixel contributes to,

@@ -10,14 +10,14 @@ STEP_LOW, STEP_HIGH = 0.2, 1.8  # step lengths outside this range are drawn agai
 
 
 class WallPolicy:
-    """A random walk that turns a little at every step.
+    """A random walk whose heading turns a little at every step.
 
     The first heading is uniform. Each step adds a turn from the von Mises distribution with mean 0 and kappa 5, whose
     standard deviation is 0.48 rad. Step lengths are normal with mean 1 and standard deviation 0.4, drawn again while
     outside [0.2, 1.8]. The policy ignores the state, so the dot runs into a wall for some steps and slides along it.
 
-    Source: DINO-WM's generator of ``wall_single``. The action standard deviation of this policy is 0.750; those of
-    the published data are 0.752 and 0.747.
+    Source: DINO-WM's generator of ``wall_single``. The standard deviation of the actions is 0.750 for this policy, and
+    0.752 and 0.747 in the published data.
 
     >>> policy = WallPolicy()
     >>> policy.reset(np.random.default_rng(0), np.array([10.0, 10.0]))
@@ -31,7 +31,7 @@ class WallPolicy:
         self._heading: float | None = None
 
     def act(self, state: np.ndarray) -> np.ndarray:
-        """The next step (2,), in units of 2 px."""
+        """Return the next step (2,), in units of 2 px."""
         if self._heading is None:
             self._heading = self._rng.uniform(0, 2 * np.pi)
         else:

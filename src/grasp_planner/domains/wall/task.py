@@ -12,7 +12,7 @@ TOLERANCE = 4.5  # px
 
 
 def distances(state: np.ndarray, goal: np.ndarray) -> dict[str, np.ndarray]:
-    """Distances of states (..., 2) from goals (..., 2): ``position_px``, Euclidean, an array (...).
+    """Return the distances of states (..., 2) from goals (..., 2): ``position_px``, Euclidean, an array (...).
 
     >>> distances(np.array([3.0, 4.0]), np.zeros(2))["position_px"].item()
     5.0
@@ -22,7 +22,7 @@ def distances(state: np.ndarray, goal: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def success(state: np.ndarray, goal: np.ndarray) -> np.ndarray:
-    """Whether states (..., 2) are less than 4.5 px from their goals (..., 2); a bool array (...).
+    """Return whether states (..., 2) are less than 4.5 px from their goals (..., 2); a bool array (...).
 
     >>> success(np.array([[10.0, 14.4], [10.0, 14.5]]), np.array([10.0, 10.0])).tolist()
     [True, False]
@@ -33,9 +33,9 @@ def success(state: np.ndarray, goal: np.ndarray) -> np.ndarray:
 # Action statistics and episode length are those of DINO-WM's data set `wall_single`.
 #
 # Reach of random_state: 25 environment steps of the data's mean length cover the shortest path of 88 % of the pairs. 25
-# steps of the maximum length cover that of all pairs.
+# environment steps of the maximum length cover the shortest path of all pairs.
 #
-# Stretches of dset, by horizon. Between 10 and 19 % of the stretches end in the other room.
+# Stretches of dset, by horizon. Between 10 and 19 % of the stretches end in the room opposite to their start.
 #
 #     environment steps                     10     25     50     80
 #     median distance of goal from start            18 px  22 px  25 px

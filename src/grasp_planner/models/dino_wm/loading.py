@@ -20,7 +20,7 @@ from grasp_planner.models.use_settings import UseSettings
 
 SETTINGS_FILE = "hydra.yaml"
 WEIGHTS_FOLDER = "checkpoints"
-# A patch of the encoder has 14 pixels a side. A patch of the decoder has 16, and decides how many there are.
+# A patch of the encoder has 14 pixels a side. The number of patches is that of the decoder, whose patches have 16.
 _PATCH, _DECODER_SCALE = 14, 16
 _TOKENS = {"x_norm_patchtokens": "patches", "x_norm_clstoken": "class"}
 
@@ -37,20 +37,21 @@ def load_dino_wm(
 ) -> PatchModel:
     """Load a trained model of DINO-WM, frozen and in evaluation mode; nothing is downloaded.
 
-    The checkpoint is a pickle of whole modules. ``grasp_planner.io.torch_files`` reads its tensors without building a
-    class or calling a function of the pickle, and this function puts them into modules of this package.
+    The checkpoint is a pickle of whole modules. ``grasp_planner.io.torch_files`` reads the tensors without building a
+    class or calling a function of the pickle. This function then copies the tensors to modules of this package.
 
     Args:
-        folder: holds ``hydra.yaml`` and ``checkpoints/``.
+        folder: the folder with ``hydra.yaml`` and ``checkpoints/``.
         statistics: means and standard deviations of the training data, which no checkpoint contains: a
-            :class:`Statistics`, or ``"published"`` for those of the published data set of the same environment. Not
-            needed for a model trained with ``normalize_action: False``.
+            :class:`Statistics`, or ``"published"`` for the statistics of the published data set of the same
+            environment. Not needed for a model trained with ``normalize_action: False``.
         allow_pickle: must be True, as a consent to reading a pickle.
-        epoch: selects the file ``checkpoints/model_<epoch>.pth``.
-        encoder: maps normalised pictures (n, 3, side, side) to patch tokens (n, p, d); ``None``: the encoder in the
-            checkpoint if it was trained, else DINOv2 from torch.hub's folder on this machine.
-        use: weight of proprioception in goals, history, bounds, scale.
-        device: where the tensors go.
+        epoch: epoch in the name of the file ``checkpoints/model_<epoch>.pth``.
+        encoder: a module that maps normalised pictures (n, 3, side, side) to patch tokens (n, p, d). ``None``: the
+            encoder in the checkpoint if the encoder was trained, otherwise DINOv2 from torch.hub's folder on this
+            machine.
+        use: settings for planning: weight of proprioception in goals, history, bounds, scale.
+        device: device of the tensors.
 
     Raises:
         GraspPlannerError: consent or statistics are missing; files are missing, truncated, refused, or do not fit
@@ -59,8 +60,9 @@ def load_dino_wm(
     Example:
         ``load_dino_wm("outputs/pusht", "published", allow_pickle=True, use=UseSettings(alpha=1.0, history=1))``
 
-    Source: DINO-WM (arXiv 2411.04983) and its code. Differences: a plan starts from up to h observed frames (in their
-    code from one, ``UseSettings(history=1)``); actions have bounds; a latent does not contain the action.
+    Source: DINO-WM (arXiv 2411.04983) and its code. Differences: a plan starts from up to h observed frames, while
+    their code starts from one frame (``UseSettings(history=1)``); actions have bounds; a latent does not contain the
+    action.
     """
     folder = Path(folder)
     settings = Settings(folder / SETTINGS_FILE)
@@ -122,7 +124,7 @@ def _embedder(parts: dict[str, Part], name: str, path: Path) -> dict[str, torch.
 
 
 def _visual_tokens(settings: Settings, side: int) -> tuple[str, int]:
-    """The kind of tokens that the encoder gives, and their number."""
+    """Return the kind of tokens that the encoder gives, and their number."""
     key = settings.get("encoder.feature_key", "x_norm_patchtokens")
     if key not in _TOKENS:
         raise unknown_name(f"encoder.feature_key in {settings.path}", str(key), _TOKENS)

@@ -14,7 +14,7 @@ class TokenCore(nn.Module):
 
     Args:
         transformer: the predictor.
-        action: embeds an action block, as wide as a token.
+        action: module that embeds an action block in the width of a token.
     """
 
     def __init__(self, transformer: FrameTransformer, action: nn.Linear) -> None:
@@ -22,5 +22,5 @@ class TokenCore(nn.Module):
         self.transformer, self.action = transformer, action
 
     def forward(self, frames: Float[Tensor, "n k p d"], actions: Float[Tensor, "n k a"]) -> Float[Tensor, "n p d"]:
-        """Predict the frame after the last one; the predicted action token is dropped."""
+        """Predict the frame after the last frame. The predicted action token is dropped."""
         return self.transformer(torch.cat([frames, self.action(actions)[:, :, None]], dim=2))[:, -1, :-1]

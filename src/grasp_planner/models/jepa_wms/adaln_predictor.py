@@ -22,7 +22,7 @@ class ModulatedTransformer(nn.Module):
     Args:
         side: side of a picture, in patches.
         visual: numbers in a patch token.
-        proprio: numbers of embedded proprioception in each patch token; 0: none.
+        proprio: numbers of embedded proprioception in each patch token; 0: no proprioception.
         action: numbers in an action block.
         width: numbers in an inner token, without proprioception.
         depth: number of blocks.
@@ -45,7 +45,7 @@ class ModulatedTransformer(nn.Module):
         self.predictor_proj = nn.Linear(width, visual)
 
     def forward(self, frames: Float[Tensor, "n k p d"], actions: Float[Tensor, "n k a"]) -> Float[Tensor, "n p d"]:
-        """Predict the frame after the last one."""
+        """Predict the frame after the last frame."""
         count, patches = frames.shape[1:3]
         visual = frames.shape[-1] - self.proprio
         x = torch.cat([self.predictor_embed(frames[..., :visual]), frames[..., visual:]], dim=-1).flatten(1, 2)
@@ -59,7 +59,7 @@ class ModulatedTransformer(nn.Module):
 
 
 class _Block(nn.Module):
-    """Attention and perceptron, each with a shift, a scale and a gate computed from the frame's action."""
+    """A block of attention and perceptron, each with a shift, a scale and a gate computed from the frame's action."""
 
     def __init__(self, width: int, heads: int, side: int) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ def rotated(x: Float[Tensor, "n heads tokens d"], side: int) -> Float[Tensor, "n
         (x_2i, x_2i+1)  ->  x cos f + (-x_2i+1, x_2i) sin f,     f_j = position / 10000^(2 (j mod D/2) / D)
 
     The two coordinates of a pair have different angles, since pairs are neighbours and j counts within each half of a
-    third. This is not a rotation in the strict sense, but the checkpoints were trained with it.
+    third. The map is therefore not exactly a rotation, but the checkpoints were trained with it.
     """
     token = torch.arange(x.shape[2], device=x.device)
     places = (token // (side * side), token % (side * side) // side, token % side)

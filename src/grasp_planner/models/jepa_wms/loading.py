@@ -40,12 +40,12 @@ def load_jepa_wms(
 
     Args:
         checkpoint: the ``.pth.tar`` file.
-        settings: its YAML file, as in ``configs/evals/simu_env_planning`` of the JEPA-WMs repository.
+        settings: the YAML file of the checkpoint, as in ``configs/evals/simu_env_planning`` of the JEPA-WMs repository.
         statistics: :class:`Statistics` of the training data, or ``"published"`` for Push-T, PointMaze and Wall.
-        encoder: maps normalised pictures (n, 3, side, side) to patch tokens (n, p, d); ``None``: DINOv2 from
-            torch.hub's folder on this machine.
-        use: weight of proprioception in goals (published: ``alpha=0.1``), history, bounds, scale.
-        device: where the tensors go.
+        encoder: a module that maps normalised pictures (n, 3, side, side) to patch tokens (n, p, d). ``None``: DINOv2
+            from torch.hub's folder on this machine.
+        use: settings for planning: proprioception's weight in goals (published: ``alpha=0.1``), history, bounds, scale.
+        device: device of the tensors.
 
     Raises:
         GraspPlannerError: statistics are missing; files are missing, truncated, refused, or do not fit together; this
@@ -54,8 +54,8 @@ def load_jepa_wms(
     Example:
         ``load_jepa_wms("pt_jepa-wm.pth.tar", "pt_jepa-wm.yaml", "published", use=UseSettings(alpha=0.1, history=1))``
 
-    Source: JEPA-WMs (arXiv 2512.24497) and its code. Differences: a plan starts from up to h observed frames (in their
-    code from one, ``UseSettings(history=1)``); actions have bounds.
+    Source: JEPA-WMs (arXiv 2512.24497) and its code. Differences: a plan starts from up to h observed frames, while
+    their code starts from one frame (``UseSettings(history=1)``); actions have bounds.
     """
     path = Path(checkpoint)
     config = Settings(Path(settings))
@@ -96,7 +96,7 @@ def load_jepa_wms(
 
 
 def _supported(config: Settings) -> None:
-    """Refuse settings under which the model would load and then compute something else.
+    """Raise on settings with which the model would load but compute something else.
 
     Raises:
         GraspPlannerError: a setting is not supported.
@@ -117,7 +117,7 @@ def _supported(config: Settings) -> None:
 
 
 def _core(config: Settings, tensors: dict[str, dict[str, Tensor]], path: Path, side: int) -> tuple[nn.Module, int, int]:
-    """The predictor, the number of coordinates of a frame's token, and the number of coordinates of an action block."""
+    """Return the predictor, the size of a frame's token, and the size of an action block."""
     heads = config.integer(f"{_NETWORK}.predictor.pred_num_heads", 1)
     origin = f"'predictor' in {path}"
     if config.get(f"{_NETWORK}.predictor.pred_type") == "AdaLN":
@@ -137,14 +137,14 @@ def _core(config: Settings, tensors: dict[str, dict[str, Tensor]], path: Path, s
 
 
 def _frames(config: Settings, core: nn.Module) -> int:
-    """Largest number of frames in a window."""
+    """Return the largest number of frames in a window."""
     if isinstance(core, SlotCore):
         return core.transformer.pos_embedding.shape[1] // config.integer(f"{_NETWORK}.grid_size", 1) ** 2
     return config.integer(f"{_NETWORK}.num_frames_pred", 1)
 
 
 def _proprio(config: Settings) -> int:
-    """Numbers of embedded proprioception in each patch token; 0: the model has none."""
+    """Return the numbers of embedded proprioception in each patch token; 0: the model has none."""
     if config.get(f"{_NETWORK}.proprio_encoding") in ("none", None):
         return 0
     return config.integer(f"{_NETWORK}.proprio_encoder.proprio_emb_dim")

@@ -20,7 +20,7 @@ class LatentModelConfig:
     Args:
         state_size: numbers in the environment's state, which the probe predicts from the latent.
         action_size: numbers in one environment action.
-        proprio_size: numbers of proprioception, appended to the visual latent; 0: none.
+        proprio_size: numbers of proprioception, appended to the visual latent; 0: no proprioception.
         context: h, number of model steps that a prediction reads.
         frameskip: environment steps in one model step.
         substeps: network evaluations in one model step: ``frameskip`` (one for each environment action; context 1), or
@@ -37,16 +37,16 @@ class LatentModelConfig:
         isotropic: whether the filters of a keypoint encoder are symmetric under quarter turns and mirroring, so that
             keypoints move with an object that turns.
         pixels: side of the pictures, 64 or 224.
-        view: the lower and upper edge of the picture in units of the state, the same for both axes; the unit of
-            proprioception is then that of a keypoint. ``None``: proprioception is standardised.
-        still: whether the camera does not move. The ground, the median of the training pictures, is then removed from
-            a picture, and keypoints look only at the difference.
-        own_radius: radius of the agent's body, in units of the state. The body, whose place is known from
-            proprioception, is replaced by the ground before the picture is encoded, so that the visual latent
-            describes the rest. 0: the picture is not changed.
+        view: the lower and upper edge of the picture in units of the state, the same for both axes. Proprioception then
+            has the same unit as a keypoint. ``None``: proprioception is standardised.
+        still: whether the camera does not move. The ground is the median of the training pictures. With a still camera,
+            the ground is subtracted, and keypoints see only the difference.
+        own_radius: radius of the agent's body, in units of the state. The place of the body is known from
+            proprioception. The body is replaced by the ground before the picture is encoded, so the visual latent
+            describes everything else. 0: the picture is not changed.
         proprio_weights: weight of each number of the proprioception in a distance to a goal; a visual coordinate has
             the weight 1.
-        angles: indices of the state's numbers that are angles.
+        angles: indices of the numbers in the state that are angles.
     """
 
     state_size: int

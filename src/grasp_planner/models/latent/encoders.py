@@ -12,7 +12,7 @@ from grasp_planner.models.latent.config import LatentModelConfig
 FINEST = 32  # side of the maps on which keypoints are found
 GROUPS = 8
 SMALL = 1e-3
-NO_CHANGE = 1e-7  # of a place that does not differ from the ground, so that its weight is not exactly 0
+NO_CHANGE = 1e-7  # value for a place that does not differ from the ground, so that its weight is not exactly 0
 SPREAD = 0.3  # initial difference between the maps of the keypoints, relative to their size
 
 
@@ -39,12 +39,12 @@ class Filters(nn.Module):
         self.stride, self.padding, self.isotropic = stride, (kernel - stride) // 2, isotropic
         bound = (inputs * kernel * kernel) ** -0.5
         self.bias = nn.Parameter(torch.empty(outputs).uniform_(-bound, bound))
-        # Averaging makes filters smaller; a larger start keeps the size of the outputs from layer to layer.
+        # Averaging makes filters smaller. Larger initial weights keep the size of the outputs from layer to layer.
         bound *= 8**0.5 if isotropic else 1.0
         self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel).uniform_(-bound, bound))
 
     def forward(self, x: Float[Tensor, "n inputs side side"]) -> Float[Tensor, "n outputs fewer fewer"]:
-        """Filter the maps."""
+        """Convolve the maps with the filters."""
         weight = self.weight
         if self.isotropic:
             weight = (weight + weight.transpose(-1, -2)) / 2
@@ -58,8 +58,8 @@ class Keypoints(nn.Module):
 
         m_k = fine_k(f) + enlarged(coarse_k(g(f))),   w_k = softmax over places of beta_k m_k,   p_k = sum w_k (x, y)
 
-    f are features at a quarter of the picture's area; g reads a wider neighbourhood on a coarser grid. Maps are
-    standardised over places before the softmax, so that an untrained keypoint already moves towards salient places.
+    f are features on a grid with a quarter of the picture's area. g reads a wider neighbourhood on a coarser grid. Maps
+    are standardised over places before the softmax, so that an untrained keypoint is already near salient places.
     Coordinates are in halves of the picture's side; (-1, -1) is the top left corner. Distances between latents are
     distances in the picture.
 
@@ -86,7 +86,7 @@ class Keypoints(nn.Module):
         wider = [Filters(channels, channels, 4, 2, isotropic), Filters(channels, channels, 3, 1, isotropic)]
         self.wider = nn.Sequential(wider[0], nn.SiLU(), wider[1], nn.SiLU())
         self.fine, self.coarse = nn.Conv2d(channels, points, 1), nn.Conv2d(channels, points, 1)
-        for layer in (self.fine, self.coarse):  # similar at first; the loss makes them different
+        for layer in (self.fine, self.coarse):  # similar initial maps, which the loss makes different
             with torch.no_grad():
                 layer.weight[1:] = layer.weight[:1] + SPREAD * layer.weight[1:]
         self.sharpness = nn.Parameter(torch.full((points,), 2.0))
@@ -97,7 +97,7 @@ class Keypoints(nn.Module):
     def forward(
         self, pictures: Float[Tensor, "n 3 side side"], changes: Float[Tensor, "n 1 side side"] | None = None
     ) -> Float[Tensor, "n latent"]:
-        """Find the keypoints; with ``changes``, how much each pixel differs from the ground, only where it differs."""
+        """Find the keypoints. With ``changes`` (pixels' differences from the ground), ignore unchanged places."""
         features = self.features(pictures)
         fine, coarse = self.fine(features), self.coarse(self.wider(features))
         maps = fine + functional.interpolate(coarse, size=fine.shape[-2:], mode="bilinear")
@@ -111,7 +111,7 @@ class Keypoints(nn.Module):
 
 
 class Convolutions(nn.Module):
-    """Strided convolutions and a small network, for scenes that are more than a few moving objects.
+    """Strided convolutions and a small network, for scenes that a few keypoints cannot describe.
 
     Args:
         pixels: side of a picture.

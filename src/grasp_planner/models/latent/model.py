@@ -18,7 +18,7 @@ from grasp_planner.models.latent.predictors import build_predictor
 from grasp_planner.models.latent.probe import PictureDecoder, StateProbe
 from grasp_planner.models.normalisation import from_environment, to_environment
 
-# Differences of a colour between 0 and 1: a pixel up to the first is ground, and a pixel from the second on is not.
+# Colour differences, from 0 to 1. A pixel that differs by at most the first is ground; from the second on, it is not.
 GROUND, NO_GROUND = 0.05, 0.2
 
 
@@ -27,14 +27,15 @@ class LatentModel(nn.Module):
 
         z = [encoder(picture), (proprio - mean) / std],    z' = predictor(z_{t-h+1..t}, a_{t-h+1..t})
 
-    Encoder and predictor are trained together, without labels and without pretrained weights. A probe that predicts the
-    environment's state from the latent, and a decoder that draws it, are trained without a gradient to the encoder.
+    Encoder and predictor are trained together, without labels and without pretrained weights. A probe predicts the
+    environment's state from the latent, and a decoder draws the latent. Both are trained without a gradient to the
+    encoder.
 
     Args:
         config: sizes, encoder and predictor.
 
     Attributes:
-        context: h.
+        context: h, number of model steps that a prediction reads.
         frameskip: environment steps in a model step.
         pixels: side of the pictures that ``encode`` reads.
         low, high: (a,) the range of actions in the training data, in units of their standard deviation.
@@ -158,11 +159,11 @@ class LatentModel(nn.Module):
         return colours.clamp(0, 255).to(torch.uint8)
 
     def environment_actions(self, actions: Float[Tensor, "*batch a"]) -> Float[Tensor, "*batch frameskip e"]:
-        """Turn action blocks into environment actions, earliest first, in the environment's units."""
+        """Convert action blocks to environment actions, earliest first, in the environment's units."""
         return to_environment(actions, self.action_mean, self.action_std)
 
     def model_actions(self, actions: Float[Tensor, "*batch frameskip e"]) -> Float[Tensor, "*batch a"]:
-        """Turn environment actions into action blocks: the inverse of ``environment_actions``."""
+        """Convert environment actions to action blocks: the inverse of ``environment_actions``."""
         return from_environment(actions, self.action_mean, self.action_std)
 
     def save_pretrained(self, folder: str | Path) -> Path:

@@ -13,7 +13,7 @@ from grasp_planner.models.state.plain import least_squares
 EMBEDDING = 32  # numbers in the embedding of an action block
 FEELERS = 8
 NEAR = 0.25  # distance from the picture's edge at which a feeler senses it
-UNITS = 4.0  # units of a predictor's inputs in half a picture: a unit is an eighth of the side
+UNITS = 4.0  # half a picture in units of a predictor's inputs; a unit is an eighth of the picture's side
 
 
 def build_predictor(config: LatentModelConfig) -> Mlp | Rigid:
@@ -51,7 +51,7 @@ class Drift(nn.Module):
 
             q_k = q_0 A^k + sum_i u_i B A^(k-1-i) + c (1 + A + .. + A^(k-1))        (rows act from the left)
 
-        The matrix of the last action is B, and A maps the matrix of each action to that of the action before it.
+        The matrix of the last action is B, and A maps the matrix of each action to the matrix of the action before.
         """
         size, inputs = self.state.shape[0], self.action.shape[0]
         if size == 0:
@@ -113,10 +113,10 @@ class Mlp(nn.Module):
 
 
 class Rigid(nn.Module):
-    """Keypoints that move as one rigid body, pushed by a pusher with linear dynamics: Push-T as a picture shows it.
+    """Keypoints that move as one rigid body, pushed by a pusher with linear dynamics, as in pictures of Push-T.
 
     The pusher's proprioception (x, y, vx, vy) follows ``Drift``. The motion of the body is predicted in the body's own
-    frame, so that what was learned about a push holds for every position and orientation. With points of the plane as
+    frame, so that a learned effect of a push applies at every position and orientation. With points of the plane as
     complex numbers, keypoints p_k, learned complex weights w_k, pusher q and learned points ("feelers") f_j:
 
         c = mean p_k,   h = sum w_k (p_k - c) / |..|
@@ -165,5 +165,5 @@ class Rigid(nn.Module):
 
 
 def _complex(pairs: Float[Tensor, "*batch 2"]) -> Tensor:
-    """Pairs (x, y) as x + i y."""
+    """Convert pairs (x, y) to complex numbers x + i y."""
     return torch.view_as_complex(pairs.contiguous())

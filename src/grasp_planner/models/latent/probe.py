@@ -15,12 +15,12 @@ SMALL = 1e-6
 
 
 class StateProbe(nn.Module):
-    """Predict the environment's state from a latent by a small network; angles by their cosine and sine.
+    """Predict the environment's state from a latent by a small network, with cosine and sine of angles.
 
     Args:
         latent: numbers in the latent.
         state_size: numbers in the state.
-        angles: indices of those that are angles, in radians.
+        angles: indices of the numbers that are angles in radians.
         width: units in a hidden layer.
     """
 
@@ -37,13 +37,13 @@ class StateProbe(nn.Module):
         self.register_buffer("std", torch.ones(len(self.plain)))
 
     def features(self, states: Float[Tensor, "*batch state"]) -> Float[Tensor, "*batch f"]:
-        """The targets of the network: standardised numbers, then cosines and sines."""
+        """Return the targets of the network: standardised numbers, then cosines and sines."""
         plain = (states[..., self.plain] - self.mean) / self.std
         turns = states[..., self.angles]
         return torch.cat([plain, turns.cos(), turns.sin()], dim=-1)
 
     def read(self, latents: Float[Tensor, "*batch s"]) -> Float[Tensor, "*batch f"]:
-        """The outputs of the network."""
+        """Return the outputs of the network."""
         return self.direct(latents) + self.network(latents)
 
     def forward(self, latents: Float[Tensor, "*batch s"]) -> Float[Tensor, "*batch state"]:
@@ -64,9 +64,9 @@ class StateProbe(nn.Module):
 
 
 class PictureDecoder(nn.Module):
-    """Draw a picture of 64 x 64 px from a latent; a picture of 224 px is enlarged from it.
+    """Draw a picture from a latent, with 64 x 64 px. For models of 224 px, the picture is enlarged.
 
-    The ground, which is the same in all pictures, is a parameter; transposed convolutions draw the rest.
+    The ground, which is the same in all pictures, is a parameter. Transposed convolutions draw everything else.
 
     Args:
         latent: numbers in the latent.

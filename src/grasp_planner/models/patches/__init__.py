@@ -1,1 +1,1 @@
-"""World models on patch tokens: what the models of DINO-WM and JEPA-WMs have in common."""
+"""World models on patch tokens: the common parts of the models of DINO-WM and JEPA-WMs."""

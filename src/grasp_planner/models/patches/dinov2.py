@@ -14,7 +14,7 @@ from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.io.torch_files import load_tensors
 from grasp_planner.models.checkpoint import fill
 
-HEAD_WIDTH = 64  # in every published size of the model
+HEAD_WIDTH = 64  # width of an attention head in every published size of the model
 
 
 class DinoV2(nn.Module):
@@ -35,8 +35,8 @@ class DinoV2(nn.Module):
         torch.Size([2, 4, 64])
 
     Source: DINOv2 (arXiv 2304.07193), ViT without register tokens; written anew from its description. Positions are
-    interpolated as in its code: bicubic, with a scale factor that has 0.1 patches added, which moves the sampling
-    points by a fraction of a patch.
+    interpolated as in the original code: bicubic, with 0.1 patches added to the size in the scale factor, which moves
+    the sampling points by a fraction of a patch.
     """
 
     def __init__(self, width: int, depth: int, patch: int, grid: int, token: str = "patches") -> None:
@@ -52,7 +52,7 @@ class DinoV2(nn.Module):
         self.norm = nn.LayerNorm(width, eps=1e-6)
 
     def forward(self, pictures: Float[Tensor, "n 3 height width"]) -> Float[Tensor, "n p d"]:
-        """The tokens after the last normalisation."""
+        """Return the tokens after the last normalisation."""
         height, width = pictures.shape[-2:]
         if height % self.patch or width % self.patch:
             raise GraspPlannerError(f"DINOv2 needs sides that are multiples of {self.patch}, got {height} x {width}")
@@ -65,7 +65,7 @@ class DinoV2(nn.Module):
         return tokens[:, 1:] if self.token == "patches" else tokens[:, :1]
 
     def positions(self, rows: int, columns: int) -> Float[Tensor, "1 p_plus_1 d"]:
-        """The position table, interpolated to a grid of rows x columns patches."""
+        """Return the position table, interpolated to a grid of rows x columns patches."""
         if rows == columns == self.grid:
             return self.pos_embed
         summary, patches = self.pos_embed[:, :1], self.pos_embed[:, 1:]

@@ -1,4 +1,4 @@
-"""DINO-WM's predictor, which JEPA-WMs have too: a frame-causal transformer over the patch tokens of a few frames."""
+"""DINO-WM's predictor, which JEPA-WMs use, too: a frame-causal transformer over the patch tokens of a few frames."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class FrameTransformer(nn.Module):
         self.transformer = nn.ModuleDict({"norm": nn.LayerNorm(width), "layers": nn.ModuleList(layers)})
 
     def forward(self, frames: Float[Tensor, "n k p d"]) -> Float[Tensor, "n k p d"]:
-        """For each frame, the prediction of the next frame from this frame and earlier ones."""
+        """Return, for each frame, the prediction of the next frame from this frame and earlier frames."""
         count, tokens = frames.shape[1:3]
         x = frames.flatten(1, 2)
         x = x + self.pos_embedding[:, : x.shape[1]]
@@ -53,7 +53,7 @@ class FrameTransformer(nn.Module):
 
 
 def frame_causal_mask(frames: int, tokens: int, device: torch.device) -> Tensor:
-    """The attention mask (frames * tokens, frames * tokens): True where the column's frame is not after the row's."""
+    """Return the mask (frames * tokens, frames * tokens): True where the column's frame is not after the row's."""
     frame = torch.arange(frames * tokens, device=device) // tokens
     return frame[:, None] >= frame[None, :]
 
@@ -76,7 +76,7 @@ class _Attention(nn.Module):
 class _Perceptron(nn.Module):
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        # The identity stands where the original has dropout, so that the names of parameters agree.
+        # The identity replaces dropout of the original, so that the names of parameters agree.
         self.net = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Identity(), nn.Linear(hidden, width)
         )
@@ -126,7 +126,7 @@ class SlotCore(nn.Module):
 
     Args:
         transformer: the predictor.
-        action: embeds an action block.
+        action: module that embeds an action block.
         repeats: copies of the embedding in each patch token.
     """
 
@@ -135,7 +135,7 @@ class SlotCore(nn.Module):
         self.transformer, self.action, self.repeats = transformer, action, repeats
 
     def forward(self, frames: Float[Tensor, "n k p d"], actions: Float[Tensor, "n k a"]) -> Float[Tensor, "n p d"]:
-        """Predict the frame after the last one; the predicted action embeddings are dropped."""
+        """Predict the frame after the last frame. The predicted action embeddings are dropped."""
         slots = self.action(actions).repeat(1, 1, self.repeats)[:, :, None].expand(-1, -1, frames.shape[2], -1)
         return self.transformer(torch.cat([frames, slots], dim=-1))[:, -1, :, : frames.shape[-1]]
 

@@ -1,4 +1,4 @@
-"""The latent of one frame: patch tokens, and the embedded proprioception in every token or as a token of its own."""
+"""The latent of one frame: patch tokens, and the embedded proprioception in every token or as a separate token."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from grasp_planner.core.errors import GraspPlannerError
 
 @dataclass(frozen=True)
 class Layout:
-    """How the latent of a frame is composed.
+    """The composition of a frame's latent.
 
         in every token:  [ patch_i , proprio, .., proprio ]   i = 1..p     (p, visual + repeats * proprio)
         own token:       patch_1, .., patch_p, proprio                     (p + 1, visual)
@@ -25,10 +25,10 @@ class Layout:
         patches: p, number of patch tokens of a picture.
         visual: numbers in a patch token.
         proprio: numbers in an embedding of the proprioception; 0: the model has none.
-        repeats: copies of that embedding in each patch token.
-        as_token: whether the proprioception is a token of its own.
+        repeats: copies of the embedding in each patch token.
+    as_token: whether the proprioception is a separate token.
         goal_everywhere: whether the distance to a goal compares the proprioception in every patch token. DINO-WM
-            compares it in the first token only.
+            compares the proprioception in the first token only.
     """
 
     patches: int

@@ -1,4 +1,4 @@
-"""``PatchModel``: a world model on the patch tokens of a frozen encoder, as DINO-WM and JEPA-WMs train them."""
+"""``PatchModel``: a world model on the patch tokens of a frozen encoder, as in DINO-WM and JEPA-WMs."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from grasp_planner.models.short_windows import by_length, marked, repeated
 from grasp_planner.models.use_settings import UseSettings
 
 Encoder = Callable[[Tensor], Tensor]
-"""Maps normalised pictures ``(n, 3, side, side)`` to patch tokens ``(n, p, d)``."""
+"""A function of normalised pictures ``(n, 3, side, side)`` that returns patch tokens ``(n, p, d)``."""
 
 
 class PatchModel(nn.Module):
-    """A world model whose latent is one frame: patch tokens and proprioception, as one flat axis, and a mark.
+    """A world model whose latent is one frame (patch tokens and proprioception, flattened) and a mark.
 
         s = [ frame (tokens * width numbers) , mark ]      mark: 0 for a frame, 1000 for a missing frame
         s_{t+1} = predictor( frames t-h+1..t with their embedded actions, oldest first )
 
     These models are trained on windows of every length up to h. A window in which only the newest k < h frames were
-    observed is predicted from k frames. ``encode`` takes leading frames that repeat the next frame for missing ones;
-    ``Agent`` fills a window in this way at the beginning. With ``context`` 1 there is no mark. See
+    observed is predicted from k frames. ``encode`` treats leading frames that repeat the next frame as missing.
+    ``Agent`` fills a window in this way at the beginning of an episode. With ``context`` 1 there is no mark. See
     ``grasp_planner.models.short_windows``.
 
     Args:
         core: ``core(frames (n, k, tokens, width), actions (n, k, a)) -> (n, tokens, width)``, for any k up to h.
-        layout: how a frame is composed.
-        encoder: maps normalised pictures to patch tokens.
-        proprio: embeds normalised proprioception; ``None``: the model has none.
-        pictures: prepares camera pictures.
-        statistics: normalise actions and proprioception.
-        context: h.
+        layout: composition of a frame's latent.
+        encoder: module that maps normalised pictures to patch tokens.
+        proprio: module that embeds normalised proprioception; ``None``: the model reads no proprioception.
+        pictures: transform of camera pictures.
+        statistics: statistics for the normalisation of actions and proprioception.
+        context: h, number of frames that one prediction reads.
         frameskip: environment steps in a model step.
-        use: how the model is used for planning.
+        use: settings for planning.
 
     Attributes:
         context: h.
@@ -112,7 +112,7 @@ class PatchModel(nn.Module):
         """Encode ``"pixels"`` (b, h, height, width, 3) uint8 and ``"proprio"`` (b, h, numbers), not normalised.
 
         Raises:
-            GraspPlannerError: one of them is missing or has another shape.
+            GraspPlannerError: an observation is missing or has another shape.
         """
         keys = ("pixels",) if self.proprio is None else ("pixels", "proprio")
         if missing := [key for key in keys if key not in observations]:
@@ -132,11 +132,11 @@ class PatchModel(nn.Module):
         return marked(latents, repeated(given, keys).to(latents.device), self.history)
 
     def environment_actions(self, actions: Float[Tensor, "*batch a"]) -> Float[Tensor, "*batch frameskip e"]:
-        """Turn action blocks into environment actions, earliest first, in the environment's units."""
+        """Convert action blocks to environment actions, earliest first, in the environment's units."""
         return to_environment(actions, self.action_mean, self.action_std)
 
     def model_actions(self, actions: Float[Tensor, "*batch frameskip e"]) -> Float[Tensor, "*batch a"]:
-        """Turn environment actions into action blocks: the inverse of ``environment_actions``."""
+        """Convert environment actions to action blocks: the inverse of ``environment_actions``."""
         return from_environment(actions, self.action_mean, self.action_std)
 
 
@@ -146,7 +146,7 @@ def for_planning(model: PatchModel, action_size: int, device: str | torch.device
     Args:
         model: a new model.
         action_size: numbers in an action block, according to the weights.
-        device: where the tensors go.
+        device: device of the tensors.
 
     Raises:
         GraspPlannerError: the statistics are for actions of another size.

@@ -10,7 +10,7 @@ from grasp_planner.io.text_files import read_yaml
 
 
 class Settings:
-    """Nested settings by dotted name; errors name the file.
+    """Nested settings by dotted name. Error messages name the file.
 
     Args:
         path: the YAML file.
@@ -24,14 +24,14 @@ class Settings:
         self.content, self.path = read_yaml(path), path
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The setting, or ``default`` if it is missing or null."""
+        """Return the setting, or ``default`` if it is missing or null."""
         value: Any = self.content
         for part in name.split("."):
             value = value.get(part) if isinstance(value, dict) else None
         return default if value is None else value
 
     def integer(self, name: str, least: int = 0) -> int:
-        """An integer of at least ``least``.
+        """Return an integer of at least ``least``.
 
         Raises:
             GraspPlannerError: the setting is missing or has another value.
@@ -42,7 +42,7 @@ class Settings:
         return value
 
     def require(self, name: str, *allowed: Any) -> Any:
-        """The setting, which must have one of the supported values.
+        """Return the setting, which must have one of the supported values.
 
         Raises:
             GraspPlannerError: the setting has another value.

@@ -1,6 +1,6 @@
 """Adapters for the kinds of models in stable-worldmodel, one class for each kind of interface.
 
-stable-worldmodel itself is not imported: its models are used through the attributes and methods that each class names.
+stable-worldmodel is not imported. Its models are used through the attributes and methods that each class lists.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from grasp_planner.core.errors import GraspPlannerError, known_name
 
 
 class Core(Protocol):
-    """What differs between the kinds of models.
+    """The interface of an adapter for one kind of models.
 
     Attributes:
         context: h, number of frames that one prediction reads.
@@ -30,7 +30,7 @@ class Core(Protocol):
     keys: tuple[str, ...]
 
     def encode(self, observations: Mapping[str, Tensor]) -> Float[Tensor, "b h s"]:
-        """Encode observations in the form that the model takes."""
+        """Encode observations, given in the form that the model reads."""
         ...
 
     def after(self, frames: Float[Tensor, "n k s"], actions: Float[Tensor, "n k a"]) -> Float[Tensor, "n s"]:
@@ -38,7 +38,7 @@ class Core(Protocol):
         ...
 
     def parts(self) -> dict[str, Float[Tensor, " s"]]:
-        """Masks of the parts of a latent, by the names that stable-worldmodel's ``GoalMSE`` has for them."""
+        """Return masks of the parts of a latent, by the names in stable-worldmodel's ``GoalMSE``."""
         ...
 
 
@@ -46,7 +46,8 @@ class EmbeddingCore(nn.Module):
     """LeWM and PLDM: one vector per frame, and a predictor over a window of frames and embedded action blocks.
 
     Args:
-        model: has ``encode(info)["emb"]``, ``action_encoder``, ``predict``, and ``predictor.num_frames, .input_dim``.
+        model: a model with ``encode(info)["emb"]``, ``action_encoder``, ``predict``, ``predictor.num_frames,
+            .input_dim``.
     """
 
     keys: tuple[str, ...] = ("pixels",)
@@ -66,18 +67,18 @@ class EmbeddingCore(nn.Module):
         return self.model.predict(frames, self.model.action_encoder(actions))[:, -1]
 
     def parts(self) -> dict[str, Float[Tensor, " s"]]:
-        """The whole embedding."""
+        """Return the whole embedding."""
         return {"emb": torch.ones(self.size)}
 
 
 class PreJEPACore(nn.Module):
-    """PreJEPA (DINO-WM in stable-worldmodel): patch tokens with extra embeddings, one of which is the action's.
+    """PreJEPA (DINO-WM in stable-worldmodel): patch tokens with extra embeddings, including the action's embedding.
 
     The latent is a frame without the action's embedding, which is inserted for each prediction. The model's own
     ``rollout`` is not used, since it stores the first context that it sees on the model.
 
     Args:
-        model: has ``encode``, ``predict``, ``extra_encoders`` with an ``"action"``, ``history_size``, and
+        model: a model with ``encode``, ``predict``, ``extra_encoders`` with an ``"action"``, ``history_size``, and
             ``predictor.num_patches, .pos_embedding``.
     """
 
@@ -111,12 +112,12 @@ class PreJEPACore(nn.Module):
         return torch.cat([after[..., :place], after[..., place + self.widths["action"] :]], dim=-1).flatten(1)
 
     def _place(self) -> int:
-        """The index at which the action's embedding begins: extras follow the pixels in the order of their encoders."""
+        """Return the index where the action's embedding begins. Extras follow the pixels in the encoders' order."""
         names = list(self.widths)
         return self.pixels + sum(self.widths[name] for name in names[: names.index("action")])
 
     def parts(self) -> dict[str, Float[Tensor, " s"]]:
-        """The pixels, and each extra embedding in the first patch token (in a goal it is the same in all of them)."""
+        """Return masks of the pixels, and of each extra embedding in the first patch token."""
         found: dict[str, Tensor] = {}
         start = self.pixels
         for name in self.others:
@@ -130,10 +131,10 @@ class PreJEPACore(nn.Module):
 
 
 class TDMPC2Core(nn.Module):
-    """TD-MPC2: a Markov latent. Its reward and value heads are not used; a plan's cost is its distance to a goal.
+    """TD-MPC2: a Markov latent. The reward and value heads are not used; a plan's cost is the distance to a goal.
 
     Args:
-        model: has ``encode``, ``dynamics``, ``latent_dim``, ``use_pixels`` and ``extra_encoders``.
+        model: a model with ``encode``, ``dynamics``, ``latent_dim``, ``use_pixels`` and ``extra_encoders``.
     """
 
     context = 1
@@ -154,7 +155,7 @@ class TDMPC2Core(nn.Module):
         return self.model.dynamics(torch.cat([frames[:, -1], actions[:, -1]], dim=-1))
 
     def parts(self) -> dict[str, Float[Tensor, " s"]]:
-        """The whole latent."""
+        """Return the whole latent."""
         return {"emb": torch.ones(self.size)}
 
 
@@ -183,8 +184,8 @@ def core_of(model: nn.Module, kind: str | None = None) -> EmbeddingCore | PreJEP
 def goal_weights(core: Core, alpha: float) -> Float[Tensor, " s"]:
     """Compute weights for a squared distance to a goal.
 
-    The weighted sum of squares is proportional to the mean squared distance of the pixels + alpha times that of each
-    other part; the weights of the pixels are 1.
+    The weighted sum of squares is proportional to the mean squared distance of the pixels + alpha * the mean squared
+    distance of each other part. The weights of the pixels are 1.
     """
     parts = core.parts()
     first, *others = parts.values()

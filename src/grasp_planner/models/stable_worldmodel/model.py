@@ -22,16 +22,17 @@ class StableWorldModel(nn.Module):
 
         s = [ latent of one frame , mark ]      mark: 0 for a frame, 1000 for a missing frame
 
-    LeWM, PLDM and PreJEPA read windows of several frames. A window in which fewer frames were observed is predicted
-    from these, as in their own ``rollout``. See ``grasp_planner.models.short_windows``.
+    LeWM, PLDM and PreJEPA read windows of several frames. A window with fewer observed frames is predicted from the
+    observed frames, as in the models' own ``rollout``. See ``grasp_planner.models.short_windows``.
 
     Args:
         core: the model in its adapter, from ``core_of``.
-        statistics: of environment actions (and of ``"proprio"``, if the model is to receive it normalised).
+        statistics: statistics of environment actions (and of ``"proprio"``, if the model reads normalised
+            proprioception).
         frameskip: environment steps in a model step (``action_block`` in stable-worldmodel).
-        pictures: prepares camera pictures; ``None``: observations hold pixels as the model takes them, normalised
-            (b, h, 3, rows, columns).
-        use: weight of parts other than pixels in goals, history, bounds, scale.
+        pictures: transform of camera pictures; ``None``: observations hold pixels in the form that the model reads,
+            normalised (b, h, 3, rows, columns).
+        use: settings for planning: weight of parts other than pixels in goals, history, bounds, scale.
 
     Attributes:
         context: h, number of frames that one prediction reads.
@@ -87,7 +88,7 @@ class StableWorldModel(nn.Module):
         return 0 if self.context == 1 else 1
 
     def part_weights(self) -> dict[str, Float[Tensor, " s"]]:
-        """Masks of the parts of a latent, by the names that stable-worldmodel's ``GoalMSE`` has for them."""
+        """Masks of the parts of a latent, by the names in stable-worldmodel's ``GoalMSE``."""
         blank = torch.zeros(self.marks)
         return {name: torch.cat([mask, blank]).to(self.low) for name, mask in self.core.parts().items()}
 
@@ -101,7 +102,7 @@ class StableWorldModel(nn.Module):
         """Encode the observations named in ``keys``, each (b, h, ...); other observations are ignored.
 
         Raises:
-            GraspPlannerError: an observation is missing, or has another number of frames than the first one.
+            GraspPlannerError: an observation is missing, or has another number of frames than the first observation.
         """
         if missing := [key for key in self.keys if key not in observations]:
             raise GraspPlannerError(f"encode needs observations {missing}, got the keys {sorted(observations)}")
@@ -129,11 +130,11 @@ class StableWorldModel(nn.Module):
         return value
 
     def environment_actions(self, actions: Float[Tensor, "*batch a"]) -> Float[Tensor, "*batch frameskip e"]:
-        """Turn action blocks into environment actions, earliest first, in the environment's units."""
+        """Convert action blocks to environment actions, earliest first, in the environment's units."""
         return to_environment(actions, self.action_mean, self.action_std)
 
     def model_actions(self, actions: Float[Tensor, "*batch frameskip e"]) -> Float[Tensor, "*batch a"]:
-        """Turn environment actions into action blocks: the inverse of ``environment_actions``."""
+        """Convert environment actions to action blocks: the inverse of ``environment_actions``."""
         return from_environment(actions, self.action_mean, self.action_std)
 
 
@@ -148,8 +149,8 @@ def from_stable_worldmodel(
 ) -> StableWorldModel:
     """Wrap a loaded model of stable-worldmodel for use with ``Agent``, frozen and in evaluation mode.
 
-    Load the model with stable-worldmodel (``load_pretrained``). Its config names classes, which are then run, so load
-    only files whose origin you know. Inside stable-worldmodel's own policy, use
+    Load the model with stable-worldmodel (``load_pretrained``). A config of stable-worldmodel names classes, whose code
+    is then run, so load only files that you trust. Inside stable-worldmodel's own policy, use
     :class:`grasp_planner.models.stable_worldmodel.solver.WorldModelSolver`.
 
     Args:

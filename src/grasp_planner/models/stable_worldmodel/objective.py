@@ -1,4 +1,4 @@
-"""Objectives of stable-worldmodel (GoalMSE, ControlPenalty, WeightedSum) as objectives of this package."""
+"""Convert objectives of stable-worldmodel (GoalMSE, ControlPenalty, WeightedSum) to objectives of this package."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from grasp_planner.models.stable_worldmodel.model import StableWorldModel
 
 
 def objective_like(given: Any, model: StableWorldModel) -> tuple[GoalDistance, float]:
-    """Translate an objective of stable-worldmodel.
+    """Convert an objective of stable-worldmodel to an objective of this package.
 
     The largest weight becomes 1, so that the distance to a goal and a defect of the dynamics have the same unit.
 
     Args:
         given: an objective of stable-worldmodel; ``None``: the goal distance with the model's own weights.
-        model: the model whose latents are compared.
+        model: the world model of the latents.
 
     Returns:
         The objective, and the factor by which its costs are multiplied to be in units of the given objective.
@@ -36,7 +36,7 @@ def objective_like(given: Any, model: StableWorldModel) -> tuple[GoalDistance, f
 
 
 def _terms(given: Any, model: StableWorldModel) -> tuple[Tensor, float]:
-    """The weights of the coordinates, in units of the scale, and the weight of the squared action."""
+    """Return the weights of the coordinates, in units of the scale, and the weight of the squared action."""
     kind = type(given).__name__
     nothing = model.goal_weights.new_zeros(model.goal_weights.shape)
     if kind == "GoalMSE":

@@ -32,10 +32,10 @@ _NO_OBSERVATIONS = ("action", "action_history", "reward", "terminated", "truncat
 class WorldModelSolver:
     """A solver for stable-worldmodel's policy, with the methods ``configure``, ``solve`` and ``__call__``.
 
-    A call plans for the problems in the tensors that it receives, which may belong to some of the environments only.
-    The horizon is ``config.horizon`` model steps of ``config.action_block`` environment actions each. A plan starts
-    from ``init_action``, with zeros appended if it is too short. While a call runs, the model is frozen and in
-    evaluation mode; afterwards it is as before.
+    A call plans for the problems in the given tensors, which may belong to only some of the environments. The horizon
+    is ``config.horizon`` model steps of ``config.action_block`` environment actions each. A plan starts from
+    ``init_action``, with zeros appended if it is too short. During a call, the model is frozen and in evaluation mode.
+    After the call, the model is in its previous mode.
 
     Args:
         planner: any planner, for example a class in ``PLANNERS``.
@@ -49,7 +49,7 @@ class WorldModelSolver:
             coordinate of a block. ``None``: the bounds of ``model``; with ``cost`` there is no bound, since the
             policy's scaler is not known.
         high: highest action, in the same form.
-        action_scaler: ``process["action"]`` of the policy; it maps the bounds of the environment's action space.
+        action_scaler: ``process["action"]`` of the policy, which maps the bounds of the environment's action space.
         seed: seed of the planner's noise. Every call has noise of its own, which it shares with no other seed.
         callbacks: recorders of stable-worldmodel. They are called after every planner step with the best plan so far:
             ``step``, ``params``, ``candidates`` (b, 1, horizon, block), ``cost`` and ``costs`` (b, 1).
@@ -101,7 +101,7 @@ class WorldModelSolver:
         Args:
             action_space: the batched action space (n_envs, ...).
             n_envs: number of environments.
-            config: has ``horizon`` (model steps) and ``action_block`` (environment steps per model step).
+            config: a config with ``horizon`` (model steps) and ``action_block`` (environment steps per model step).
 
         Raises:
             GraspPlannerError: actions are discrete, or the model takes blocks of another size.
@@ -131,7 +131,7 @@ class WorldModelSolver:
         self._setting = _Setting(model, objective, factor, low, high, int(n_envs), int(config.horizon))
 
     def _bounds(self, action_space: Any, each: int, block: int, model: WorldModel) -> tuple[Tensor, Tensor]:
-        """The bounds of an action block, in the solver's units."""
+        """Return the bounds of an action block, in the solver's units."""
         low, high = self.low, self.high
         if self.action_scaler is not None:
             ends = (action_space.low[0].reshape(1, -1), action_space.high[0].reshape(1, -1))
@@ -143,7 +143,7 @@ class WorldModelSolver:
         )
 
     def _objective_of(self, model: WorldModel) -> tuple[Objective, float]:
-        """The objective, and the factor by which its costs are multiplied to be in units of the given objective."""
+        """Return the objective, and the factor from its costs to the units of the given objective."""
         if self.objective is not None:
             return self.objective, 1.0
         if isinstance(model, StableWorldModel):
@@ -177,7 +177,7 @@ class WorldModelSolver:
         return self.setting.horizon
 
     def __call__(self, info_dict: Mapping[str, Any], init_action: Tensor | None = None) -> dict[str, Any]:
-        """Call ``solve``; the policy calls its solver in this way."""
+        """Call ``solve``. The policy calls its solver in this way."""
         return self.solve(info_dict, init_action)
 
     def solve(self, info_dict: Mapping[str, Any], init_action: Tensor | None = None) -> dict[str, Any]:
@@ -186,7 +186,7 @@ class WorldModelSolver:
         Args:
             info_dict: observations (b, frames, ...) and their goals (``"goal"`` for pixels, ``"goal_<key>"`` for other
                 keys). With several frames it must hold ``"action_history"`` (b, frames - 1, block). It is not changed.
-            init_action: (b, t, block), the actions to start from, for any t.
+            init_action: (b, t, block) the initial actions, for any t.
 
         Returns:
             ``actions`` (b, horizon, block), float32 on the CPU; ``costs`` and ``status`` (see
@@ -225,7 +225,7 @@ class WorldModelSolver:
         return result
 
     def _record(self, progress: Progress) -> None:
-        """Pass the best plans to the recorders, which do not expect the state before the first step."""
+        """Pass the best plans to the recorders, except before the first step, which recorders do not expect."""
         if progress.step == 0:
             return
         costs = progress.best.cost[:, None] * self.setting.factor
@@ -236,7 +236,7 @@ class WorldModelSolver:
 
 @dataclass(frozen=True, eq=False)
 class _Setting:
-    """The model, the objective and the shape of a plan, which are known once the environments are known."""
+    """The model, the objective and the shape of a plan, which ``configure`` determines."""
 
     model: WorldModel
     objective: Objective
@@ -278,7 +278,7 @@ class _Setting:
         return replace(problem, low=self.low, high=self.high)
 
     def _past(self, history: Tensor | None, batch: int, frames: int) -> Float[Tensor, "b h_less_1 a"]:
-        """The action blocks between the frames of the window; zeros before the first observed frame."""
+        """Return the action blocks between the frames of the window; zeros before the first observed frame."""
         like = self.model.low
         shape = (batch, frames - 1, len(like))
         if history is None and frames > 1:
@@ -304,7 +304,7 @@ def _goal_key(key: str) -> str:
 
 
 def _filled(observations: Mapping[str, Tensor], context: int) -> dict[str, Tensor]:
-    """The newest ``context`` frames. If there are fewer, the first is repeated, which models take for missing ones."""
+    """Return the newest ``context`` frames. Missing frames are copies of the first, which models ignore."""
     filled = {}
     for key, value in observations.items():
         newest = value[:, -context:]
@@ -314,7 +314,7 @@ def _filled(observations: Mapping[str, Tensor], context: int) -> dict[str, Tenso
 
 
 def _padded(given: Tensor | None, problem: Problem) -> Float[Tensor, "b t a"] | None:
-    """The actions to start from, cut to the horizon or with zeros appended."""
+    """Return the initial actions, cut to the horizon or with zeros appended."""
     if given is None:
         return None
     shape = (problem.batch, problem.horizon, problem.action_size)
@@ -325,7 +325,7 @@ def _padded(given: Tensor | None, problem: Problem) -> Float[Tensor, "b t a"] | 
 
 
 def _block(value: float | Sequence[float], each: int, block: int, like: Tensor, name: str) -> Float[Tensor, " a"]:
-    """One bound per coordinate of an action block."""
+    """Return one bound per coordinate of an action block."""
     numbers = torch.as_tensor(value, dtype=like.dtype, device=like.device).flatten()
     for count, times in ((1, each * block), (each, block), (each * block, 1)):
         if len(numbers) == count:

@@ -26,7 +26,7 @@ FEATURES: dict[str, type[PlainDynamics] | type[PushTDynamics]] = {
 
 @dataclass(frozen=True)
 class StateModelConfig:
-    """Settings of a ``StateModel``.
+    """The configuration of a ``StateModel``.
 
     Args:
         state_size: numbers in the environment's state.
@@ -38,7 +38,8 @@ class StateModelConfig:
         depth: hidden layers.
         octaves: number of wavelengths (8, 4, 2, .. latent units) of the sines and cosines of positions that are further
             inputs of the network.
-        goal_weights: weight of each latent coordinate in the distance from a goal; ``None``: those of the features.
+        goal_weights: weight of each latent coordinate in the distance from a goal; ``None``: the weights of the
+            features.
     """
 
     state_size: int
@@ -126,11 +127,11 @@ class StateModel(nn.Module):
         return self.low.new_tensor(self.dynamics.goal_weights if given is None else given)
 
     def forward(self, states: Float[Tensor, "n 1 s"], actions: Float[Tensor, "n 1 a"]) -> Float[Tensor, "n s"]:
-        """The latents after one model step."""
+        """Return the latents after one model step."""
         return self.path(states[:, -1], actions[:, -1])[:, -1]
 
     def path(self, state: Float[Tensor, "n s"], actions: Float[Tensor, "n a"]) -> Float[Tensor, "n substeps s"]:
-        """The latents after each evaluation of the network within a model step, including the last.
+        """Return the latents after each evaluation of the network within a model step, including the last.
 
         ``actions`` may hold several blocks, one after another; the path then covers all of them.
         """
@@ -138,7 +139,7 @@ class StateModel(nn.Module):
         return self.dynamics.path(state, actions.unflatten(-1, (-1, inputs)))
 
     def encode(self, observations: Mapping[str, Any]) -> Float[Tensor, "b h s"]:
-        """Latents of ``observations["state"]`` (b, h, state) in the environment's units. Other keys are ignored.
+        """Encode ``observations["state"]`` (b, h, state), in the environment's units. Other keys are ignored.
 
         Raises:
             GraspPlannerError: there is no ``"state"``, or its shape is not (b, h, state_size).
@@ -153,15 +154,15 @@ class StateModel(nn.Module):
         return self.dynamics.encode(state)
 
     def decode_state(self, latents: Float[Tensor, "*batch s"]) -> Float[Tensor, "*batch state"]:
-        """The environment's state vectors in its own units. This is the inverse of ``encode``."""
+        """Return the environment's state vectors, in the environment's units: the inverse of ``encode``."""
         return self.dynamics.decode(latents)
 
     def environment_actions(self, actions: Float[Tensor, "*batch a"]) -> Float[Tensor, "*batch frameskip e"]:
-        """The environment actions in each block, earliest first, in the environment's units."""
+        """Return the environment actions in each block, earliest first, in the environment's units."""
         return to_environment(actions, self.action_mean, self.action_std)
 
     def model_actions(self, actions: Float[Tensor, "*batch frameskip e"]) -> Float[Tensor, "*batch a"]:
-        """Blocks of environment actions in the model's units. This is the inverse of ``environment_actions``."""
+        """Convert environment actions to action blocks: the inverse of ``environment_actions``."""
         return from_environment(actions, self.action_mean, self.action_std)
 
     def save_pretrained(self, folder: str | Path) -> Path:

@@ -24,7 +24,7 @@ class PlainDynamics(nn.Module):
         action_size: numbers in the (normalised) action of one step.
         width: units in a hidden layer.
         depth: hidden layers.
-        octaves: see ``mlp.Waves``; here of the latent.
+        octaves: number of wavelengths of sines and cosines of the latent, see ``mlp.Waves``.
     """
 
     mean: Tensor
@@ -45,15 +45,15 @@ class PlainDynamics(nn.Module):
         self.register_buffer("change", torch.ones(state_size))
 
     def encode(self, state: Float[Tensor, "*batch state"]) -> Float[Tensor, "*batch s"]:
-        """Standardised coordinates."""
+        """Return standardised coordinates."""
         return (state - self.mean) / self.std
 
     def decode(self, latent: Float[Tensor, "*batch s"]) -> Float[Tensor, "*batch state"]:
-        """The inverse of ``encode``."""
+        """Return the inverse of ``encode``."""
         return latent * self.std + self.mean
 
     def path(self, latent: Float[Tensor, "n s"], actions: Float[Tensor, "n t a"]) -> Float[Tensor, "n t s"]:
-        """The latents after each action."""
+        """Return the latents after each action."""
         passed = []
         for action in actions.unbind(1):
             both = torch.cat([latent, action], dim=-1)
@@ -81,5 +81,5 @@ class PlainDynamics(nn.Module):
 
 
 def least_squares(inputs: Float[Tensor, "n i"], outputs: Float[Tensor, "n o"]) -> Float[Tensor, "i o"]:
-    """The matrix M that minimises |inputs M - outputs|; the one of least norm if the inputs are dependent."""
+    """Return the matrix M that minimises |inputs M - outputs|, of least norm if the inputs are dependent."""
     return torch.linalg.pinv(inputs.mT @ inputs, hermitian=True, rtol=1e-12) @ (inputs.mT @ outputs)

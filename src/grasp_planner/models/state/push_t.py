@@ -1,4 +1,4 @@
-"""Dynamics of Push-T: the pusher is linear; a network in the block's frame predicts the block."""
+"""Dynamics of Push-T: linear dynamics of the pusher, and a network in the block's frame for the block."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class PushTDynamics(nn.Module):
     The pusher is a kinematic body under PD control, and nothing stops it. Hence its position and velocity q are exactly
     linear in the actions; the coefficients are fitted to the data in closed form. The block moves only while the pusher
     touches it. A network predicts the block's motion in the block's frame. Its inputs are the pusher's motion and
-    velocity, and the proximity of the walls to eight learned points that are fixed to the block ("feelers"). So the
-    network applies equally at every place and angle of the block. With points of the plane as complex numbers, p for
-    the pusher, b for the block, h = exp(i theta), and f_j for the feelers:
+    velocity, and the proximity of the walls to eight learned points that are fixed to the block ("feelers"). The
+    network therefore gives the same prediction at every position and angle of the block. With points of the plane as
+    complex numbers, p for the pusher, b for the block, h = exp(i theta), and f_j for the feelers:
 
         q' = q A + u B + c
         w_j = b + h f_j - clamp(b + h f_j),    clamped to half a unit inside the walls
@@ -44,7 +44,8 @@ class PushTDynamics(nn.Module):
         action_size: must be 2: the normalised action u of one environment step.
         width: units in a hidden layer.
         depth: hidden layers.
-        octaves: see ``mlp.Waves``; here of the pusher's positions before and after the step, in the block's frame.
+        octaves: number of wavelengths of sines and cosines of the pusher's positions before and after the step, in the
+            block's frame; see ``mlp.Waves``.
     """
 
     pusher: Tensor
@@ -66,20 +67,21 @@ class PushTDynamics(nn.Module):
         self.register_buffer("pusher", torch.zeros(7, 4))  # rows: A (4), B (2), c
 
     def encode(self, state: Float[Tensor, "*batch 7"]) -> Float[Tensor, "*batch 8"]:
-        """The latent of a state."""
+        """Return the latent of a state."""
         angle = state[..., 4:5]
         positions = (state[..., :4] - CENTRE) / LENGTH
         return torch.cat([positions, angle.cos(), angle.sin(), state[..., 5:] / SPEED], dim=-1)
 
     def decode(self, latent: Float[Tensor, "*batch 8"]) -> Float[Tensor, "*batch 7"]:
-        """The state of a latent, theta in [0, 2 pi)."""
+        """Return the state of a latent, theta in [0, 2 pi)."""
         angle = torch.atan2(latent[..., 5:6], latent[..., 4:5]) % (2 * math.pi)
         return torch.cat([latent[..., :4] * LENGTH + CENTRE, angle, latent[..., 6:] * SPEED], dim=-1)
 
     def path(self, latent: Float[Tensor, "n 8"], actions: Float[Tensor, "n t 2"]) -> Float[Tensor, "n t 8"]:
-        """The latents after each action."""
+        """Return the latents after each action."""
         _, block, heading, _ = _complex(latent.unflatten(-1, (4, 2))).split(1, dim=-1)
-        # Headings of virtual states are not on the unit circle. Near the origin the division would have huge results.
+        # Headings of virtual states are not on the unit circle. Division by a heading near the origin would give huge
+        # results.
         heading = heading / heading.abs().clamp(min=0.1)
 
         state = torch.cat([latent[..., :2], latent[..., 6:]], dim=-1)
@@ -121,5 +123,5 @@ class PushTDynamics(nn.Module):
 
 
 def _complex(pairs: Float[Tensor, "*batch 2"]) -> Tensor:
-    """Pairs (x, y) as x + i y."""
+    """Convert pairs (x, y) to complex numbers x + i y."""
     return torch.complex(pairs[..., 0], pairs[..., 1])
