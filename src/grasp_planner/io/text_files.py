@@ -14,8 +14,9 @@ from grasp_planner.io.limited import read_limited
 
 MOST_JSON = 2**24
 """Largest size of a JSON file, in bytes. The metadata of a Minari data set hold the bounds of every pixel."""
-MOST_YAML = 2**16
-"""Largest size of a YAML file, in bytes; settings have some thousand, and reading takes some 20 us per byte."""
+MOST_YAML = 2**15
+"""Largest size of a YAML file, in bytes; settings have some thousand, and reading takes some 60 us per byte."""
+DEEPEST_YAML = 100
 MOST_NODES = 100_000
 """Most values in a YAML file, with a value counted wherever an alias repeats it."""
 LONGEST_VALUE = 2000
@@ -91,8 +92,16 @@ def _yaml_content(text: str, yaml: Any) -> Any:
     """Build the content of a YAML text after its size was checked, since an alias can repeat a value that repeats.
 
     Raises:
-        ValueError: the text holds more than ``MOST_NODES`` values, or one of more than ``LONGEST_VALUE`` letters.
+        ValueError: the text holds more than ``MOST_NODES`` values, or one of more than ``LONGEST_VALUE`` letters, or
+            it is nested more than ``DEEPEST_YAML`` deep, which takes PyYAML's parser hours.
     """
+    depth = 0
+    for token in yaml.scan(text, Loader=yaml.SafeLoader):
+        name = type(token).__name__
+        if name.startswith(("Block", "Flow")):
+            depth += name.endswith("StartToken") - name.endswith("EndToken")
+        if depth > DEEPEST_YAML:
+            raise ValueError(f"nested more than {DEEPEST_YAML} deep")
     loader = yaml.SafeLoader(text)
     try:
         root = loader.get_single_node()
