@@ -5,8 +5,6 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from grasp_planner.io.broken_files import broken
-
 
 class Budget:
     """What the reading of one file may spend in total.
@@ -40,11 +38,11 @@ def check_regular(path: Path) -> Path:
     """Refuse a path that is a device, a pipe or a folder; a link is followed first.
 
     Raises:
-        GraspPlannerError: the path is not a regular file.
+        ValueError: the path is not a regular file.
         FileNotFoundError: there is nothing at this path.
     """
     if not stat.S_ISREG(path.stat().st_mode):
-        raise broken(path, "not a regular file, but a device, a pipe or a folder")
+        raise ValueError("not a regular file, but a device, a pipe or a folder")
     return path
 
 
@@ -52,11 +50,11 @@ def read_limited(path: Path, most: int) -> bytes:
     """Read a regular file of at most ``most`` bytes.
 
     Raises:
-        GraspPlannerError: the path is not a regular file, or the file is larger.
+        ValueError: the path is not a regular file, or the file is larger.
         OSError: the file cannot be read.
     """
     with check_regular(path).open("rb") as file:  # checked first, since opening a pipe waits for a writer
         data = file.read(most + 1)
     if len(data) > most:
-        raise broken(path, f"has more than {most:,} bytes, which no file of this kind needs")
+        raise ValueError(f"it has more than {most:,} bytes, which no file of this kind needs")
     return data

@@ -36,6 +36,7 @@ class Inert:
         self._function = function
 
     def __call__(self, *args: Any) -> Any:
+        """Call the function."""
         return self._function(*args)
 
     def __setstate__(self, state: Any) -> None:
@@ -103,7 +104,8 @@ class _Recorded:
     __slots__ = ("arguments", "kind", "state")
 
     def __init__(self, kind: str, arguments: tuple[Any, ...]) -> None:
-        self.kind, self.arguments, self.state = kind, arguments, ()
+        self.kind, self.arguments = kind, arguments
+        self.state: Any = ()
 
     def __setstate__(self, state: Any) -> None:
         self.state = state

@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from grasp_planner.io.broken_files import broken
 from grasp_planner.io.limited import check_regular
 
 MOST_HEADER = 2**21
@@ -16,11 +15,11 @@ def check_header(path: Path) -> None:
     """Refuse a file whose list of tensors would take seconds to read.
 
     Raises:
-        GraspPlannerError: the path is not a regular file, or the list has more than ``MOST_HEADER`` bytes.
+        ValueError: the path is not a regular file, or the list has more than ``MOST_HEADER`` bytes.
         OSError: the file cannot be read.
     """
     with check_regular(path).open("rb") as file:
         start = file.read(8)
     size = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
     if size > MOST_HEADER:
-        raise broken(path, f"not a whole safetensors file: its list of tensors has {size:,} bytes, needed at most {MOST_HEADER:,}")
+        raise ValueError(f"its list of tensors has {size:,} bytes, needed at most {MOST_HEADER:,}")

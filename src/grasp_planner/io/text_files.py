@@ -26,9 +26,8 @@ def read_text(path: Path, most: int) -> str:
     """Read a regular text file of at most ``most`` bytes in UTF-8.
 
     Raises:
-        GraspPlannerError: the path is a device or a pipe, or the file is larger.
         OSError: the file cannot be read.
-        ValueError: the file is not UTF-8.
+        ValueError: the path is a device or a pipe, the file is larger, or it is not UTF-8.
     """
     return read_limited(path, most).decode("utf-8")
 

@@ -1,4 +1,4 @@
-"""The archive that ``torch.save`` writes: a pickle that describes tensors, and a member with the numbers of each storage.
+"""The archive that ``torch.save`` writes: a pickle that describes tensors, and a member for each storage of numbers.
 
 Everything that the file claims is compared with its size before a tensor is built.
 """
@@ -39,6 +39,7 @@ MOST_REPEATED = 2**26
 MOST_DIRECTORY = 2**22
 """Largest size of an archive's list of members, in bytes; an entry has about 100."""
 MOST_DIMENSIONS, LARGEST_SIZE = 16, 2**48
+PIECE = 2**24  # bytes that are read at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,11 +181,11 @@ class Archive:
         size = self._archive.getinfo(member).file_size
         if size > most:
             raise ValueError(f"{member} has {size:,} bytes, needed at most {most:,}")
-        data = bytearray(size)
+        data, place = bytearray(size), 0
         with self._archive.open(member) as file:
-            place = 0
-            while place < size and (count := file.readinto(memoryview(data)[place:])):
-                place += count
+            while place < size and (piece := file.read(min(PIECE, size - place))):
+                data[place : place + len(piece)] = piece
+                place += len(piece)
         if place < size:
             raise ValueError(f"{member} is truncated")
         return data
@@ -195,9 +196,8 @@ def open_archive(path: Path) -> Iterator[Archive]:
     """Open a file of ``torch.save`` and check the list of its members.
 
     Raises:
-        GraspPlannerError: the path is not a regular file.
         zipfile.BadZipFile: the file is no archive.
-        ValueError: the list of members is too long, or ``check_archive`` refuses it.
+        ValueError: the path is not a regular file, the list of members is too long, or ``check_archive`` refuses it.
     """
     size = check_regular(path).stat().st_size
     with _Bounded(io.FileIO(path)) as file, zipfile.ZipFile(file) as archive:

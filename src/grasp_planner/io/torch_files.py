@@ -19,7 +19,7 @@ from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.io.broken_files import reading
 from grasp_planner.io.limited import Budget
 from grasp_planner.io.pickle_limits import MOST_NESTED, MOST_WORK
-from grasp_planner.io.pickles import Inert, unpickle
+from grasp_planner.io.pickles import Inert
 from grasp_planner.io.torch_archive import DTYPES, Archive, Entry, entry_of, open_archive
 
 # Packages whose classes training scripts save together with the weights: optimisers, their settings, libraries for
@@ -38,7 +38,7 @@ _STAND_INS = (
     "pathlib",
 )
 _BUILTINS = ("list", "dict", "tuple", "int", "float", "bool", "str", "getattr")
-_PLAIN = (bool, int, float, str, bytes)
+_PLAIN = (bool, int, float, str, bytes, type(None))
 MOST_TENSORS = 50_000
 """Most tensors and modules in the entries of a checkpoint; a module that stands in two places counts twice."""
 
@@ -80,16 +80,19 @@ def _walked(content: Any) -> tuple[list[Any], list[Entry]]:
 
 
 def _placed(value: Any, tensors: Mapping[Entry, Tensor]) -> Any:
-    """The tensor of an entry; lists, dictionaries and plain values as they are.
+    """The tensor of an entry, and a tuple with its tensors; lists, dictionaries and plain values as they are.
 
     Raises:
-        ValueError: the value is something else, or a tuple holds something other than plain values.
+        ValueError: the value is something else.
     """
     if isinstance(value, Entry):
         return tensors[value]
-    for one in value if isinstance(value, tuple) else (value,):
-        if one is not None and not isinstance(one, _PLAIN if isinstance(value, tuple) else (*_PLAIN, dict, list)):
-            raise ValueError(f"needed tensors, plain values, lists and dictionaries, got a {type(one).__name__}")
+    if isinstance(value, tuple):
+        if not all(isinstance(one, (Entry, dict, list, *_PLAIN)) for one in value):
+            raise ValueError("needed tuples of tensors, plain values, lists and dictionaries")
+        return tuple(_placed(one, tensors) for one in value)
+    if not isinstance(value, (dict, list, *_PLAIN)):
+        raise ValueError(f"needed tensors, plain values, lists and dictionaries, got a {type(value).__name__}")
     return value
 
 

@@ -42,7 +42,7 @@ def from_json(kind: type[T], value: Any, place: str = "") -> T:
     Args:
         kind: the dataclass. Fields may be ``str``, ``int``, ``float``, ``bool``, ``Any``, literals, ``X | None``,
             dataclasses, ``tuple[X, ...]``, ``tuple[X, Y]``, ``list[X]``, ``dict[str, X]`` and ``Mapping[str, X]``.
-            Numbers must be finite and below 2^63.
+            Floats must be finite.
         value: the JSON values. A field may already hold an instance of its dataclass.
         place: what errors name as the place of ``value``, such as a file and a line.
 
@@ -113,8 +113,6 @@ def _decoded(kind: Any, value: Any, place: _Place) -> Any:
         raise place.wrong(PLAIN[kind], value)
     if kind is float and not math.isfinite(value):
         raise place.wrong("a finite number", value)
-    if kind is int and abs(value) >= 2**63:
-        raise place.wrong("a whole number below 2^63", value)
     return value
 
 

@@ -9,7 +9,6 @@ from typing import Any
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.io.text_files import read_yaml
 
-
 LARGEST = 2**16
 
 
