@@ -9,8 +9,8 @@ MOST_NESTED = 200
 """Largest depth of nesting. Python itself crashes when it hashes tuples that are nested some ten thousand deep."""
 MOST_BYTES = 2**26
 """Largest size of a pickle. The numbers of tensors are stored outside of it."""
-MOST_WORK = 2**19
-"""Most instructions, arguments of calls and hashed elements together; checkpoints of 1,000 tensors need a tenth."""
+MOST_WORK = 2**18
+"""Most instructions, arguments of calls and hashed elements together; checkpoints of 1,000 tensors need a fifth."""
 MOST_ODD_KEYS = 1000
 """Most keys that are tuples or large integers. Their hashes can be made to collide, which takes quadratic time."""
 MOST_BITS = 256

@@ -36,7 +36,7 @@ DTYPES = {
 }
 MOST_REPEATED = 2**26
 """Largest number of bytes by which all tensors of a file together may exceed the size of the file."""
-MOST_DIRECTORY = 2**22
+MOST_DIRECTORY = 2**21
 """Largest size of an archive's list of members, in bytes; an entry has about 100."""
 MOST_DIMENSIONS, LARGEST_SIZE = 16, 2**48
 PIECE = 2**24  # bytes that are read at once
