@@ -101,7 +101,9 @@ def program(draw: random.Random) -> bytes:
     return bytes(out + b".")
 
 
-def tensor_program(count: int, offset: int, size: list[int], stride: list[int], times: int = 1, key: bytes = b"0") -> bytes:
+def tensor_program(
+    count: int, offset: int, size: list[int], stride: list[int], times: int = 1, key: bytes = b"0"
+) -> bytes:
     """The pickle of ``{"net": {"w0": tensor, ..}}`` whose tensors claim a storage."""
 
     def integer(value: int) -> bytes:
@@ -114,7 +116,7 @@ def tensor_program(count: int, offset: int, size: list[int], stride: list[int], 
     out = b"\x80\x02}" + text(b"net") + b"}("
     for number in range(times):
         out += text(b"w%d" % number) + b"ctorch._utils\n_rebuild_tensor_v2\n(("
-        out += text(b"storage") + b"ctorch\nFloatStorage\n" + text(key) + text(b"cpu") + integer(count) + b"tQ"
+        out += text(b"storage") + b"ctorch\nFloatStorage\n" + text(b"0") + text(b"cpu") + integer(count) + b"tQ"
         out += integer(offset + number) + b"(" + b"".join(map(integer, size)) + b"t("
         out += b"".join(map(integer, stride)) + b"t\x89ccollections\nOrderedDict\n)RtR"
     return out + b"us."
@@ -151,7 +153,11 @@ EXPLOSIVE = {
     + b"q\x000"
     + b"cbuiltins\nlist\nh\x00\x85R" * 400
     + b"e.",
-    "sets of one list": b"\x80\x02](" + b"Na" * 20_000 + b"q\x000" + b"cbuiltins\nset\n](K\x01eh\x00\x85R" * 20_000 + b"e.",
+    "sets of one list": b"\x80\x02]("
+    + b"Na" * 20_000
+    + b"q\x000"
+    + b"cbuiltins\nset\n](K\x01eh\x00\x85R" * 20_000
+    + b"e.",
     "encoded over and over": b"\x80\x02]("
     + text_opcode(b"x" * 10**6)
     + b"q\x000"

@@ -125,12 +125,13 @@ def _check_plan(plan: Plan, place: str) -> None:
 def _check_warm_start(start: WarmStart, place: str) -> None:
     if start.planner is None:
         return
-    if not is_dataclass(start.planner):
-        raise _wrong(f"{place}.planner", "a planner", start.planner)
-    if start.state is not None and is_planner(start.planner):
-        state = get_type_hints(type(start.planner).init).get("return", Any)
+    planner = start.planner
+    if is_planner(planner):
+        state = get_type_hints(type(planner).init).get("return", Any) if start.state is not None else Any
         if inspect.isclass(state) and type(start.state) is not state:
             raise _wrong(f"{place}.state", state.__name__, start.state)
+    elif not is_dataclass(planner):
+        raise _wrong(f"{place}.planner", "a planner", planner)
 
 
 def _is_array(hint: Any) -> bool:
