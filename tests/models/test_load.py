@@ -97,7 +97,7 @@ def test_broken_config(saved, text):
         ({"kind": "stat"}, "unknown kind of model .* did you mean 'state'"),
         ({"kind": None}, "unknown kind of model"),
         ({"width": 9}, "must be"),
-        ({"width": "wide"}, "width must be an integer"),
+        ({"width": "wide"}, "field 'width': needed a whole number, got 'wide'"),
         ({"features": "cubes"}, "unknown features"),
         ({"colour": "red"}, r"unknown \['colour'\]"),
         ({"goal_weights": [1.0]}, "goal_weights"),

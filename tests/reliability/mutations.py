@@ -194,14 +194,14 @@ GUARDS = (
     Guard(
         "a pickle names only known modules",
         "_Names.resolve",
-        Condition("_STAND_INS", True),
+        Condition("stand_ins", True),
         PICKLES,
         "nothing_in_a_file_is_run",
     ),
     Guard(
         "links in a data set are not followed",
         "each_episode",
-        Call("_check_links"),
+        Call("_check_tree"),
         FILES,
         "lead_elsewhere and link",
     ),

@@ -6,16 +6,18 @@ import functools
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor
 
+from grasp_planner.control.saved_fields import check_structure, field_names
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.plans import Plan, Statuses, WarmStart
 from grasp_planner.io.atomic import write_bytes_atomically
+from grasp_planner.io.safetensors_files import check_header
 from grasp_planner.io.text_files import parse_json
 from grasp_planner.planners import PLANNERS
 
@@ -61,12 +63,10 @@ def load_plan(path: str | Path, *, device: str | torch.device = "cpu", known: It
         known: planner classes and state types of your own that the file may hold.
 
     Raises:
-        GraspPlannerError: the file does not exist, is damaged, has an unknown version, holds an unknown type, or was
-            not written by ``save_plan``.
+        GraspPlannerError: there is no such file, it is damaged, it has an unknown version, it holds an unknown type, a
+            field has another type or shape than the fields of a plan, or it is not a file of ``save_plan``.
     """
     plan = _load(Path(path), "plan", Plan, device, known)
-    if not isinstance(plan.status, Tensor):
-        raise GraspPlannerError(f"{path} is not a whole file of save_plan: its status must be a tensor")
     return replace(plan, status=plan.status.as_subclass(Statuses))
 
 
@@ -121,13 +121,8 @@ def _structures(hints: Iterable[Any]) -> Iterator[type]:
     """Find the dataclasses and named tuples in annotations, such as ``Scored`` in ``Scored | None``."""
     for hint in hints:
         yield from _structures(get_args(hint))
-        if isinstance(hint, type) and get_origin(hint) is None and _names_of(hint):
+        if isinstance(hint, type) and get_origin(hint) is None and field_names(hint):
             yield hint
-
-
-def _names_of(cls: type) -> list[str]:
-    """List the fields of a dataclass or named tuple; empty for other types."""
-    return [part.name for part in fields(cls)] if is_dataclass(cls) else list(getattr(cls, "_fields", ()))
 
 
 def _save(thing: Any, kind: str, path: str | Path) -> Path:
@@ -150,6 +145,7 @@ def _load(path: Path, kind: str, cls: type, device: str | torch.device, known: I
     if not path.is_file():
         raise GraspPlannerError(f"needed a file of save_{kind}, but there is none at {path}")
     try:
+        check_header(path)
         with safe_open(path, framework="pt") as file:
             header = parse_json((file.metadata() or {}).get("grasp_planner", "null"))
             if not isinstance(header, dict) or header.get("kind") != kind:
@@ -165,13 +161,12 @@ def _load(path: Path, kind: str, cls: type, device: str | torch.device, known: I
         tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
         types = known_types() | {one.__name__: one for one in known}
         found = _read(header["content"], tensors, types)
-    except GraspPlannerError:
-        raise
-    except Exception as error:  # a damaged file can make the reader raise almost any exception
+        check_structure(found, cls, kind)
+    except GraspPlannerError as error:
+        raise error if str(path) in str(error) else GraspPlannerError(f"{path}: {error}") from error
+    except Exception as error:  # a damaged file can make the reader raise almost anything
         said = f"{type(error).__name__}: {error}"
         raise GraspPlannerError(f"{path} is not a whole file of save_{kind} ({said})") from error
-    if not isinstance(found, cls):
-        raise GraspPlannerError(f"{path} holds {type(found).__name__}, needed {cls.__name__}")
     return found
 
 
@@ -182,7 +177,7 @@ def _written(thing: Any, name: str, tensors: dict[str, Tensor]) -> Any:
         return {"tensor": name}
     if thing is None or isinstance(thing, (bool, int, float, str)):
         return thing
-    if names := [] if isinstance(thing, type) else _names_of(type(thing)):
+    if names := [] if isinstance(thing, type) else field_names(type(thing)):
         content = {part: _written(getattr(thing, part), f"{name}.{part}", tensors) for part in names}
         return {"type": type(thing).__name__, "fields": content}
     if isinstance(thing, tuple):

@@ -17,11 +17,13 @@ import numpy as np
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.io.atomic import write_folder_atomically
 from grasp_planner.io.broken_files import broken, reading
+from grasp_planner.io.limited import check_regular
 from grasp_planner.io.text_files import read_json, write_json
 
 FOLDER = ".arrays"
 SCHEMA = 1
 INDEX = "index.json"
+LONGEST_NAME = 100
 
 Fingerprint = dict[str, list[int]]
 
@@ -91,10 +93,10 @@ def stored(folder: Path, source: Fingerprint) -> tuple[dict[str, np.ndarray], di
         notes = dict(index["notes"])
     arrays = {}
     for key, (name, shape, dtype) in entries.items():
-        if Path(name).name != name:
-            raise broken(folder / INDEX, f"{name!r} leads out of the folder")
+        if Path(name).name != name or len(name) > LONGEST_NAME:
+            raise broken(folder / INDEX, f"{name[:LONGEST_NAME]!r} leads out of the folder")
         with reading(folder / name, "numpy array"):
-            array = np.load(folder / name, mmap_mode="r", allow_pickle=False)
+            array = np.load(check_regular(folder / name), mmap_mode="r", allow_pickle=False)
         if list(array.shape) != shape or str(array.dtype) != dtype:
             raise broken(folder / name, f"holds {array.dtype} {array.shape}, needed {dtype} {shape}")
         arrays[key] = array.view(np.ndarray)

@@ -13,6 +13,7 @@ import numpy as np
 from grasp_planner.core.errors import missing_extra
 from grasp_planner.data.unpacking import Source
 from grasp_planner.io.broken_files import broken, reading
+from grasp_planner.io.limited import check_regular
 from grasp_planner.io.pickles import read_plain_pickle
 
 MARKS = ("states.pth", "seq_lengths.pkl", "rel_actions.pth")
@@ -42,7 +43,10 @@ def open_folder(root: Path) -> Source:
     pictures = sorted(file for file in root.glob("obses/episode_*") if file.suffix in SUFFIXES)
     metadata: dict[str, Any] = {"layout": "dino_wm"}
     if (root / "shapes.pkl").exists():
-        metadata["shapes"] = list(read_plain_pickle(root / "shapes.pkl"))
+        shapes = read_plain_pickle(root / "shapes.pkl")
+        if not isinstance(shapes, list):
+            raise broken(root / "shapes.pkl", f"needed a list, got a {type(shapes).__name__}")
+        metadata["shapes"] = shapes
 
     def frames(key: str, lengths: np.ndarray) -> Iterator[np.ndarray]:
         for index, length in enumerate(lengths):
@@ -167,6 +171,7 @@ def _video(path: Path, most: int) -> np.ndarray:
     command += ["-max_pixels", str(MOST_PIXELS), "-f", "mov", "-i", f"file:{path}", "-frames:v", str(most)]
     command += ["-fps_mode", "passthrough", "-f", "image2pipe", "-c:v", "ppm", "-"]
     with reading(path, "video (.mp4)"):
+        check_regular(path)
         done = subprocess.run(command, capture_output=True, check=False, timeout=SECONDS)
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip().splitlines()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +14,16 @@ import numpy as np
 
 from grasp_planner.core.errors import missing_extra
 from grasp_planner.io.broken_files import broken, reading
+from grasp_planner.io.limited import Budget, check_regular
 from grasp_planner.io.pickle_limits import MOST_NESTED
 from grasp_planner.io.text_files import read_json
 
 METADATA = "metadata.json"
 MAIN = "main_data.hdf5"
-# An array is refused if it exceeds both limits: the first in bytes, the second in bytes per stored byte.
-MOST_UNPACKED, MOST_RATIO = 2**28, 200
+# A file is refused if its arrays together have more bytes than the first and more bytes per byte of the file than the
+# second.
+MOST_UNPACKED, MOST_RATIO = 2**27, 200
+NUMBERS = "fiub"  # kinds of dtypes
 PICTURE_SIDE = 32  # Minari's own limit: smaller uint8 arrays are grids, not pictures
 
 
@@ -106,25 +110,39 @@ def each_episode(
 
     path, count = source.folder / MAIN, int(source.metadata["total_episodes"])
     jpeg = bool(source.metadata.get("jpeg_encoding", True))
-    with reading(path, "HDF5"), h5py.File(path, "r") as file:
-        if len(file) != count:
-            raise broken(path, f"holds {len(file)} episodes, {METADATA} says {count}")
-        for index in range(count):
-            group = file.get(f"episode_{index}")
-            if not isinstance(group, h5py.Group) or not {"observations", "actions"} <= set(group):
-                raise broken(path, f"episode_{index} is missing, or has no observations and actions")
-            observations = {}
-            _check_links(group, h5py)
-            for key, data in _leaves(group["observations"], "", h5py.Group):
-                if wanted(key):
-                    _check_array(data)
-                    encoded = jpeg and key in source.pictures
-                    observations[key] = _decoded(data) if encoded else data[()]
-            actions = group["actions"]
-            if not isinstance(actions, h5py.Dataset):
-                raise broken(path, "the actions are a dictionary or tuple, needed one array")
-            _check_array(actions)
-            yield observations, actions[()]
+    with reading(path, "HDF5"):
+        size = check_regular(path).stat().st_size
+        budget = Budget(max(MOST_UNPACKED, MOST_RATIO * size), f"bytes of arrays, and has {size:,} bytes")
+        with h5py.File(path, "r") as file:
+            if len(file) != count:
+                raise broken(path, f"holds {len(file)} episodes, {METADATA} says {count}")
+            groups = [_episode(file, index, path, h5py) for index in range(count)]
+            _check_tree(file, set(), 0, h5py)
+            for group in groups:
+                if not isinstance(group["actions"], h5py.Dataset):
+                    raise broken(path, "the actions are a dictionary or tuple, needed one array")
+                _check_array(group["actions"], budget)
+                for key, data in _leaves(group["observations"], "", h5py.Group):
+                    if wanted(key):
+                        _check_array(data, budget)
+            for group in groups:
+                observations = {
+                    key: _decoded(data, budget) if jpeg and key in source.pictures else _numbers(data)
+                    for key, data in _leaves(group["observations"], "", h5py.Group)
+                    if wanted(key)
+                }
+                yield observations, _numbers(group["actions"])
+
+
+def _episode(file: Any, index: int, path: Path, h5py: Any) -> Any:
+    """The group of an episode; links are refused before they are followed."""
+    name = f"episode_{index}"
+    if not isinstance(file.get(name, getlink=True), (h5py.HardLink, type(None))):
+        raise ValueError(f"{name} is a link, which is not followed")
+    group = file.get(name)
+    if not isinstance(group, h5py.Group) or not {"observations", "actions"} <= set(group):
+        raise broken(path, f"{name} is missing, or has no observations and actions")
+    return group
 
 
 def _leaves(node: Any, name: str, group: type) -> Iterator[tuple[str, Any]]:
@@ -135,36 +153,48 @@ def _leaves(node: Any, name: str, group: type) -> Iterator[tuple[str, Any]]:
         yield from _leaves(child, f"{name}/{key}" if name else key, group)
 
 
-def _check_links(group: Any, h5py: Any) -> None:
-    """Refuse links, which can lead to other files or in circles; Minari writes none."""
+def _check_tree(group: Any, seen: set[Any], depth: int, h5py: Any) -> None:
+    """Refuse links, and objects with two names, which can multiply or lead in circles; Minari writes none."""
+    if depth > MOST_NESTED:
+        raise ValueError(f"groups are nested more than {MOST_NESTED} deep")
     for key in group:
         if not isinstance(group.get(key, getlink=True), h5py.HardLink):
             raise ValueError(f"{group.name}/{key} is a link, which is not followed")
         child = group[key]
+        place = h5py.h5o.get_info(child.id).addr
+        if place in seen:
+            raise ValueError(f"{group.name}/{key} has a second name, which no data set of Minari has")
+        seen.add(place)
         if isinstance(child, h5py.Group):
-            if child.name.count("/") > MOST_NESTED:
-                raise ValueError(f"groups are nested more than {MOST_NESTED} deep")
-            _check_links(child, h5py)
+            _check_tree(child, seen, depth + 1, h5py)
 
 
-def _check_array(data: Any) -> None:
-    """Refuse an array whose numbers are in other files, or that claims to be far larger than its stored data."""
+def _check_array(data: Any, budget: Budget) -> None:
+    """Refuse an array whose numbers are in other files, and count the memory that reading it takes."""
     if data.is_virtual or data.external:
         raise ValueError(f"{data.name} takes its numbers from another file, which is not followed")
-    stored = data.id.get_storage_size()
-    if data.nbytes > MOST_UNPACKED and data.nbytes > MOST_RATIO * stored:
-        raise ValueError(f"{data.name} claims {data.nbytes:,} bytes, and {stored:,} are stored")
+    chunk = math.prod(data.chunks or ()) * data.dtype.itemsize  # unpacked as a whole, even for one number
+    budget.take(max(data.nbytes, chunk))
 
 
-def _decoded(data: Any) -> np.ndarray:
+def _numbers(data: Any) -> np.ndarray:
+    """Read an array of numbers. Other arrays are not read, since strings of any length can share their memory."""
+    return data[()] if data.dtype.kind in NUMBERS else np.broadcast_to(np.array(b""), data.shape)
+
+
+def _decoded(data: Any, budget: Budget) -> np.ndarray:
+    """Decode JPEG pictures one by one."""
     try:
         from PIL import Image
     except ImportError as error:
         raise missing_extra("pillow", "envs", "decoding JPEG pictures") from error
 
-    return np.stack(
-        [np.asarray(Image.open(io.BytesIO(frame.tobytes()), formats=["JPEG"]), dtype=np.uint8) for frame in data[()]]
-    )
+    def picture(row: int) -> np.ndarray:
+        image = Image.open(io.BytesIO(np.asarray(data[row]).tobytes()), formats=["JPEG"])
+        budget.take(3 * image.width * image.height)
+        return np.asarray(image, dtype=np.uint8)
+
+    return np.stack([picture(row) for row in range(len(data))])
 
 
 def _through_minari(

@@ -67,7 +67,20 @@ def unpacked_vectors(source: Source, folder: Path | None, progress: bool) -> Unp
 
     if folder is None:
         return _joined(source, progress)
-    return _kept(source, folder / "vectors", build)
+    kept = _kept(source, folder / "vectors", build)
+    _check_kept(kept.arrays, folder / "vectors")
+    return kept
+
+
+def _check_kept(arrays: Mapping[str, np.ndarray], folder: Path) -> None:
+    """Refuse kept arrays that do not belong to the same episodes."""
+    lengths, actions = arrays.get(LENGTHS), arrays.get(ACTIONS)
+    if lengths is None or actions is None or lengths.ndim != 1 or lengths.dtype.kind != "i" or actions.ndim != 2:
+        raise broken(folder, "needed the lengths and the actions of the episodes; delete this folder")
+    steps = int(lengths.sum())
+    rows = {key: steps if key == ACTIONS else steps + len(lengths) for key in arrays if key != LENGTHS}
+    if not len(lengths) or lengths.min() < 1 or any(arrays[key].shape[:1] != (count,) for key, count in rows.items()):
+        raise broken(folder, "the arrays do not have the rows of the same episodes; delete this folder")
 
 
 def unpacked_pictures(source: Source, key: str, lengths: np.ndarray, folder: Path | None, progress: bool) -> np.ndarray:
@@ -91,7 +104,11 @@ def unpacked_pictures(source: Source, key: str, lengths: np.ndarray, folder: Pat
 
     if folder is None:
         return np.concatenate(list(_frames(source, key, lengths, progress)))
-    return _kept(source, folder / f"pictures_{key.replace('/', '_')}", build).arrays[key]
+    place = folder / f"pictures_{key.replace('/', '_')}"
+    kept = _kept(source, place, build).arrays.get(key)
+    if kept is None or len(kept) != rows or kept.dtype != np.uint8:
+        raise broken(place, f"needed {rows} pictures of {key!r}; delete this folder")
+    return kept
 
 
 def _kept(source: Source, place: Path, build: Callable[[cache.Writer], Mapping[str, Any]]) -> Unpacked:

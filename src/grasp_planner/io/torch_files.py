@@ -1,40 +1,27 @@
 """Read files of ``torch.save`` from untrusted sources: only tensors are read, and no code of a file is run.
 
-``load_tensors`` reads files of tensors and plain values. ``read_parts`` reads files that hold pickled modules, such as
-the checkpoints of DINO-WM. Classes and functions that the file names are replaced by inert stand-ins, which only store
-attributes.
+``load_tensors`` reads files of tensors and plain values. ``read_parts`` reads files that hold pickled modules, as the
+checkpoints of DINO-WM do: classes and functions that are named in the file become inert stand-ins, which keep the
+attributes that they are given. Objects that are shared inside a file stay shared.
 """
 
 from __future__ import annotations
 
-import math
-import pickle
 import zipfile
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.io.broken_files import reading
-from grasp_planner.io.pickles import unpickle
+from grasp_planner.io.limited import Budget
+from grasp_planner.io.pickle_limits import MOST_NESTED, MOST_WORK
+from grasp_planner.io.pickles import Inert
+from grasp_planner.io.torch_archive import DTYPES, Archive, Entry, entry_of, open_archive
 
-_DTYPES = {
-    "DoubleStorage": torch.float64,
-    "FloatStorage": torch.float32,
-    "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16,
-    "LongStorage": torch.int64,
-    "IntStorage": torch.int32,
-    "ShortStorage": torch.int16,
-    "CharStorage": torch.int8,
-    "ByteStorage": torch.uint8,
-    "BoolStorage": torch.bool,
-}
 # Packages whose classes training scripts save together with the weights: optimisers, their settings, libraries for
 # several GPUs. Their classes become stand-ins. A name from another package means that the file is not a checkpoint.
 _STAND_INS = (
@@ -50,35 +37,63 @@ _STAND_INS = (
     "functools",
     "pathlib",
 )
-MOST_REPEATED = 2**24
-"""Largest number of entries of an expanded tensor, that is a tensor with more entries than its storage."""
-_DATA = {"list": list, "dict": dict, "set": set, "tuple": tuple, "int": int, "float": float, "bool": bool, "str": str}
+_BUILTINS = ("list", "dict", "tuple", "int", "float", "bool", "str", "getattr")
+_PLAIN = (bool, int, float, str, bytes, type(None))
+MOST_TENSORS = 50_000
+"""Most tensors and modules in the entries of a checkpoint; a module that stands in two places counts twice."""
 
 
 def load_tensors(path: Path) -> Any:
     """Read the tensors and plain values in a file of ``torch.save``, to the CPU.
 
     Raises:
-        GraspPlannerError: the file is missing, is broken, is compressed, or holds objects of other types.
+        GraspPlannerError: the file is missing, broken or compressed, it is older than PyTorch 1.6, it claims more
+            memory than its size justifies, or it holds objects of other types.
     """
-    with reading(path, "tensor (torch.save)"):
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                check_archive(archive)
-        return torch.load(path, map_location="cpu", weights_only=True)
+    with reading(path, "tensor (torch.save)"), open_archive(path) as archive:
+        content = archive.content(_Names(path, stand_ins=()).resolve)
+        containers, entries = _walked(content)
+        tensors = archive.tensors(entries)
+        for container in containers:
+            for key, value in container.items() if isinstance(container, dict) else enumerate(container):
+                if not isinstance(key, (str, int, float)):
+                    raise ValueError(f"needed a text or a number as the name of a value, got a {type(key).__name__}")
+                container[key] = _placed(value, tensors)
+        return _placed(content, tensors)
 
 
-def check_archive(archive: zipfile.ZipFile) -> None:
-    """Raise on an archive with compressed members, which can claim any size, or with members outside of the archive.
+def _walked(content: Any) -> tuple[list[Any], list[Entry]]:
+    """Collect the lists and dictionaries in what was unpickled, and its tensors, each once."""
+    containers, entries, seen, left = [], [], set(), [content]
+    while left:
+        value = left.pop()
+        if not isinstance(value, (dict, list, tuple, Entry)) or id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, Entry):
+            entries.append(value)
+            continue
+        left += value.values() if isinstance(value, dict) else value
+        if not isinstance(value, tuple):
+            containers.append(value)
+    return containers, entries
+
+
+def _placed(value: Any, tensors: Mapping[Entry, Tensor]) -> Any:
+    """The tensor of an entry, and a tuple with its tensors; lists, dictionaries and plain values as they are.
 
     Raises:
-        ValueError: ``torch.save`` does not write such an archive.
+        ValueError: the value is something else.
     """
-    for member in archive.infolist():
-        if member.compress_type != zipfile.ZIP_STORED or member.file_size > member.compress_size:
-            raise ValueError(f"{member.filename} is compressed, which no file of torch.save is")
-        if member.filename.startswith(("/", "\\")) or ".." in Path(member.filename.replace("\\", "/")).parts:
-            raise ValueError(f"{member.filename} leads out of the file")
+    if isinstance(value, Entry):
+        return tensors[value]
+    if isinstance(value, tuple):
+        if not all(isinstance(one, (Entry, dict, list, *_PLAIN)) for one in value):
+            raise ValueError("needed tuples of tensors, plain values, lists and dictionaries")
+        return tuple(_placed(one, tensors) for one in value)
+    if not isinstance(value, (dict, list, *_PLAIN)):
+        raise ValueError(f"needed tensors, plain values, lists and dictionaries, got a {type(value).__name__}")
+    return value
 
 
 @dataclass(frozen=True)
@@ -87,7 +102,7 @@ class Part:
 
     Attributes:
         kind: the class of the entry, such as ``"models.vit.ViTPredictor"``; ``"dict"`` for plain tensors.
-        tensors: its ``state_dict``, on the CPU, without the prefix ``"module."``.
+        tensors: its ``state_dict``, on the CPU, without the prefix ``"module."``. Tensors can share their memory.
     """
 
     kind: str
@@ -100,13 +115,14 @@ def read_parts(path: Path, names: Sequence[str]) -> dict[str, Part]:
     Entries are pickled modules or dictionaries of tensors. Only the tensors of these entries are read from disk.
 
     Raises:
-        GraspPlannerError: the file is missing, truncated, not a dictionary, TorchScript, or older than PyTorch 1.6; or
-            it names a class or function that no checkpoint needs. No code of the file is run.
+        GraspPlannerError: the file is missing, truncated, not a dictionary, TorchScript, or older than PyTorch 1.6; it
+            claims more memory than its size justifies; or it names a class or function that no checkpoint needs. No
+            code of the file is run.
     """
     if not path.is_file():
         raise GraspPlannerError(f"needed a checkpoint file, but there is none at {path}")
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_archive(path) as archive:
             return _parts(archive, path, names)
     except GraspPlannerError:
         raise
@@ -118,51 +134,57 @@ def read_parts(path: Path, names: Sequence[str]) -> dict[str, Part]:
         raise GraspPlannerError(f"{path} cannot be read ({type(error).__name__}: {error}): copy it again") from error
 
 
-def _parts(archive: zipfile.ZipFile, path: Path, names: Sequence[str]) -> dict[str, Part]:
-    check_archive(archive)
-    members = archive.namelist()
-    pickles = [name for name in members if name.count("/") == 1 and name.endswith("/data.pkl")]
-    if len(pickles) != 1:
-        raise GraspPlannerError(f"{path} is no file of torch.save: needed one data.pkl in it, found {len(pickles)}")
-    folder = pickles[0].removesuffix("data.pkl")
-    if f"{folder}constants.pkl" in members:
-        raise GraspPlannerError(f"{path} is a TorchScript program; needed a dictionary written by torch.save")
-    if f"{folder}byteorder" in members and archive.read(f"{folder}byteorder") != b"little":
-        raise GraspPlannerError(f"{path} was written on a big-endian machine, which is not supported")
-    content = unpickle(archive.read(pickles[0]), _Names(path).resolve, _storage)
+def _parts(archive: Archive, path: Path, names: Sequence[str]) -> dict[str, Part]:
+    content = archive.content(_Names(path, _STAND_INS).resolve)
     if not isinstance(content, dict):
         raise GraspPlannerError(f"{path} must hold a dictionary, got {_kind(content)}")
-    return {name: _part(content[name], archive, folder, path, name) for name in names if content.get(name) is not None}
-
-
-def _part(entry: Any, archive: zipfile.ZipFile, folder: str, path: Path, name: str) -> Part:
-    if not isinstance(entry, (dict, StandIn)):
-        raise GraspPlannerError(f"{name!r} in {path} must be a module or a dictionary of tensors, got {_kind(entry)}")
-    found = entry.items() if isinstance(entry, dict) else _tensors_of(entry)
-    tensors = {
-        str(key).removeprefix("module."): _stored(value, archive, folder)
-        for key, value in found
-        if isinstance(value, _Entry)
+    wanted = {name: content[name] for name in names if content.get(name) is not None}
+    for name, entry in wanted.items():
+        if not isinstance(entry, (dict, StandIn)):
+            raise GraspPlannerError(
+                f"{name!r} in {path} must be a module or a dictionary of tensors, got {_kind(entry)}"
+            )
+    work = Budget(MOST_TENSORS, "tensors and modules, those in two places counted twice")
+    found = {name: list(_entries_of(entry, work)) for name, entry in wanted.items()}
+    tensors = archive.tensors(list({id(entry): entry for part in found.values() for _, entry in part}.values()))
+    return {
+        name: Part(_kind(wanted[name]), {key.removeprefix("module."): tensors[entry] for key, entry in part})
+        for name, part in found.items()
     }
-    return Part(_kind(entry), tensors)
+
+
+def _entries_of(part: dict[Any, Any] | StandIn, work: Budget) -> Iterator[tuple[str, Entry]]:
+    if isinstance(part, StandIn):
+        yield from _tensors_of(part, work)
+        return
+    for key, value in part.items():
+        if isinstance(key, str) and isinstance(value, Entry):
+            work.take(1)
+            yield key, value
 
 
 class StandIn:
     """An inert object that replaces an object of a refused class. It stores attributes and does nothing else."""
 
+    __slots__ = ("states",)
+
     kind = ""
 
-    attributes: dict[str, Any]
+    states: tuple[Any, ...]
 
     def __new__(cls, *_args: Any, **_named: Any) -> StandIn:
         """Make a stand-in. The arguments of the original constructor are ignored."""
         made = object.__new__(cls)
-        made.attributes = {}
+        made.states = ()
         return made
 
     def __setstate__(self, state: Any) -> None:
-        parts = state if isinstance(state, tuple) else (state,)
-        self.attributes = {key: value for part in parts if isinstance(part, dict) for key, value in part.items()}
+        self.states = state if type(state) is tuple and len(state) == 2 else (state,)
+
+    def attribute(self, name: str) -> Any:
+        """The attribute of this name; ``None`` if there is none."""
+        found = [state[name] for state in self.states if isinstance(state, dict) and name in state]
+        return found[-1] if found else None
 
     def __setitem__(self, key: Any, value: Any) -> None: ...
 
@@ -176,30 +198,34 @@ class StandIn:
         """Ignore an item."""
 
 
-@dataclass(frozen=True)
-class _Storage:
-    """The location of a tensor's numbers in the archive."""
+class _Table(dict[Any, Any]):
+    """An ``OrderedDict`` or ``defaultdict`` of a file; the attributes that the file gives it are ignored."""
 
-    key: str
-    dtype: torch.dtype
-    count: int
+    __slots__ = ()
 
-
-@dataclass(frozen=True)
-class _Entry:
-    """A tensor that has not been read yet."""
-
-    storage: _Storage
-    offset: int
-    size: tuple[int, ...]
-    stride: tuple[int, ...]
+    def __setstate__(self, state: Any) -> None: ...
 
 
 class _Names:
-    """The objects for the names in a checkpoint: methods of this class, plain containers, and stand-ins."""
+    """What the names in a checkpoint stand for: tables, tensors that are read later, and stand-ins.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    Args:
+        path: the file, for errors.
+        stand_ins: packages whose classes and functions become stand-ins.
+    """
+
+    def __init__(self, path: Path, stand_ins: Sequence[str]) -> None:
+        self.path, self.stand_ins = path, stand_ins
+        self.work = Budget(MOST_WORK, "elements of sets")
+        self.functions: dict[str, Callable[..., Any]] = {
+            "torch._utils._rebuild_tensor_v2": entry_of,
+            "torch._utils._rebuild_parameter": _tensor_alone,
+            "torch._utils._rebuild_parameter_with_state": _tensor_alone,
+            "collections.OrderedDict": _empty,
+            "collections.defaultdict": _empty,
+            "_codecs.encode": _no_bytes,
+            "builtins.set": self._texts,
+        }
 
     def resolve(self, module: str, name: str) -> Any:
         """Return the object for a name in the file.
@@ -208,74 +234,59 @@ class _Names:
             GraspPlannerError: no checkpoint needs this name.
         """
         full = f"{module}.{name}"
-        # A pickle can write attributes to these objects, so bound methods and new classes are returned, which nothing
-        # else uses.
-        known: dict[str, Any] = {
-            "torch._utils._rebuild_tensor_v2": self._tensor,
-            "torch._utils._rebuild_parameter": self._first,
-            "torch._utils._rebuild_parameter_with_state": self._first,
-            "torch.Size": tuple,
-            "collections.OrderedDict": OrderedDict,
-            "collections.defaultdict": self._empty,
-            "_codecs.encode": self._first,
-            "builtins.getattr": type("getattr", (StandIn,), {"kind": full}),
-        }
-        if full in known:
-            return known[full]
-        if module == "builtins" and name in _DATA:
-            return _DATA[name]
-        if module.partition(".")[0] in _STAND_INS:
-            return type(name, (StandIn,), {"kind": full})
+        if full in self.functions:
+            return Inert(self.functions[full])
+        known = (module == "builtins" and name in _BUILTINS) or (module == "torch" and name in DTYPES)
+        if known or module.partition(".")[0] in self.stand_ins:
+            return type(name, (StandIn,), {"kind": full, "__slots__": ()})
         raise GraspPlannerError(
             f"refused {self.path}: it names {full}, which no checkpoint needs. Nothing in the file was run. "
             "Do not open this file by other means unless you know where it comes from"
         )
 
-    def _tensor(self, storage: _Storage, offset: int, size: Any, stride: Any, *_rest: Any) -> _Entry:
-        return _Entry(storage, int(offset), tuple(map(int, size)), tuple(map(int, stride)))
-
-    def _first(self, data: Any, *_rest: Any) -> Any:
-        return data
-
-    def _empty(self, *_rest: Any) -> dict[Any, Any]:
-        return {}
+    def _texts(self, items: Any = (), *_rest: Any) -> set[str]:
+        """The strings of a set; other elements are left out."""
+        if not isinstance(items, list):
+            return set()
+        self.work.take(len(items))
+        return {item for item in items if type(item) is str}
 
 
-def _storage(pid: Any) -> _Storage:
-    """Return the location of a tensor's numbers, which stay on disk."""
-    what, kind, key, _, count = pid
-    name = kind.__name__ if isinstance(kind, type) else ""
-    if what != "storage" or name not in _DTYPES:
-        raise pickle.UnpicklingError(f"unknown storage {name or what!r}")
-    return _Storage(str(key), _DTYPES[name], int(count))
+def _tensor_alone(data: Any = None, *_rest: Any) -> Entry | None:
+    """The tensor of a parameter."""
+    return data if isinstance(data, Entry) else None
 
 
-def _stored(entry: _Entry, archive: zipfile.ZipFile, folder: str) -> Tensor:
-    """Read one tensor into new memory."""
-    storage = entry.storage
-    last = entry.offset + sum((size - 1) * stride for size, stride in zip(entry.size, entry.stride, strict=True))
-    if min((entry.offset, *entry.size, *entry.stride)) < 0 or (0 not in entry.size and last >= storage.count):
-        raise pickle.UnpicklingError(f"tensor {entry.size} reaches beyond its storage of {storage.count}")
-    if math.prod(entry.size) > max(storage.count, MOST_REPEATED):
-        raise pickle.UnpicklingError(f"tensor {entry.size} repeats its storage of {storage.count} beyond all reason")
-    if 0 in entry.size:
-        return torch.zeros(entry.size, dtype=storage.dtype)
-    data = bytearray(archive.read(f"{folder}data/{storage.key}"))
-    return torch.frombuffer(data, dtype=storage.dtype).as_strided(entry.size, entry.stride, entry.offset).clone()
+def _empty(*_rest: Any) -> _Table:
+    """The table that the file fills later."""
+    return _Table()
 
 
-def _tensors_of(module: StandIn, prefix: str = "") -> Iterator[tuple[str, _Entry]]:
-    """Yield the ``state_dict`` of a pickled module, from the attributes in which ``torch.nn.Module`` keeps it."""
+def _no_bytes(*_rest: Any) -> bytes:
+    """Stands for bytes of a file, which no tensor needs."""
+    return b""
+
+
+def _tensors_of(module: StandIn, work: Budget, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Entry]]:
+    """The ``state_dict`` of a pickled module, from the attributes in which ``torch.nn.Module`` keeps it."""
+    if depth > MOST_NESTED:
+        raise ValueError(f"modules are nested more than {MOST_NESTED} deep")
+    skipped = module.attribute("_non_persistent_buffers_set")
     for group in ("_parameters", "_buffers"):
-        own = module.attributes.get(group)
-        skipped = module.attributes.get("_non_persistent_buffers_set")
-        for name, value in (own if isinstance(own, Mapping) else {}).items():
-            if isinstance(value, _Entry) and not (isinstance(skipped, set) and name in skipped):
+        for name, value in _named(module, group, work):
+            if isinstance(value, Entry) and not (isinstance(skipped, set) and name in skipped):
                 yield f"{prefix}{name}", value
-    children = module.attributes.get("_modules")
-    for name, child in (children if isinstance(children, Mapping) else {}).items():
+    for name, child in _named(module, "_modules", work):
         if isinstance(child, StandIn):
-            yield from _tensors_of(child, f"{prefix}{name}.")
+            yield from _tensors_of(child, work, f"{prefix}{name}.", depth + 1)
+
+
+def _named(module: StandIn, group: str, work: Budget) -> Iterator[tuple[str, Any]]:
+    content = module.attribute(group)
+    for name, value in content.items() if isinstance(content, dict) else ():
+        work.take(1)
+        if isinstance(name, str):
+            yield name, value
 
 
 def _kind(thing: Any) -> str:

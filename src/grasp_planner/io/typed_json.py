@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from types import NoneType, UnionType
@@ -41,11 +42,13 @@ def from_json(kind: type[T], value: Any, place: str = "") -> T:
     Args:
         kind: the dataclass. Fields may be ``str``, ``int``, ``float``, ``bool``, ``Any``, literals, ``X | None``,
             dataclasses, ``tuple[X, ...]``, ``tuple[X, Y]``, ``list[X]``, ``dict[str, X]`` and ``Mapping[str, X]``.
+            Floats must be finite.
         value: the JSON values. A field may already hold an instance of its dataclass.
         place: the place of ``value`` in error messages, such as a file and a line.
 
     Raises:
-        GraspPlannerError: a field is missing, unknown, or of another type; the error names the place and the field.
+        GraspPlannerError: a field is missing, unknown, or of another type, or the dataclass refuses its values; the
+            error names the place and the field.
 
     >>> from dataclasses import dataclass
     >>> @dataclass
@@ -78,7 +81,7 @@ class _Place:
         return GraspPlannerError(f"{self}: {problem}" if str(self) else str(problem))
 
     def wrong(self, needed: str, value: Any) -> GraspPlannerError:
-        text = repr(value)
+        text = reprlib.repr(value)
         return self.error(f"needed {needed}, got {text if len(text) <= 60 else text[:57] + '...'}")
 
 
@@ -93,7 +96,7 @@ def _decoded(kind: Any, value: Any, place: _Place) -> Any:
         (only,) = (one for one in inner if one is not NoneType)
         return None if value is None else _decoded(only, value, place)
     if origin is Literal:
-        if value not in inner:
+        if not any(type(value) is type(one) and value == one for one in inner):
             raise place.wrong(f"one of {', '.join(map(repr, inner))}", value)
         return value
     if origin in (tuple, list):
@@ -108,6 +111,8 @@ def _decoded(kind: Any, value: Any, place: _Place) -> Any:
         return float(value)
     if type(value) is not kind:
         raise place.wrong(PLAIN[kind], value)
+    if kind is float and not math.isfinite(value):
+        raise place.wrong("a finite number", value)
     return value
 
 
@@ -133,4 +138,7 @@ def _dataclass(kind: Any, value: Any, place: _Place) -> Any:
             given[name] = _decoded(hints[name], value[name], place.field(name))
         elif one.default is MISSING and one.default_factory is MISSING:
             raise place.error(f"the field {name!r} is missing")
-    return kind(**given)
+    try:
+        return kind(**given)
+    except (GraspPlannerError, TypeError) as error:
+        raise place.error(error) from error

@@ -22,15 +22,21 @@ from torch.nn.modules.module import (
 
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.io.atomic import make_folder, write_bytes_atomically
+from grasp_planner.io.safetensors_files import check_header
 from grasp_planner.io.text_files import read_json, write_json
+from grasp_planner.io.typed_json import from_json
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 SCHEMA = 1
 LARGEST_NUMBER = 4096
-"""A number in a configuration up to this size is always accepted, for tensors of any size."""
+"""A number in a configuration up to this size is accepted whatever the sizes of the tensors are."""
+MOST_CONFIG = 2**18
+"""Largest size of a configuration, in bytes."""
 SMALL_MODEL = 2**26
 """A model of up to this many bytes is always built, for a ``model.safetensors`` of any size."""
+
+PRECISIONS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 Config = TypeVar("Config")
 Model = TypeVar("Model", bound=nn.Module)
@@ -70,7 +76,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG_FILE
     if not path.exists():
         raise GraspPlannerError(f"a checkpoint needs {CONFIG_FILE}; there is none in {folder}")
-    config = read_json(path)
+    config = read_json(path, MOST_CONFIG)
     schema = config.get("schema")
     if schema != SCHEMA:
         raise GraspPlannerError(
@@ -80,10 +86,10 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def build_config(cls: type[Config], folder: Path) -> Config:
-    """Read ``config.json`` as the dataclass ``cls``; lists become tuples.
+    """Read ``config.json`` as the dataclass ``cls``, whose annotations decide what is accepted.
 
     Raises:
-        GraspPlannerError: a field is missing or unknown, or the dataclass refuses a value.
+        GraspPlannerError: a field is missing, unknown or of another type, or the dataclass refuses a value.
     """
     content = {key: value for key, value in read_config(folder).items() if key not in ("kind", "schema")}
     known = {field.name for field in fields(cls)}  # type: ignore[arg-type]
@@ -92,11 +98,7 @@ def build_config(cls: type[Config], folder: Path) -> Config:
             f"{folder / CONFIG_FILE} must have the fields {sorted(known)}; "
             f"missing {sorted(known - set(content))}, unknown {sorted(set(content) - known)}"
         )
-    content = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
-    try:
-        return cls(**content)
-    except (TypeError, GraspPlannerError) as error:
-        raise GraspPlannerError(f"{folder / CONFIG_FILE} is not valid: {error}") from error
+    return from_json(cls, content, f"{folder / CONFIG_FILE} is not valid")
 
 
 def load_model(
@@ -184,6 +186,7 @@ def reading_weights(folder: Path) -> Iterator[Path]:
     if not path.is_file():
         raise GraspPlannerError(f"a checkpoint needs {WEIGHTS_FILE} beside {CONFIG_FILE}; there is none in {folder}")
     try:
+        check_header(path)
         yield path
     except (SafetensorError, OSError, ValueError, RuntimeError, KeyError, AttributeError, TypeError) as error:
         if isinstance(error, GraspPlannerError):
@@ -218,7 +221,9 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], misfit: str) -> None:
 
 
 def mismatch(expected: Mapping[str, Tensor], got: Mapping[str, Tensor]) -> str:
-    """Describe how the tensors ``got`` differ from ``expected`` in names and shapes, or that a tensor is not finite.
+    """Say in words how the tensors ``got`` differ from ``expected`` in names, shapes and kinds of numbers.
+
+    Tensors that are not finite do not fit, either. Floating-point numbers fit in any of torch's common precisions.
 
     Returns:
         An empty string if the tensors fit.
@@ -230,6 +235,9 @@ def mismatch(expected: Mapping[str, Tensor], got: Mapping[str, Tensor]) -> str:
     for name, tensor in expected.items():
         if tensor.shape != got[name].shape:
             return f"{name} must be {tuple(tensor.shape)}, got {tuple(got[name].shape)}"
+        kind = got[name].dtype
+        if kind != tensor.dtype and not (tensor.is_floating_point() and kind in PRECISIONS):
+            return f"{name} must hold {tensor.dtype}, got {kind}"
         if not bool(got[name].isfinite().all()):
             return f"{name} holds NaN or infinity"
     return ""

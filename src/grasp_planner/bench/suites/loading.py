@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import reprlib
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from grasp_planner.bench.suites.suite import Suite
+from grasp_planner.bench.suites.published_results import PUBLISHED
+from grasp_planner.bench.suites.settings import changed, planner_of, wrapped
+from grasp_planner.bench.suites.spaces import drawn
+from grasp_planner.bench.suites.suite import Arm, Suite
 from grasp_planner.bench.tasks import task
-from grasp_planner.core.errors import GraspPlannerError, known_name
+from grasp_planner.core.errors import GraspPlannerError, known_name, unknown_name
+from grasp_planner.io.broken_files import reading
+from grasp_planner.io.text_files import read_text
 from grasp_planner.io.typed_json import from_json
 from grasp_planner.models.registry import model_name
 
 SCHEMA = 2
 FOLDER = Path(__file__).parent / "packaged"
 PIXELS = 64  # side of the pictures that models read, unless a cell says otherwise
+
+MOST_TEXT = 2**18
+"""Largest size of a suite's file, in bytes."""
+MOST_ENTRIES = 1000
+SETTINGS, LARGEST_SETTING = (bool, int, float, str), 10**6
 
 Variant = Literal["state", "pixels"]
 
@@ -38,25 +50,39 @@ def load_suite(name_or_path: str | Path, variant: Variant = "state") -> Suite:
             ``"pixels"`` uses the ``pixels_model`` of every cell, and the changes in ``[pixels]`` of the file.
 
     Raises:
-        GraspPlannerError: there is no such suite or variant, or the file lacks an entry that a suite needs.
+        GraspPlannerError: no such suite or variant, or an entry of the file is missing, unknown, of another type or out
+            of range. The error names the file, the entry and what was expected.
 
     >>> load_suite("push-t-long").episodes
     500
     """
     path = _file(name_or_path)
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise GraspPlannerError(f"{path} is not TOML: {error}") from error
-    if content.pop("schema", None) != SCHEMA:
-        raise GraspPlannerError(f"{path} must say schema = {SCHEMA}")
+    with reading(path, "suite (TOML)"):
+        text = read_text(path, MOST_TEXT)
+        try:
+            content = tomllib.loads(text)
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
+            raise GraspPlannerError(f"{path} is not TOML: {error}") from error
+    schema = content.pop("schema", None)
+    if type(schema) is not int or schema != SCHEMA:
+        raise GraspPlannerError(f"{path} must say schema = {SCHEMA}, got {reprlib.repr(schema)}")
+    content["name"] = path.stem
     pictures = content.pop("pixels", None)
-    name = path.stem
-    if variant == "pixels":
-        if pictures is None:
-            raise GraspPlannerError(f"the suite {name} has no [pixels]: it is for models of states alone")
-        name += "-pixels"
-        content |= pictures
+    if pictures is not None and not isinstance(pictures, dict):
+        raise GraspPlannerError(f"{path}, field 'pixels': needed a table, got {reprlib.repr(pictures)}")
+    suite = _suite(content, path, pixels=False)
+    if pictures is None:
+        if variant == "pixels":
+            raise GraspPlannerError(f"the suite {path.stem} has no [pixels]: it is for models of states alone")
+        return suite
+    if taken := sorted({"name", "pixels", "schema"} & set(pictures)):
+        raise GraspPlannerError(f"{path}, field 'pixels': needed changes of the suite, got {taken[0]!r}")
+    pictured = _suite({**content, **pictures, "name": f"{path.stem}-pixels"}, path, pixels=True)
+    return pictured if variant == "pixels" else suite
+
+
+def _suite(content: Mapping[str, Any], path: Path, pixels: bool) -> Suite:
+    """Check the content of a file, and every planner that it describes."""
     cells = [
         {
             "task": task(entry.task).name,
@@ -64,12 +90,41 @@ def load_suite(name_or_path: str | Path, variant: Variant = "state") -> Suite:
             "model": _registered(model),
             "pixels": entry.pixels if pixels else None,
         }
-        for entry in _entries(content.pop("cells", []), f"{path}, cells")
-        for model, pixels in [(entry.pixels_model, True) if variant == "pixels" else (entry.model, False)]
+        for entry in _entries(content.get("cells"), f"{path}, cells")
+        for model in [entry.pixels_model if pixels else entry.model]
         if model is not None
         for horizon in entry.horizons
     ]
-    return from_json(Suite, {**content, "name": name, "cells": cells}, str(path))
+    suite = from_json(Suite, {**content, "cells": cells}, str(path))
+    if suite.published and suite.published not in PUBLISHED:
+        raise GraspPlannerError(
+            f"{path}, field 'published': {unknown_name('published table', suite.published, PUBLISHED)}"
+        )
+    for arm in suite.arms:
+        _check_arm(suite, arm, f"{path}, arm {arm.name!r}")
+    return suite
+
+
+def _check_arm(suite: Suite, arm: Arm, place: str) -> None:
+    """Make the planner of an arm once, so that a wrong setting is an error of the file."""
+    tuned = suite.tuned_arm(arm)
+    for field, settings in (("change", arm.change), ("around", arm.around)):
+        _check_settings(settings or {}, f"{place}, field '{field}")
+    try:
+        planner_of(wrapped(changed(drawn(tuned.space, 0, tuned.change), arm.change), arm.around))
+    except (GraspPlannerError, TypeError, AttributeError, KeyError, ArithmeticError, RecursionError) as error:
+        raise GraspPlannerError(f"{place}: needed the settings of a planner: {error}") from error
+
+
+def _check_settings(settings: Mapping[str, Any], place: str) -> None:
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            _check_settings(value, f"{place}.{name}")
+        elif not isinstance(value, SETTINGS) or (not isinstance(value, str) and not abs(value) <= LARGEST_SETTING):
+            raise GraspPlannerError(
+                f"{place}.{name}': needed a text, true or false, or a number up to {LARGEST_SETTING:,}, "
+                f"got {reprlib.repr(value)}"
+            )
 
 
 def _file(name_or_path: str | Path) -> Path:
@@ -104,8 +159,12 @@ class _Entry:
     pixels_model: str | None = None
     pixels: int = PIXELS
 
+    def __post_init__(self) -> None:
+        if not 0 < len(self.horizons) <= MOST_ENTRIES:
+            raise GraspPlannerError(f"horizons must be 1 to {MOST_ENTRIES} numbers, got {len(self.horizons)}")
+
 
 def _entries(values: Any, place: str) -> list[_Entry]:
-    if not isinstance(values, list):
-        raise GraspPlannerError(f"{place}: needed a list of tables [[cells]], got {type(values).__name__}")
+    if not isinstance(values, list) or len(values) > MOST_ENTRIES:
+        raise GraspPlannerError(f"{place}: needed a list of tables [[cells]], got {reprlib.repr(values)}")
     return [from_json(_Entry, one, f"{place}[{i}]") for i, one in enumerate(values)]

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
-from grasp_planner.bench.tasks import Task, task
+from grasp_planner.bench.tasks import TASKS, Task, task
 from grasp_planner.core.errors import GraspPlannerError, known_name, unknown_name
 from grasp_planner.io.typed_json import to_json
+
+MOST = {"episodes": 10**6, "chunk": 10**5, "rollouts": 10**7, "execute": 10**4, "duration": 10**4, "shown": 10**5}
+"""Largest numbers in a suite; larger ones are mistakes."""
+LONGEST_HORIZON, LARGEST_PICTURE, MOST_SECONDS, MOST_ROWS = 10**4, 4096, 10**6, 1000
 
 Mode = Literal["open-loop", "closed-loop"]
 
@@ -30,6 +35,16 @@ class Cell:
     horizon: int
     model: str
     pixels: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.task not in TASKS:
+            raise unknown_name("task", self.task, TASKS)
+        if not 1 <= self.horizon <= LONGEST_HORIZON:
+            raise GraspPlannerError(f"a horizon is 1 to {LONGEST_HORIZON} environment steps, got {self.horizon}")
+        if self.pixels is not None and not 1 <= self.pixels <= LARGEST_PICTURE:
+            raise GraspPlannerError(f"pixels of a picture's side are 1 to {LARGEST_PICTURE}, got {self.pixels}")
+        if not self.model:
+            raise GraspPlannerError("a cell needs the name or the folder of a model, got an empty text")
 
     @property
     def problem(self) -> Task:
@@ -93,10 +108,11 @@ class Tuning:
         fair = rounds == len(self.episodes) > 0 and min(*self.trials, *self.episodes) >= 1
         falling = all(self.trials[i] > self.trials[i + 1] for i in range(rounds - 1))
         rising = fair and all(self.episodes[i] < self.episodes[i + 1] for i in range(rounds - 1))
-        if not (fair and falling and rising):
+        small = max((*self.trials, *self.episodes), default=0) <= MOST["episodes"] and rounds <= MOST_ROWS
+        if not (fair and falling and rising and small):
             raise GraspPlannerError(
-                f"tuning needs as many numbers of trials (falling) as of episodes (rising), all >= 1; "
-                f"got {self.trials} and {self.episodes}"
+                f"tuning needs as many numbers of trials (falling) as of episodes (rising), all from 1 to "
+                f"{MOST['episodes']:,}; got {reprlib.repr(self.trials)} and {reprlib.repr(self.episodes)}"
             )
 
 
@@ -111,6 +127,13 @@ class Timed:
 
     episodes: int = 0
     seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.episodes <= MOST["episodes"] or not 0 <= self.seconds <= MOST_SECONDS:
+            raise GraspPlannerError(
+                f"timed needs episodes from 0 to {MOST['episodes']:,} and seconds from 0 to {MOST_SECONDS:,}, got "
+                f"{self.episodes} and {self.seconds}"
+            )
 
 
 @dataclass(frozen=True)
@@ -154,10 +177,13 @@ class Suite:
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):
             raise unknown_name("mode", self.mode, get_args(Mode))
-        for name in ("episodes", "chunk", "rollouts", "execute", "duration"):
-            if getattr(self, name) < 1:
-                raise GraspPlannerError(f"{name} of a suite must be at least 1, got {getattr(self, name)}")
+        for name, most in MOST.items():
+            least, value = int(name != "shown"), getattr(self, name)
+            if not least <= value <= most:
+                raise GraspPlannerError(f"{name} of a suite must be at least {least} and at most {most:,}, got {value}")
         names = [arm.name for arm in self.arms]
+        if max(len(self.arms), len(self.cells)) > MOST_ROWS:
+            raise GraspPlannerError(f"a suite has at most {MOST_ROWS} arms and cells")
         if not names or len(set(names)) != len(names) or not self.cells:
             raise GraspPlannerError(f"a suite needs cells, and arms of different names; got {names}")
         tuned = {arm.name for arm in self.arms if arm.space}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import reprlib
 from pathlib import Path
 from typing import Any
 
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.io.text_files import read_yaml
+
+LARGEST = 2**16
 
 
 class Settings:
@@ -31,14 +34,14 @@ class Settings:
         return default if value is None else value
 
     def integer(self, name: str, least: int = 0) -> int:
-        """Return an integer of at least ``least``.
+        """An integer from ``least`` to ``LARGEST``.
 
         Raises:
             GraspPlannerError: the setting is missing or has another value.
         """
         value = self.get(name)
-        if type(value) is not int or value < least:
-            raise GraspPlannerError(f"{self.path} must have {name}, an integer >= {least}; got {value!r}")
+        if type(value) is not int or not least <= value <= LARGEST:
+            raise GraspPlannerError(f"{self.path} must have {name}, an integer >= {least}; got {reprlib.repr(value)}")
         return value
 
     def require(self, name: str, *allowed: Any) -> Any:
@@ -50,6 +53,6 @@ class Settings:
         value = self.get(name)
         if value not in allowed:
             raise GraspPlannerError(
-                f"{self.path} has {name} = {value!r}; supported here: {', '.join(map(repr, allowed))}"
+                f"{self.path} has {name} = {reprlib.repr(value)}; supported here: {', '.join(map(repr, allowed))}"
             )
         return value
