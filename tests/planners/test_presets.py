@@ -67,5 +67,6 @@ def test_every_field_is_that_of_the_source(name):
 
 def test_every_preset_has_a_source_or_is_ours():
     assert set(PRESETS) == set(SOURCES) | {"grasp/push-t", "cem/push-t", "gd/push-t"}
-    with pytest.raises(GraspPlannerError, match="unknown preset 'cem/dino_wm': did you mean 'cem/dino-wm'"):
-        preset("cem/dino_wm")
+    assert preset("cem/dino_wm") is preset("CEM/DINO-WM") is preset("cem/dino-wm")
+    with pytest.raises(GraspPlannerError, match="unknown preset 'cem/dino-vm': did you mean 'cem/dino-wm'"):
+        preset("cem/dino-vm")

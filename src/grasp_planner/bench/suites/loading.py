@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reprlib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -85,9 +85,9 @@ def _suite(content: Mapping[str, Any], path: Path, pixels: bool) -> Suite:
     """Check the content of a file, and every planner that it describes."""
     cells = [
         {
-            "task": task(entry.task).name,
+            "task": _registered(lambda name: task(name).name, entry.task),
             "horizon": horizon,
-            "model": _registered(model),
+            "model": _registered(model_name, model),
             "pixels": entry.pixels if pixels else None,
         }
         for entry in _entries(content.get("cells"), f"{path}, cells")
@@ -141,12 +141,15 @@ def _file(name_or_path: str | Path) -> Path:
     return packaged[known_name("suite", str(name_or_path), packaged)]
 
 
-def _registered(model: str) -> str:
-    """The registered name of a model. A model that is not on this machine may still be left out with ``--models``."""
+def _registered(find: Callable[[str], str], name: str) -> str:
+    """Return the registered spelling of a name. An unknown name stays as it is: ``Cell`` refuses an unknown task.
+
+    A model that is not on this machine is not refused, because ``--models`` may leave it out.
+    """
     try:
-        return model_name(model)
+        return find(name)
     except GraspPlannerError:
-        return model
+        return name
 
 
 @dataclass(frozen=True)
