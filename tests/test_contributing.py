@@ -1,10 +1,11 @@
-"""CONTRIBUTING.md is right: a planner from outside of the package works everywhere, and the named places exist.
+"""CONTRIBUTING.md is right: a planner and a model from outside work everywhere, and the named places exist.
 
 The planner is the example of docs/writing_a_planner.md: three methods, nothing inherited.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import time
 from pathlib import Path
@@ -20,14 +21,19 @@ from grasp_planner import (
     PLANNERS,
     Agent,
     Budget,
+    GraspPlannerError,
     MultiStart,
     Plan,
+    Problem,
     Sequential,
     Status,
+    check_world_model,
     load_world_model,
     plan,
 )
 from grasp_planner.control.saving import load_state, save_state
+from grasp_planner.models.checkpoint import load_model, save_model
+from grasp_planner.models.registry import KINDS
 
 ROOT = Path(__file__).parent.parent
 GUIDE = (ROOT / "docs" / "writing_a_planner.md").read_text()
@@ -143,3 +149,68 @@ def test_the_places_that_contributing_names_exist() -> None:
     for place in places:
         whole = place.split("<")[0]
         assert (ROOT / whole).exists() or (ROOT / whole).parent.is_dir(), place
+
+
+# --- a model ---------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class DriftConfig:
+    """The configuration of a model of a new kind: the numbers in a state."""
+
+    size: int = 2
+
+
+class Drift(torch.nn.Module):
+    """A new kind of model: a state moves by the action, and along a learned direction."""
+
+    context, frameskip = 1, 1
+
+    def __init__(self, config: DriftConfig = DriftConfig()) -> None:
+        super().__init__()
+        self.config = config
+        self.drift = torch.nn.Parameter(torch.full((config.size,), 0.01))
+        for name, value in (("low", -1.0), ("high", 1.0), ("scale", 1.0)):
+            self.register_buffer(name, torch.full((config.size,), value))
+
+    def forward(self, states: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        """(n, 1, s), (n, 1, a) -> (n, s)."""
+        return states[:, -1] + 0.2 * actions[:, -1] + self.drift
+
+    def encode(self, observations: Any) -> torch.Tensor:
+        """States are latents."""
+        return torch.as_tensor(observations["state"]).float()
+
+
+def test_a_row_adds_a_kind_of_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Saved, opened by `load_world_model`, checked, planned in and driven: the row in `KINDS` is all that it takes."""
+
+    def load(folder: Path, device: str | torch.device) -> Any:
+        return load_model(Drift, DriftConfig, folder, device)
+
+    folder = save_model(Drift(), DriftConfig(), "drift", tmp_path / "mine")
+    with pytest.raises(GraspPlannerError, match="unknown kind of model.*'drift'"):
+        load_world_model(folder)
+    monkeypatch.setitem(KINDS, "drift", load)
+    model = load_world_model(folder)
+    start = {"state": torch.zeros(3, 1, 2)}
+    report = check_world_model(model, start)
+    assert report.ok, report
+    goals = {"state": torch.tensor([[[0.5, 0.5]], [[1.0, -1.0]], [[-0.3, 0.8]]])}
+    found = plan(Problem.observed(model, start, goals, HORIZON), budget=Budget(steps=60))
+    assert (found.cost < 1e-3).all()
+    agent = Agent(model, GD(), Budget(steps=30), horizon=HORIZON)
+    assert agent.act({"state": torch.zeros(2)}, {"state": torch.ones(2)}).shape == (1, 2)
+
+
+@pytest.mark.parametrize("place", ["planners", "models", "domains"])
+def test_the_named_places_exist(place: str) -> None:
+    """Every file or folder of the package that CONTRIBUTING.md names, without those named after something new."""
+    named = re.findall(r"`((?:src|tests|docs)/[^`]*)`", (ROOT / "CONTRIBUTING.md").read_text())
+    of_place = [path for path in named if f"/{place}/" in path]
+    assert of_place
+    for path in of_place:
+        if "<" not in path:
+            assert (ROOT / path).exists(), path
+        else:
+            assert (ROOT / path.partition("<")[0]).parent.exists(), path
