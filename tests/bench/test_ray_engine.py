@@ -56,7 +56,7 @@ def test_ray_agrees_with_one_process_and_does_the_work_of_lost_workers(
         timeout=400,
         env=os.environ
         | {
-            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]),
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
             "RAY_ADDRESS": "127.0.0.1:1",  # a cluster that must not be joined
         },

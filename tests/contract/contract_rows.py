@@ -114,21 +114,24 @@ def _reads_the_budget(planner: Planner) -> bool:
     return not torch.equal(*seen)
 
 
+# GRASP with most of its settings away from their defaults.
+SAMPLING_GRASP = GRASP(
+    sync=CEM(samples=6, elites=3),
+    sync_every=3,
+    sync_steps=2,
+    gap_std=1.0,
+    initial_noise=0.1,
+    reset_states=True,
+    noise_schedule="linear",
+    goal_schedule="linear",
+)
+
 ROWS = [
     Row("grasp", "", GRASP(sync_every=3, sync_steps=2)),
     Row(
         "grasp",
         "cem-sync",
-        GRASP(
-            sync=CEM(samples=6, elites=3),
-            sync_every=3,
-            sync_steps=2,
-            gap_std=1.0,
-            initial_noise=0.1,
-            reset_states=True,
-            noise_schedule="linear",
-            goal_schedule="linear",
-        ),
+        SAMPLING_GRASP,
     ),
     Row(
         "grasp",
@@ -149,16 +152,7 @@ ROWS = [
         "multi_start",
         "grasp-cem-sync",
         MultiStart(
-            GRASP(
-                sync=CEM(samples=6, elites=3),
-                sync_every=3,
-                sync_steps=2,
-                gap_std=1.0,
-                initial_noise=0.1,
-                reset_states=True,
-                noise_schedule="linear",
-                goal_schedule="linear",
-            ),
+            SAMPLING_GRASP,
             starts=2,
             start_std=0.2,
         ),

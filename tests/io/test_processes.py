@@ -3,37 +3,18 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from pathlib import Path
 
 import pytest
 
+from failing_jobs import always_die, die_once, fault
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.io.processes import WorkerPool, WorkersLostError, usable_cores
 
 
 def square(number: int) -> tuple[int, int]:
     return number**2, os.getpid()
-
-
-def kill_once(path: str) -> int:
-    """Kill the first process that calls this function, as the system does when memory is short."""
-    try:
-        Path(path).touch(exist_ok=False)
-    except FileExistsError:
-        return os.getpid()
-    os.kill(os.getpid(), signal.SIGKILL)
-    return 0
-
-
-def kill(number: int) -> int:
-    os.kill(os.getpid(), signal.SIGKILL)
-    return number
-
-
-def refuse(number: int) -> int:
-    raise GraspPlannerError(f"job {number}")
 
 
 def sleep(seconds: float) -> int:
@@ -59,9 +40,9 @@ def test_a_lost_worker_is_replaced_up_to_the_number_of_retries(tmp_path: Path, r
     pool = WorkerPool(2, retries=retries)
     jobs = [str(tmp_path / "one")] * 3
     try:
-        assert [job for job, pid in pool.results(kill_once, jobs) if pid] == jobs
+        assert [job for job, pid in pool.results(die_once, jobs) if pid] == jobs
         with pytest.raises(WorkersLostError, match=f"{retries} times in a row with 1 jobs left"):
-            list(pool.results(kill, [1]))
+            list(pool.results(always_die, [1]))
     finally:
         pool.close()
 
@@ -69,7 +50,7 @@ def test_a_lost_worker_is_replaced_up_to_the_number_of_retries(tmp_path: Path, r
 def test_errors_of_jobs_are_raised_and_closing_does_not_wait() -> None:
     pool = WorkerPool(2)
     with pytest.raises(GraspPlannerError, match="job 1"):
-        list(pool.results(refuse, [1]))
+        list(pool.results(fault, [1]))
     waiting = pool.results(sleep, [0.0, 60.0, 60.0])
     next(waiting)
     before = time.monotonic()

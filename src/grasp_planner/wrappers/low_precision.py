@@ -29,9 +29,7 @@ class LowPrecision:
         GraspPlannerError: ``dtype`` is another type.
 
     Example:
-        >>> from collections.abc import Callable
-
-    import torch
+        >>> import torch
         >>> from grasp_planner import LowPrecision, Markov
         >>> layer = torch.nn.Linear(2, 2)
         >>> LowPrecision(Markov(lambda state, action: layer(state)))(torch.ones(3, 1, 2), torch.ones(3, 1, 2)).dtype
