@@ -15,7 +15,7 @@ test: $(READY)
 
 check: $(READY)
 	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
+	$(BIN)/ruff check --no-cache .
 	$(BIN)/pyright
 	$(BIN)/python tests/snippets.py
 	$(BIN)/python -m pytest -q tests/test_imports.py

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from failing_jobs import always_die, die_once, fault
 
+from failing_jobs import always_die, die_once, fault
 from grasp_planner import GraspPlannerError
 from grasp_planner.bench.record_files import read_records
 from grasp_planner.bench.record_json import comparable
