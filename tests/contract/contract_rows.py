@@ -171,6 +171,7 @@ ROWS = [
             restart_every=4,
             survivors=0.5,
             kick_std=0.2,
+            kick_growth=1.5,
             noise_beta=2.0,
         ),
     ),

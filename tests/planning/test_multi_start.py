@@ -173,3 +173,24 @@ def test_a_restart_waits_for_a_score():
     seen = states_of(toys.problem(2, 4), planner, 5, seeds=1)
     assert [state.steps for state in seen] == [1, 2, 3, 1, 1]
     assert seen[1].best is None and seen[2].best is not None
+
+
+def test_kicks_grow_while_the_lowest_cost_does_not_fall():
+    """With learning rate 0 only kicks lower the cost; with kicks of 0 nothing does, so every restart is a stall."""
+    planner = dataclasses.replace(KICKED, planner=GD(lr=0.0), kick_std=1e-9, kick_growth=2.0, restart_every=1)
+    seen = states_of(toys.problem(3, 4), planner, 5, seeds=1)
+    stalls = [state.kick_std / 1e-9 for state in seen]
+    for step, expected in enumerate([1.0, 1.0, 2.0, 4.0, 8.0]):  # the first restart has nothing to compare with
+        torch.testing.assert_close(stalls[step], torch.full((3,), expected).double())
+
+
+def test_kicks_are_small_again_after_the_lowest_cost_fell():
+    planner = dataclasses.replace(KICKED, planner=GD(lr=0.05), kick_std=0.2, kick_growth=2.0)
+    seen = states_of(toys.problem(16, 4), planner, 40, seeds=1)
+    restarts = [(a, b) for a, b in zip(seen, seen[1:]) if b.steps == 1]
+    fell = torch.stack([b.lowest <= 0.95 * a.lowest for a, b in restarts])
+    std = torch.stack([b.kick_std for _, b in restarts])
+    assert fell[1:].any() and not fell.all()
+    assert (std[fell] == 0.2).all()
+    grown = torch.stack([2.0 * a.kick_std for a, _ in restarts])
+    torch.testing.assert_close(std[~fell], grown[~fell])

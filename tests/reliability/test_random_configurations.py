@@ -129,6 +129,7 @@ class Draw:
                 restart_every=self.one(None, 1, 4),
                 survivors=self.one(0.0, 0.5, 1.0),
                 kick_std=self.number(0.01, 5.0),
+                kick_growth=self.one(1.0, 2.0),
                 noise_beta=self.one(0.0, 2.0),
             ),
             lambda: Sequential(self.planner(depth - 1), self.planner(depth - 1), share=float(self.rng.random())),

@@ -17,6 +17,8 @@ from grasp_planner.planning.candidates import best_candidate, leading, spread
 from grasp_planner.planning.coloured import coloured
 from grasp_planner.planning.protocol import Planner, check_planner, tolerance_of, virtual_states
 
+_PROGRESS = 0.95  # a problem makes progress if its lowest cost falls at least to this share between two restarts
+
 
 class MultiStartState(NamedTuple):
     """The state of the inner planner, with a row for every start of every problem.
@@ -26,12 +28,16 @@ class MultiStartState(NamedTuple):
         leader: the start of each problem that was best when the starts were last scored.
         best: the best plan that each start has seen since it last took over a plan; ``None``: nothing was scored yet.
         steps: steps of the inner planner since the last restart.
+        lowest: the lowest cost of each problem at the last restart; infinite before.
+        kick_std: standard deviation of the next kicks of each problem.
     """
 
     inner: Any
     leader: Int[Tensor, " b"]
     best: Scored | None
     steps: int
+    lowest: Float[Tensor, " b"]
+    kick_std: Float[Tensor, " b"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,8 @@ class MultiStart:
         every step: one step of the inner planner on all n starts;  the plan is the plan of the best start
         after every K such steps, a restart:
             the worst n - m starts take over the best plans of the m best starts,  m = survivors * n
-            a^j <- clamp(best plan of start j + kick_std * xi^j),   and the inner planner begins again
+            a^j <- clamp(best plan of start j + std * xi^j),   and the inner planner begins again
+            std <- kick_std if the lowest cost has fallen by 5 %, otherwise kick_growth * std
 
     One step is one step of the inner planner on b * n rows. Without restarts, the starts do not influence each other.
     The noise xi has the power spectrum 1 / f^noise_beta over time: with noise_beta > 0 it is smooth.
@@ -54,6 +61,8 @@ class MultiStart:
         restart_every: K, steps of the inner planner between two restarts. ``None``: no restarts.
         survivors: share of the starts whose plans are kept at a restart, at least one start.
         kick_std: standard deviation of the noise on the plans at a restart, in action units.
+        kick_growth: factor by which the kicks of a problem grow at each restart at which its lowest cost has not fallen
+            by 5 %. After a fall, the kicks have the standard deviation ``kick_std`` again.
         noise_beta: exponent of the power spectrum of starts and kicks. 0: white noise.
         tolerance: stop a problem whose best cost is at or below this. It is raised to the inner planner's tolerance.
 
@@ -75,11 +84,13 @@ class MultiStart:
     restart_every: int | None = None
     survivors: float = 1.0
     kick_std: float = 0.0
+    kick_growth: float = 1.0
     noise_beta: float = 0.0
     tolerance: float = 0.0
 
     def __post_init__(self) -> None:
         check_planner(self, "planner")
+        at_least(self, 1, "kick_growth")
         whole(self, 1, "starts", *(("restart_every",) if self.restart_every is not None else ()))
         between_zero_and_one(self, "survivors")
         at_least(self, 0, "start_std", "kick_std", "noise_beta", "tolerance")
@@ -90,7 +101,8 @@ class MultiStart:
         starts = spread(problem, actions, self.starts, self.start_std, noise.fold(0), self.noise_beta).flatten(0, 1)
         inner = self.planner.init(problem.repeat(self.starts), starts, noise.fold(1).repeat(self.starts))
         leader = torch.zeros(problem.batch, dtype=torch.long, device=actions.device)
-        return MultiStartState(inner, leader, best=None, steps=0)
+        lowest, kick_std = (torch.full_like(actions[:, 0, 0], value) for value in (torch.inf, self.kick_std))
+        return MultiStartState(inner, leader, best=None, steps=0, lowest=lowest, kick_std=kick_std)
 
     def step(self, problem: Problem, state: MultiStartState, noise: Noise) -> tuple[MultiStartState, Scored | None]:
         """Make one step of the inner planner on every start, after a restart if one is due."""
@@ -108,10 +120,14 @@ class MultiStart:
         """Let the worst starts take over the plans of the best starts, kick all plans, and begin again."""
         assert state.best is not None
         best = self.selected(state.best)
+        cost = best.cost.unflatten(0, (-1, self.starts))
+        lowest = torch.where(torch.isfinite(cost), cost, torch.inf).amin(1)
+        stalled = lowest > _PROGRESS * state.lowest
+        kick_std = torch.where(stalled, state.kick_std * self.kick_growth, self.kick_std)
         white = noise.fold(0).normal((self.starts, *best.actions.shape[1:]), best.actions.dtype)
-        kicks = self.kick_std * coloured(white, self.noise_beta).flatten(0, 1)
+        kicks = (kick_std[:, None, None, None] * coloured(white, self.noise_beta)).flatten(0, 1)
         inner = self.planner.init(problem, problem.clamp(best.actions + kicks), noise.fold(1).repeat(self.starts))
-        return MultiStartState(inner, state.leader, best, steps=0)
+        return MultiStartState(inner, state.leader, best, steps=0, lowest=lowest, kick_std=kick_std)
 
     def selected(self, best: Scored) -> Scored:
         """Return the best plans of all starts, in which the worst starts have taken over those of the best starts."""
