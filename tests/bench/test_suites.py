@@ -49,7 +49,10 @@ def test_suites_have_a_twin_for_models_that_read_pictures(name: str) -> None:
 def test_the_long_suite_is_the_papers_table() -> None:
     suite = load_suite("push-t-long")
     assert [cell.horizon for cell in suite.cells] == [40, 50, 60, 70, 80]
-    tuned, fixed = ["CEM", "iCEM", "MPPI", "GD", "LatCo", "GRASP"], ["GRASP, paper", "recommended"]
+    tuned, fixed = (
+        ["CEM", "iCEM", "MPPI", "GD", "LatCo", "GRASP"],
+        ["GRASP, paper", "GRASP, authors' code", "recommended"],
+    )
     names = [*tuned, "GRASP, polished", *fixed]
     assert suite.episodes == 500 and [arm.name for arm in suite.arms] == names
     assert [arm.name for arm in suite.arms if arm.space] == tuned and suite.main_arm == "recommended"
