@@ -59,8 +59,9 @@ def test_alone_as_in_a_batch_with_a_context_of_three(row: Row):
 
 @every_row
 def test_the_batch_is_not_the_same_problem_64_times(row: Row):
-    actions = together(row).actions.flatten(1)
-    assert torch.unique(actions, dim=0).shape[0] > 0.9 * BIG
+    # Plans that end on the bounds may be equal, but not their rollouts.
+    states = together(row).states.flatten(1)
+    assert torch.unique(states, dim=0).shape[0] > 0.9 * BIG
 
 
 @every_row
@@ -116,7 +117,7 @@ def test_same_seed_same_plan_to_the_bit(row: Row):
 
 
 # Deterministic plans do not depend on random numbers: their rows agree for any two seeds.
-NOISELESS = {("gd", ""), ("latco", "gauss-newton")}
+NOISELESS = {("gd", ""), ("latco", "gauss-newton"), ("gauss_newton", ""), ("gauss_newton", "no-secants")}
 
 
 @every_row

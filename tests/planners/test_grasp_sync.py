@@ -27,7 +27,7 @@ from grasp_planner import (
     plan,
 )
 from grasp_planner.core.noise import Noise
-from grasp_planner.planners.lifted import gap_deviation
+from grasp_planner.planners.gap_sync import gap_deviation
 
 # --- sync -----------------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,8 @@ import torch
 import toys
 from grasp_planner import GoalDistance
 from grasp_planner.core.noise import Noise
-from grasp_planner.planners.lifted import gap_deviation, lifted_loss, straight_line
+from grasp_planner.planners.gap_sync import gap_deviation
+from grasp_planner.planners.lifted import lifted_loss, straight_line
 
 
 @pytest.mark.parametrize("context", [1, 3])

@@ -112,3 +112,64 @@ def test_nested():
         found = plan(problem, planner, Budget(steps=20), seeds=1)
         assert (found.cost < found.trace.cost[0]).all()
         torch.testing.assert_close(found.cost, toys.cost_by_hand(problem, found.actions))
+
+
+KICKED = MultiStart(GD(lr=0.05), starts=4, start_std=0.5, restart_every=3, survivors=0.5, kick_std=0.2, noise_beta=1.0)
+
+
+def test_at_a_restart_the_worst_starts_take_over_the_best_plans():
+    planner = dataclasses.replace(KICKED, kick_std=0.0)
+    problem = toys.problem(2, 4)
+    before, after = states_of(problem, planner, 4, seeds=[1, 2])[2:4]
+    cost, best = before.best.cost.reshape(2, 4), before.best.actions.unflatten(0, (2, 4))
+    restarted = after.inner.moments  # one step of descent after the restart: the plans themselves are in `after.best`
+    assert restarted.count == 1
+    for i in range(2):
+        order = cost[i].argsort()
+        source = dict(zip(order[2:].tolist(), order[:2].tolist())) | {int(k): int(k) for k in order[:2]}
+        for j, k in source.items():
+            # The step scored the plan that the start began with.
+            torch.testing.assert_close(after.best.actions.unflatten(0, (2, 4))[i, j], best[i, k])
+
+
+def test_a_kick_has_the_std_and_goes_back_to_the_best_plan_of_each_start():
+    planner = dataclasses.replace(KICKED, planner=GD(lr=0.0), survivors=1.0, start_std=0.0, starts=40)
+    problem = toys.problem(2, 50, bound=10.0)
+    kicked = states_of(problem, planner, 4, seeds=[1, 2])[3].inner.actions
+    assert kicked.std().item() == pytest.approx(0.2, rel=0.1) and abs(kicked.mean().item()) < 0.05
+    again = states_of(problem, planner, 7, seeds=[1, 2])
+    # The second kick starts from the best plan, not from the first kick.
+    best = again[5].best.actions
+    away = again[6].inner.actions - best
+    assert away.std().item() == pytest.approx(0.2, rel=0.1)
+
+
+def test_noise_beta_makes_starts_and_kicks_smooth():
+    def roughness(beta):
+        planner = dataclasses.replace(KICKED, planner=GD(lr=0.0), start_std=1.0, kick_std=1.0, noise_beta=beta)
+        problem = toys.problem(1, 64, bound=10.0)
+        start = planner.init(problem.normalised(), torch.zeros(1, 64, 2).double(), Noise.of(3, 1)).inner.actions[1:]
+        kicked = states_of(problem, dataclasses.replace(planner, start_std=0.0), 4, seeds=3)[3].inner.actions
+        return [float(plans.diff(dim=1).square().mean() / plans.var(dim=1).mean()) for plans in (start, kicked)]
+
+    white, smooth = roughness(0.0), roughness(2.0)
+    assert all(value == pytest.approx(2.0, rel=0.2) for value in white)
+    assert all(value < 0.5 for value in smooth)
+
+
+def test_without_restarts_nothing_is_kicked_or_taken_over():
+    problem = toys.problem(2, 4)
+    plain = dataclasses.replace(KICKED, restart_every=None)
+    without = MultiStart(GD(lr=0.05), starts=4, start_std=0.5, noise_beta=1.0)
+    first, second = (plan(problem, each, Budget(steps=9), seeds=1) for each in (plain, without))
+    assert torch.equal(first.actions, second.actions)
+    kicked = plan(problem, KICKED, Budget(steps=9), seeds=1)
+    assert not torch.equal(first.actions, kicked.actions)
+
+
+def test_a_restart_waits_for_a_score():
+    """LatCo scores every third step only; before the first score there is no best plan to go back to."""
+    planner = MultiStart(LatCo(score_every=2), starts=2, restart_every=1, kick_std=0.1)
+    seen = states_of(toys.problem(2, 4), planner, 5, seeds=1)
+    assert [state.steps for state in seen] == [1, 2, 3, 1, 1]
+    assert seen[1].best is None and seen[2].best is not None

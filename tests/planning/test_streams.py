@@ -6,7 +6,20 @@ import pytest
 import torch
 
 import toys
-from grasp_planner import CEM, GD, GRASP, ICEM, MPPI, Budget, LatCo, MultiStart, RandomShooting, Sequential, plan
+from grasp_planner import (
+    CEM,
+    GD,
+    GRASP,
+    ICEM,
+    MPPI,
+    Budget,
+    GaussNewton,
+    LatCo,
+    MultiStart,
+    RandomShooting,
+    Sequential,
+    plan,
+)
 from grasp_planner.core.noise import Noise
 
 NOISY = GRASP(sync=CEM(samples=6, elites=2), sync_every=3, sync_steps=2, gap_std=1.0, initial_noise=0.3)
@@ -17,6 +30,8 @@ PLANNERS = [
     GRASP(sync=GRASP(sync=MultiStart(GD(action_noise=0.1), starts=2), initial_noise=0.1), initial_noise=0.1),
     Sequential(MultiStart(NOISY, starts=2), MultiStart(ICEM(samples=5, elites=2), starts=2), share=0.4),
     Sequential(RandomShooting(samples=3), MultiStart(LatCo(initial_noise=0.2), starts=3), share=0.5),
+    MultiStart(GaussNewton(products=2), starts=4, restart_every=3, kick_std=0.2, noise_beta=1.0),
+    MultiStart(MultiStart(GD(), starts=2, restart_every=2, kick_std=0.1), starts=2, restart_every=5, kick_std=0.1),
     MultiStart(Sequential(MPPI(samples=4), GRASP(initial_noise=0.1), share=0.5), starts=2),
 ]
 

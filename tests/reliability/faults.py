@@ -52,6 +52,8 @@ class Fault:
     step: int = 0
     struck: int = 0
     """How often the fault occurred."""
+    steps_before: int = 0
+    """Number of complete steps when the fault occurred first."""
     serial_calls: int = 0
     asked: tuple[int, ...] = tuple(range(BATCH))
     """The problems that the model is evaluated for; problems that have stopped are not among them."""
@@ -88,6 +90,7 @@ class Fault:
         # Whether memory suffices depends on the number of rows; the extent says how many rows fit.
         there = mask.numel() > ROOM[self.extent] if self.kind == "out of memory" else bool(mask.any())
         hit = self.armed() and there
+        self.steps_before = self.step if hit and not self.struck else self.steps_before
         self.struck += hit
         return hit
 
@@ -153,6 +156,11 @@ class FaultyObjective:
 
     fault: Fault
     inner: GoalDistance = GoalDistance(stage_weight=0.1)
+    stage_weight: float = 0.1
+    effort: float = 0.0
+
+    def weights_like(self, states: Tensor) -> Tensor:
+        return self.inner.weights_like(states)
 
     def terminal(self, states: Tensor, goal: Tensor) -> Tensor:
         return self._spoilt(self.inner.terminal(states, goal), self.fault.extent != "one time step")

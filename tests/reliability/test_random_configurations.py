@@ -18,6 +18,7 @@ from grasp_planner import (
     MPPI,
     Budget,
     Chunked,
+    GaussNewton,
     GoalDistance,
     GraspPlannerError,
     LatCo,
@@ -86,6 +87,8 @@ class Draw:
             initial_noise=self.number(0.01, 2.0),
             noise_schedule=self.one("constant", "linear"),
             goal_schedule=self.one("constant", "linear"),
+            score_first=self.flag(),
+            noise_beta=self.one(0.0, 1.0, 3.0),
             reset_states=self.flag(),
             reset_moments=self.flag(),
             gap_std=gap_std,
@@ -106,11 +109,28 @@ class Draw:
                 initial_noise=self.number(0.01, 2.0),
             ),
         ]
+        leaves.append(
+            lambda: GaussNewton(
+                damping=1e-8 + self.number(1e-6, 100.0),
+                accepted=self.one(0.1, 0.3, 1.0),
+                rejected=self.one(1.0, 4.0),
+                rollouts=self.whole(1, 4),
+                products=self.whole(1, 4),
+            )
+        )
         if depth <= 0:
             return self.one(*leaves)()
         around = [
             lambda: self.grasp(depth),
-            lambda: MultiStart(self.planner(depth - 1), starts=self.whole(1, 3), start_std=self.number(0.01, 5.0)),
+            lambda: MultiStart(
+                self.planner(depth - 1),
+                starts=self.whole(1, 3),
+                start_std=self.number(0.01, 5.0),
+                restart_every=self.one(None, 1, 4),
+                survivors=self.one(0.0, 0.5, 1.0),
+                kick_std=self.number(0.01, 5.0),
+                noise_beta=self.one(0.0, 2.0),
+            ),
             lambda: Sequential(self.planner(depth - 1), self.planner(depth - 1), share=float(self.rng.random())),
         ]
         return self.one(*leaves, *around, *around)()

@@ -45,6 +45,28 @@ class BoundedBelow(Protocol):
         ...
 
 
+@runtime_checkable
+class SumOfSquares(Protocol):
+    """Optional: an objective that is the weighted sum of squares of :class:`GoalDistance`, for second-order planners.
+
+    Its costs must be those of ``GoalDistance`` with the same weights, stage weight and effort.
+    """
+
+    @property
+    def stage_weight(self) -> float:
+        """Weight of the distance at every step before the last."""
+        ...
+
+    @property
+    def effort(self) -> float:
+        """Weight of the squared action."""
+        ...
+
+    def weights_like(self, states: Tensor) -> Tensor:
+        """Return the weights of the coordinates ``(s,)``, in the dtype and on the device of ``states``."""
+        ...
+
+
 def is_solved(objective: Objective, cost: Float[Tensor, " b"], tolerance: float) -> Bool[Tensor, " b"]:
     """Return for which problems the cost is low enough to stop.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from grasp_planner.planners.cem import CEM
+from grasp_planner.planners.gauss_newton import GaussNewton
 from grasp_planner.planners.gd import GD
 from grasp_planner.planners.grasp import GRASP
 from grasp_planner.planners.icem import ICEM
@@ -20,6 +21,7 @@ PLANNERS = {
     "mppi": MPPI,
     "latco": LatCo,
     "random_shooting": RandomShooting,
+    "gauss_newton": GaussNewton,
     "multi_start": MultiStart,
     "sequential": Sequential,
 }
@@ -31,6 +33,7 @@ __all__ = [
     "ICEM",
     "MPPI",
     "PLANNERS",
+    "GaussNewton",
     "LatCo",
     "MultiStart",
     "RandomShooting",

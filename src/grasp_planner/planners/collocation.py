@@ -7,10 +7,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.core.objectives import GoalDistance
+from grasp_planner.core.objectives import SumOfSquares
 from grasp_planner.core.problem import Problem
 from grasp_planner.planners.bounded_solve import solve_within_bounds
-from grasp_planner.wrappers.compiled import differentiable_again
+from grasp_planner.planners.least_squares import sum_of_squares
+from grasp_planner.planners.linearisation import linearise
 
 # The normal equations are dense. This many variables take 32 MB per problem in float64, and about a second to solve.
 MOST_VARIABLES = 2048
@@ -20,7 +21,7 @@ def check_fits(problem: Problem) -> None:
     """Raise unless the problem is small enough and its cost is a sum of squares.
 
     Raises:
-        GraspPlannerError: the problem is too large, or its objective is not a ``GoalDistance``.
+        GraspPlannerError: the problem is too large, or its objective is not a sum of squares.
     """
     variables = problem.horizon * (problem.latent_size + problem.action_size)
     if variables > MOST_VARIABLES:
@@ -29,11 +30,7 @@ def check_fits(problem: Problem) -> None:
             f"{problem.horizon} * ({problem.latent_size} + {problem.action_size}) = {variables}: "
             "shorten the horizon, or use method='first_order'"
         )
-    if not isinstance(problem.objective, GoalDistance):
-        raise GraspPlannerError(
-            "LatCo(method='gauss_newton') needs a cost that is a sum of squares, GoalDistance, got "
-            f"{type(problem.objective).__name__}: use method='first_order'"
-        )
+    sum_of_squares(problem, "LatCo(method='gauss_newton')", "method='first_order'")
 
 
 def gauss_newton_step(
@@ -51,7 +48,7 @@ def gauss_newton_step(
         The new states and actions, and the squared defects ``(b, t)`` of the old states.
     """
     objective = problem.objective
-    assert isinstance(objective, GoalDistance)  # checked at init
+    assert isinstance(objective, SumOfSquares)  # checked at init
     batch, horizon, latent = states.shape
     defect, slope = _linearised(problem, states, actions)
     root = multipliers.sqrt()
@@ -87,30 +84,15 @@ def gauss_newton_step(
 def _linearised(problem: Problem, states: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
     """Compute the defects ``(b, t, s)`` and their dense Jacobian ``(b, t, s, t*s + t*a)``."""
     batch, horizon, latent = states.shape
-    context = problem.context
-    before = torch.cat([problem.start[:, None], states[:, :-1]], dim=1)
-    windows, blocks = (part.detach().requires_grad_() for part in problem.windows(before, actions))
+    model = linearise(problem, states, actions)
     to_states = states.new_zeros(batch, horizon, latent, horizon, latent)
     to_actions = states.new_zeros(batch, horizon, latent, horizon, actions.shape[2])
-    with torch.enable_grad():
-        predicted = problem.one_step(windows, blocks)
-    for v in range(latent):
-        pick = torch.zeros_like(predicted)
-        pick[:, v] = 1.0
-        with differentiable_again():
-            by_state, by_action = torch.autograd.grad(
-                predicted, (windows, blocks), pick, retain_graph=v + 1 < latent, materialize_grads=True
-            )
-        by_state = by_state.reshape(batch, horizon, context, latent)
-        by_action = by_action.reshape(batch, horizon, context, -1)
-        for t in range(horizon):
-            for position in range(context):
-                column = t - context + 1 + position  # the states of a window are s_{t-h+1} .. s_t; up to s_0 given
-                if column >= 1:
-                    to_states[:, t, v, column - 1] = by_state[:, t, position]
-                if column >= 0:
-                    to_actions[:, t, v, column] = by_action[:, t, position]
     for t in range(horizon):
+        for position in range(problem.context):
+            column = t - problem.context + 1 + position  # the states of a window are s_{t-h+1} .. s_t; up to s_0 given
+            if column >= 1:
+                to_states[:, t, :, column - 1] = model.by_state[:, t, :, position]
+            if column >= 0:
+                to_actions[:, t, :, column] = model.by_action[:, t, :, position]
         to_states[:, t, :, t] -= torch.eye(latent, dtype=states.dtype, device=states.device)
-    defect = predicted.detach().reshape(states.shape) - states
-    return defect, torch.cat([to_states.flatten(3), to_actions.flatten(3)], dim=3)
+    return model.predicted - states, torch.cat([to_states.flatten(3), to_actions.flatten(3)], dim=3)

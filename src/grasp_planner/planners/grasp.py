@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from grasp_planner.core.checks import at_least, flag, one_of, whole
-from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.noise import Noise
 from grasp_planner.core.plans import Scored, best_of, better, score
 from grasp_planner.core.problem import Problem
 from grasp_planner.planners.descent import Moments, Optimiser, descend, with_gradients
+from grasp_planner.planners.gap_sync import check_sync, with_gap_std
 from grasp_planner.planners.gd import GD
-from grasp_planner.planners.lifted import gap_deviation, lifted_loss, straight_line
-from grasp_planner.planning.protocol import Planner, SamplingPlanner, is_planner
+from grasp_planner.planners.lifted import diffused, lifted_loss, straight_line
+from grasp_planner.planning.protocol import Planner
 
 Schedule = Literal["constant", "linear"]
 
@@ -64,6 +64,10 @@ class GRASP:
         stop_gradient: False lets gradients flow through the model's state input (for ablations).
         optimiser: ``"adam"`` as in the authors' code, ``"sgd"`` as in the paper's equations.
         initial_noise: epsilon, the standard deviation of the noise on the straight line of initial states.
+        score_first: whether the first step rolls the actions out, as at the end of a sync, so that a plan is scored
+            before the first lifted step (not in the authors' code). With ``reset_states``, the virtual states begin on
+            this rollout instead of the straight line.
+        noise_beta: exponent of the power spectrum of xi over time, 1 / f^noise_beta. 0: white noise, as in the paper.
         noise_schedule: sigma within a cycle: ``"constant"``, or ``"linear"`` from sigma down to 0.
         goal_schedule: gamma within a cycle: ``"constant"``, or ``"linear"`` from gamma down to 0.
         reset_states: whether a sync sets the virtual states to the states of its rollout (not in the authors' code).
@@ -98,6 +102,8 @@ class GRASP:
     stop_gradient: bool = True
     optimiser: Optimiser = "adam"
     initial_noise: float = 0.0  # epsilon
+    score_first: bool = False
+    noise_beta: float = 0.0
     noise_schedule: Schedule = "constant"
     goal_schedule: Schedule = "constant"
     reset_states: bool = False
@@ -107,23 +113,21 @@ class GRASP:
     tolerance: float = 0.0
 
     def __post_init__(self) -> None:
-        at_least(self, 0, "state_lr", "action_lr", "state_noise", "goal_weight", "initial_noise")
+        at_least(self, 0, "state_lr", "action_lr", "state_noise", "goal_weight", "initial_noise", "noise_beta")
         at_least(self, 0, "gap_std", "tolerance", *(("state_epsilon",) if self.state_epsilon is not None else ()))
         whole(self, 1, "sync_every", "sync_steps")
-        flag(self, "stop_gradient", "reset_states", "reset_moments")
+        flag(self, "stop_gradient", "score_first", "reset_states", "reset_moments")
         one_of(self, ("adam", "sgd"), "optimiser")
         one_of(self, ("constant", "linear"), "noise_schedule", "goal_schedule")
-        if self.sync is not None and not is_planner(self.sync):
-            raise GraspPlannerError(f"GRASP.sync must be None or a planner such as GD(), got {self.sync!r}")
-        if self.gap_std > 0 and not isinstance(self.sync, SamplingPlanner):
-            raise GraspPlannerError(
-                f"GRASP.gap_std sets the deviation of a sampling sync (CEM, ICEM, MPPI), got sync={self.sync!r}"
-            )
+        check_sync(self.sync, self.gap_std)
 
     def init(self, problem: Problem, actions: Tensor, noise: Noise) -> GRASPState:
         """Put the states on the straight line from start to goal, plus noise."""
         states = straight_line(problem, self.initial_noise, noise)
-        return GRASPState(states, actions, Moments.zeros(states), Moments.zeros(actions), 0, None, None)
+        phase = self.sync_every + self.sync_steps + (self.gap_std > 0) if self.score_first else 0
+        if self.sync is not None:
+            self.sync.init(problem, actions, noise.fold(0))  # raises if the serial planner cannot plan for this problem
+        return GRASPState(states, actions, Moments.zeros(states), Moments.zeros(actions), phase, None, None)
 
     def step(self, problem: Problem, state: GRASPState, noise: Noise) -> tuple[GRASPState, Scored | None]:
         """Make a lifted step, or after K of them a step of the sync."""
@@ -145,8 +149,7 @@ class GRASP:
         zero = torch.finfo(to_states.dtype).eps ** 0.5 if self.state_epsilon is None else self.state_epsilon
         kind, moments = self.optimiser, state.state_moments
         states, state_moments = descend(kind, self.state_lr, state.states, to_states, moments, zero)
-        if sigma > 0:
-            states = torch.add(states, noise.normal(tuple(states.shape[1:]), states.dtype), alpha=sigma)
+        states = diffused(states, sigma, self.noise_beta, noise)
         # Equation 12: a_t <- a_t - eta_a dL/da_t.
         actions, moments = descend(kind, self.action_lr, state.actions, to_actions, state.action_moments)
         return GRASPState(states, problem.clamp(actions), state_moments, moments, state.phase + 1, None, None)
@@ -160,8 +163,7 @@ class GRASP:
         serial = self.sync.init(problem, state.actions, noise.fold(0)) if state.serial is None else state.serial
         if done < 0:
             scored = score(problem, state.actions)
-            gap = gap_deviation(problem, state.states, scored.states).expand_as(state.actions)
-            serial = cast("SamplingPlanner", self.sync).with_std(serial, self.gap_std * gap)
+            serial = with_gap_std(problem, self.sync, serial, state.states, scored, self.gap_std)
         else:
             serial, scored = self.sync.step(problem, serial, noise.fold(1))
         return state._replace(phase=state.phase + 1, serial=serial, synced=best_of(state.synced, scored)), scored

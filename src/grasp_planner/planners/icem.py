@@ -15,6 +15,7 @@ from grasp_planner.core.plans import Scored
 from grasp_planner.core.problem import Problem
 from grasp_planner.planners.sampling import Gaussian, check_fit, elites, fitted, mixed
 from grasp_planner.planning.candidates import evaluate
+from grasp_planner.planning.coloured import coloured
 
 
 class ICEMState(NamedTuple):
@@ -97,21 +98,3 @@ class ICEM:
     def with_std(self, state: ICEMState, std: Float[Tensor, "b t a"]) -> ICEMState:
         """Return the state with another standard deviation; a sync of GRASP sets it."""
         return state._replace(gaussian=state.gaussian._replace(std=std))
-
-
-def coloured(white: Float[Tensor, "b n t a"], beta: float) -> Float[Tensor, "b n t a"]:
-    """Filter white noise along time to the power spectrum 1 / f^beta, with unit variance.
-
-    As in iCEM, the constant component gets the power of the slowest oscillation.
-    """
-    horizon = white.shape[2]
-    frequency = torch.arange(horizon // 2 + 1, dtype=white.dtype, device=white.device).clamp(min=1.0)
-    amplitude = frequency ** (-beta / 2)
-    # Each inner frequency represents two bins of the full spectrum, at the positive and at the negative frequency.
-    copies = torch.full_like(amplitude, 2.0)
-    copies[0] = 1.0
-    if horizon % 2 == 0:
-        copies[-1] = 1.0
-    amplitude = amplitude * (horizon / (copies * amplitude.square()).sum()).sqrt()
-    spectrum = torch.fft.rfft(white, dim=2) * amplitude[:, None]
-    return torch.fft.irfft(spectrum, n=horizon, dim=2)

@@ -44,7 +44,7 @@ class LatCo:
 
     Args:
         method: ``"first_order"`` (Adam), or ``"gauss_newton"`` with damping: dense, so only for small latents, and only
-            for ``GoalDistance`` objectives.
+            for sums of squares such as ``GoalDistance``.
         state_lr: Adam's learning rate for states, in units of the scale; first order only.
         action_lr: Adam's learning rate for actions, in action units; first order only.
         damping: added to the diagonal of the normal equations; Gauss-Newton only.

@@ -1,4 +1,4 @@
-"""Functions for planners with virtual states: the initial line, the lifted loss, and the gap to the rollout."""
+"""Functions for planners with virtual states: the initial line, the noise, and the lifted loss."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor
 from grasp_planner.core.noise import Noise
 from grasp_planner.core.objectives import costs_of, only_the_end_counts
 from grasp_planner.core.problem import Problem
+from grasp_planner.planning.coloured import coloured
 
 
 def straight_line(problem: Problem, std: float, noise: Noise) -> Float[Tensor, "b t_less_1 s"]:
@@ -16,6 +17,14 @@ def straight_line(problem: Problem, std: float, noise: Noise) -> Float[Tensor, "
     share = torch.arange(1, problem.horizon, dtype=problem.start.dtype, device=problem.start.device) / problem.horizon
     states = torch.lerp(problem.start[:, None], problem.goal[:, None], share[:, None])
     return states + std * noise.normal(tuple(states.shape[1:]), states.dtype) if std > 0 else states
+
+
+def diffused(states: Float[Tensor, "b t s"], std: float, beta: float, noise: Noise) -> Float[Tensor, "b t s"]:
+    """Add normal noise of standard deviation ``std`` and of power spectrum 1 / f^beta over time to virtual states."""
+    if std == 0 or states.shape[1] == 0:
+        return states
+    drawn = noise.normal(tuple(states.shape[1:]), states.dtype)
+    return torch.add(states, coloured(drawn[:, None], beta)[:, 0], alpha=std)
 
 
 def lifted_loss(
@@ -44,20 +53,3 @@ def lifted_loss(
         return loss
     came_from = torch.cat([problem.start[:, None], predicted[:, :-1]], dim=1)
     return loss + costs_of("stage", problem.objective.stage(came_from, actions, goal), predicted).sum(1)
-
-
-def gap_deviation(
-    problem: Problem, states: Float[Tensor, "b t_less_1 s"], rolled_out: Float[Tensor, "b t s"]
-) -> Float[Tensor, "b t 1"]:
-    """Compute the root mean square distance of virtual states from a rollout, as a standard deviation for each action.
-
-    Action t gets the gap at s_t. The first action, whose state is exact, gets the mean over time. With a horizon of 1
-    there is no virtual state, and the gap is the distance between the end of the rollout and the goal.
-
-    Source: the CEM sync of the authors' code for LeWM, which uses variances in latent units. Here the gap is in units
-    of the problem's scale.
-    """
-    if problem.horizon == 1:
-        return (rolled_out[:, -1:] - problem.goal[:, None]).square().mean(-1, keepdim=True).sqrt()
-    squared = (rolled_out[:, :-1] - states).square().mean(-1, keepdim=True)
-    return torch.cat([squared.mean(1, keepdim=True), squared], dim=1).sqrt()

@@ -9,13 +9,22 @@ from torch import Tensor
 from grasp_planner.core.noise import Noise
 from grasp_planner.core.plans import Scored, score
 from grasp_planner.core.problem import Problem
+from grasp_planner.planning.coloured import coloured
 
 
 def spread(
-    problem: Problem, actions: Float[Tensor, "b t a"], count: int, std: float | Tensor, noise: Noise
+    problem: Problem,
+    actions: Float[Tensor, "b t a"],
+    count: int,
+    std: float | Tensor,
+    noise: Noise,
+    noise_beta: float = 0.0,
 ) -> Float[Tensor, "b n t a"]:
-    """Draw ``count`` plans within the bounds: the given plan first, the others normal around it."""
-    others = noise.normal((count - 1, *actions.shape[1:]), actions.dtype)
+    """Draw ``count`` plans within the bounds: the given plan first, the others normal around it.
+
+    The noise has the power spectrum 1 / f^noise_beta over time.
+    """
+    others = coloured(noise.normal((count - 1, *actions.shape[1:]), actions.dtype), noise_beta)
     around = actions[:, None] + (std[:, None] if isinstance(std, Tensor) else std) * others
     return torch.cat([actions[:, None], problem.clamp(around)], dim=1)
 

@@ -1,4 +1,4 @@
-"""MultiStart: run any planner from many starts in one batch."""
+"""MultiStart: run any planner from many starts in one batch, with selection and kicks between restarts."""
 
 from __future__ import annotations
 
@@ -9,19 +9,29 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from grasp_planner.core.checks import at_least, whole
+from grasp_planner.core.checks import at_least, between_zero_and_one, whole
 from grasp_planner.core.noise import Noise
-from grasp_planner.core.plans import Scored
+from grasp_planner.core.plans import Scored, best_of
 from grasp_planner.core.problem import Problem
 from grasp_planner.planning.candidates import best_candidate, leading, spread
+from grasp_planner.planning.coloured import coloured
 from grasp_planner.planning.protocol import Planner, check_planner, tolerance_of, virtual_states
 
 
 class MultiStartState(NamedTuple):
-    """The state of the inner planner, with a row for every start of every problem, and each problem's best start."""
+    """The state of the inner planner, with a row for every start of every problem.
+
+    Attributes:
+        inner: the inner planner's state.
+        leader: the start of each problem that was best when the starts were last scored.
+        best: the best plan that each start has seen since it last took over a plan; ``None``: nothing was scored yet.
+        steps: steps of the inner planner since the last restart.
+    """
 
     inner: Any
     leader: Int[Tensor, " b"]
+    best: Scored | None
+    steps: int
 
 
 @dataclass(frozen=True)
@@ -30,50 +40,88 @@ class MultiStart:
 
         a^1 = the given actions,    a^j ~ clamp(N(a^1, start_std^2)),  j = 2..n
         every step: one step of the inner planner on all n starts;  the plan is the plan of the best start
+        after every K such steps, a restart:
+            the worst n - m starts take over the best plans of the m best starts,  m = survivors * n
+            a^j <- clamp(best plan of start j + kick_std * xi^j),   and the inner planner begins again
 
-    One step is one step of the inner planner on b * n rows. The starts do not influence each other.
+    One step is one step of the inner planner on b * n rows. Without restarts, the starts do not influence each other.
+    The noise xi has the power spectrum 1 / f^noise_beta over time: with noise_beta > 0 it is smooth.
 
     Args:
         planner: the inner planner, which sees ``b * starts`` problems.
         starts: n, number of starts per problem.
         start_std: standard deviation of the starts around the given actions, in action units.
+        restart_every: K, steps of the inner planner between two restarts. ``None``: no restarts.
+        survivors: share of the starts whose plans are kept at a restart, at least one start.
+        kick_std: standard deviation of the noise on the plans at a restart, in action units.
+        noise_beta: exponent of the power spectrum of starts and kicks. 0: white noise.
         tolerance: stop a problem whose best cost is at or below this. It is raised to the inner planner's tolerance.
 
     Raises:
         GraspPlannerError: a setting is out of range, or ``planner`` is not a planner.
 
     Example:
-        >>> from grasp_planner import GD, MultiStart
-        >>> MultiStart(GD(lr=0.2), starts=8, start_std=2.0).starts
-        8
+        >>> from grasp_planner import GaussNewton, MultiStart
+        >>> planner = MultiStart(GaussNewton(), starts=16, start_std=2.0, restart_every=7, survivors=0.5, kick_std=1.0)
 
-    Source: random restarts are common practice. With GRASP as inner planner, each start is an independent run of GRASP.
+    Source: random restarts are common practice; restarts from kicked optima are iterated local search (Lourenco, Martin
+    and Stuetzle, 2003), and selection among starts is as in evolution strategies. Coloured noise is as in iCEM (Pinneri
+    et al., arXiv 2008.06389).
     """
 
     planner: Planner
     starts: int = 16
     start_std: float = 1.0
+    restart_every: int | None = None
+    survivors: float = 1.0
+    kick_std: float = 0.0
+    noise_beta: float = 0.0
     tolerance: float = 0.0
 
     def __post_init__(self) -> None:
         check_planner(self, "planner")
-        whole(self, 1, "starts")
-        at_least(self, 0, "start_std", "tolerance")
+        whole(self, 1, "starts", *(("restart_every",) if self.restart_every is not None else ()))
+        between_zero_and_one(self, "survivors")
+        at_least(self, 0, "start_std", "kick_std", "noise_beta", "tolerance")
         object.__setattr__(self, "tolerance", max(self.tolerance, tolerance_of(self.planner)))
 
     def init(self, problem: Problem, actions: Tensor, noise: Noise) -> MultiStartState:
         """Draw the starts; the first start is at the given actions."""
-        starts = spread(problem, actions, self.starts, self.start_std, noise.fold(0)).flatten(0, 1)
+        starts = spread(problem, actions, self.starts, self.start_std, noise.fold(0), self.noise_beta).flatten(0, 1)
         inner = self.planner.init(problem.repeat(self.starts), starts, noise.fold(1).repeat(self.starts))
-        return MultiStartState(inner, torch.zeros(problem.batch, dtype=torch.long, device=actions.device))
+        leader = torch.zeros(problem.batch, dtype=torch.long, device=actions.device)
+        return MultiStartState(inner, leader, best=None, steps=0)
 
     def step(self, problem: Problem, state: MultiStartState, noise: Noise) -> tuple[MultiStartState, Scored | None]:
-        """Make one step of the inner planner on every start."""
-        inner, scored = self.planner.step(problem.repeat(self.starts), state.inner, noise.repeat(self.starts))
+        """Make one step of the inner planner on every start, after a restart if one is due."""
+        many = problem.repeat(self.starts)
+        if self.restart_every is not None and state.steps >= self.restart_every and state.best is not None:
+            state = self.restarted(many, state, noise.fold(0))
+        inner, scored = self.planner.step(many, state.inner, noise.repeat(self.starts))
+        state = state._replace(inner=inner, best=best_of(state.best, scored), steps=state.steps + 1)
         if scored is None:
-            return MultiStartState(inner, state.leader), None
+            return state, None
         best, leader = best_candidate(scored, self.starts)
-        return MultiStartState(inner, leader), best
+        return state._replace(leader=leader), best
+
+    def restarted(self, problem: Problem, state: MultiStartState, noise: Noise) -> MultiStartState:
+        """Let the worst starts take over the plans of the best starts, kick all plans, and begin again."""
+        assert state.best is not None
+        best = self.selected(state.best)
+        white = noise.fold(0).normal((self.starts, *best.actions.shape[1:]), best.actions.dtype)
+        kicks = self.kick_std * coloured(white, self.noise_beta).flatten(0, 1)
+        inner = self.planner.init(problem, problem.clamp(best.actions + kicks), noise.fold(1).repeat(self.starts))
+        return MultiStartState(inner, state.leader, best, steps=0)
+
+    def selected(self, best: Scored) -> Scored:
+        """Return the best plans of all starts, in which the worst starts have taken over those of the best starts."""
+        kept = max(1, round(self.survivors * self.starts))
+        cost = best.cost.unflatten(0, (-1, self.starts))
+        order = torch.where(torch.isfinite(cost), cost, torch.inf).argsort(dim=1, stable=True)
+        source = torch.arange(self.starts, device=cost.device).expand_as(order).clone()
+        source.scatter_(1, order, order[:, torch.arange(self.starts, device=cost.device) % kept])
+        rows = (source + self.starts * torch.arange(len(cost), device=cost.device)[:, None]).flatten()
+        return Scored(best.actions[rows], best.states[rows], best.cost[rows])
 
     def actions(self, state: MultiStartState) -> Float[Tensor, "b t a"]:
         """Return the actions of the start that was best when the starts were last scored."""
