@@ -16,6 +16,7 @@ from grasp_planner.bench.records import (
     SweepRecord,
     TimedClock,
     TimedRecord,
+    Winner,
     Work,
 )
 
@@ -52,7 +53,8 @@ def all_kinds() -> list[Record]:
     plan = PlannedMoments((1, 2), [[[0.0, 1.0]], [[0.5, 1.0]]], None, (None, 0.5))
     return [
         SweepRecord(WORK, 1, 2, (0, 1), (True, False), (None, 0.5), 24, CLOCK),
-        ChoiceRecord(WORK, "GD", "gd", 2, (3, 2), (2, 3), 2 / 4, None),
+        ChoiceRecord(WORK, "GD", Winner("gd", 2, (3, 2), (2, 3), True, 2 / 4, None)),
+        ChoiceRecord(replace(WORK, horizon=20), "GD"),
         record(0),
         record(1, success_model=False, distances_model={"position_px": None}, gap_rollout_simulator=0.5, plans=3),
         TimedRecord(WORK, 0, 5.0, VERSIONS, TimedClock(1.0, 1, "x86_64", 3, 0.2, moments, True, True)),

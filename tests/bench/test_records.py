@@ -76,7 +76,7 @@ def test_a_line_in_the_middle_that_is_no_record_is_said(tmp_path: Path) -> None:
         ({"kind": "episodes"}, "line 2: unknown kind of record 'episodes': did you mean 'episode'"),
         ({"sucess": True}, "line 2: unknown field 'sucess': did you mean 'success'"),
         ({"seed": ...}, "line 2: the field 'seed' is missing"),
-        ({"schema": 1}, "line 2: needed a record of schema 2, got schema 1"),
+        ({"schema": 1}, "line 2: needed a record of schema 3, got schema 1"),
     ],
 )
 def test_errors_name_file_line_and_field(tmp_path: Path, change: dict[str, Any], message: str) -> None:

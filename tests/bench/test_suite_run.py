@@ -53,7 +53,7 @@ def test_planners_are_tuned_alike_on_episodes_that_the_test_never_uses(finished:
 
 def test_the_choice_is_the_best_of_the_last_round(finished: Path) -> None:
     for choice in records(finished, "choice"):
-        where = {name: choice[name] for name in ("task", "horizon", "model")} | {"arm": choice["tuned_as"]}
+        where = {name: choice[name] for name in ("task", "horizon", "model")} | {"arm": choice["settings_of"]}
         sweep = [one for one in records(finished, "sweep") if where.items() <= one.items()]
         scores = {}
         for trial in {one["trial"] for one in sweep if one["round"] == 1}:
@@ -61,7 +61,7 @@ def test_the_choice_is_the_best_of_the_last_round(finished: Path) -> None:
             costs = [c for one in mine for c in one["cost"]]
             assert len(costs) == 3
             scores[trial] = (-sum(sum(one["success"]) for one in mine), sum(costs) / 3, trial)
-        assert choice["trial"] == min(scores.values())[2]
+        assert choice["winner"]["trial"] == min(scores.values())[2]
         if choice["arm"] == "no sync":
             assert choice["planner"]["planner"]["sync"] is None and choice["planner"]["starts"] == 2
 
@@ -69,7 +69,7 @@ def test_the_choice_is_the_best_of_the_last_round(finished: Path) -> None:
 def test_an_episodes_record_says_everything(finished: Path) -> None:
     asked = {one.index: one for one in episodes(task("wall/dset/v1", 10), count=5)}
     for one in records(finished, "episode"):
-        assert one["schema"] == 2 and len(one["model_hash"]) == 16 and one["versions"]["torch"]
+        assert one["schema"] == 3 and len(one["model_hash"]) == 16 and one["versions"]["torch"]
         assert one["planner"]["name"] in ("cem", "multi_start") and one["mode"] == "open-loop"
         assert one["transitions"] <= 12 * one["horizon"] // 5 and one["calls"] > 0
         assert one["gap_rollout_simulator"] > 0 and one["gap_end"]["position_px"] > 0

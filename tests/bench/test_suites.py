@@ -9,15 +9,15 @@ import pytest
 
 from grasp_planner import GD, GRASP, PLANNERS, GraspPlannerError, MultiStart, Sequential
 from grasp_planner.bench.running.model_hash import model_hash
-from grasp_planner.bench.running.tuning import arm_settings
+from grasp_planner.bench.suites.arm_settings import arm_settings
 from grasp_planner.bench.suites.loading import load_suite, suites
 from grasp_planner.bench.suites.settings import changed, planner_of, planner_title, settings_of, settings_text, wrapped
 from grasp_planner.bench.suites.spaces import drawn, spaces
 from grasp_planner.bench.suites.suite import Arm, Tuning
 from grasp_planner.bench.tasks import TASKS, episodes, task
 
-NAMES = {"push-t-long", "short", "ablation", "anytime", "closed-loop", "smoke"}
-PICTURED = NAMES - {"smoke"}
+NAMES = {"push-t-long", "push-t-equal-time", "short", "ablation", "anytime", "closed-loop", "smoke"}
+PICTURED = NAMES - {"smoke", "push-t-equal-time"}
 
 
 def test_the_suites_that_were_promised_are_there() -> None:
@@ -31,10 +31,11 @@ def test_every_suite_names_what_exists_and_treats_planners_alike(name: str) -> N
     assert suite.mode == ("closed-loop" if name == "closed-loop" else "open-loop")
     for arm in suite.arms:
         assert not arm.space or arm.space in spaces()
-        planner = planner_of(arm_settings(arm, suite.tuned_arm(arm), 0))
+        planner = planner_of(arm_settings(arm, suite.source_of(arm), 0))
         assert type(planner) in PLANNERS.values()
-    # The numbers of trials, episodes and rollouts are the same in the whole suite, so no planner is tuned more.
+    # The numbers of trials and episodes and the budget are the same in the whole suite, so no planner is tuned more.
     assert isinstance(suite.tuning, Tuning) and isinstance(suite.rollouts, int)
+    assert (suite.rollouts > 0) != (suite.seconds_per_problem > 0)
 
 
 @pytest.mark.parametrize("name", sorted(PICTURED))
@@ -48,14 +49,20 @@ def test_suites_have_a_twin_for_models_that_read_pictures(name: str) -> None:
 def test_the_long_suite_is_the_papers_table() -> None:
     suite = load_suite("push-t-long")
     assert [cell.horizon for cell in suite.cells] == [40, 50, 60, 70, 80]
-    names = ["CEM", "GD", "LatCo", "GRASP", "GRASP, polished"]
+    tuned, fixed = (
+        ["CEM", "iCEM", "MPPI", "GD", "LatCo", "GRASP"],
+        ["GRASP, paper", "GRASP, authors' code", "recommended"],
+    )
+    names = [*tuned, "GRASP, polished", *fixed]
     assert suite.episodes == 500 and [arm.name for arm in suite.arms] == names
+    assert [arm.name for arm in suite.arms if arm.space] == tuned and suite.main_arm == "recommended"
+    assert suite.tuning.trials[0] >= 40 and {cell.task for cell in suite.cells} == {"push_t/dset/v2"}
     pictured = load_suite("push-t-long", "pixels")
     assert sorted(arm.name for arm in pictured.arms) == sorted([*names, "LatCo, polished"])
     polished = {arm.name: arm.around for arm in pictured.arms if arm.like}
     assert polished["GRASP, polished"] == polished["LatCo, polished"], "the same for both"
-    for arm in (suite.arms[-1], *(arm for arm in pictured.arms if arm.like)):
-        planner = planner_of(arm_settings(arm, suite.tuned_arm(replace(arm, like=arm.like)), 0))
+    for arm in (*(arm for arm in suite.arms if arm.like), *(arm for arm in pictured.arms if arm.like)):
+        planner = planner_of(arm_settings(arm, suite.source_of(arm), 0))
         assert isinstance(planner, Sequential) and planner.second == GD(lr=0.05)
         assert planner_title(planner) == arm.like and 0.15 <= planner.share <= 0.3
 
@@ -142,9 +149,11 @@ def test_a_suites_digest_stands_for_all_of_it(suite_file: Path) -> None:
 
 
 def test_an_arm_has_one_source_of_settings() -> None:
-    for wrong in ({}, {"space": "gd", "like": "GD"}):
-        with pytest.raises(GraspPlannerError, match="needs a space"):
+    gd = {"name": "gd"}
+    for wrong in ({}, {"space": "gd", "like": "GD"}, {"space": "gd", "planner": gd}, {"planner": gd, "like": "GD"}):
+        with pytest.raises(GraspPlannerError, match="needs a space.*exactly one of space, planner and like") as caught:
             Arm("X", **wrong)
+        assert str(caught.value).endswith(f"got {' and '.join(wrong) or 'none of them'}")
 
 
 def test_episodes_can_be_drawn_from_the_middle() -> None:

@@ -116,7 +116,7 @@ ERRORS = {
     "plan --epsodes 5": ["unknown option '--epsodes'", "did you mean '--episodes'"],
     "plan push-t": ["unknown option 'push-t'", "grasp plan --help"],
     "plan --task push-tt": ["unknown task 'push-tt'", "push_t/dset"],
-    "plan --task push-t/dst": ["unknown task", "did you mean 'push_t/dset/v1'"],
+    "plan --task push-t/dst": ["unknown task", "did you mean 'push_t/dset/v2'"],
     "plan --model pusht-stat": ["unknown checkpoint 'pusht-stat'", "did you mean 'pusht-state'"],
     "plan --model no/such/folder": ["no folder no/such/folder"],
     "plan --model MODEL --task wall": ["does not fit the task wall/dset/v1", "'state'", "7", "wall-state"],
@@ -283,10 +283,11 @@ def test_ctrl_c_outside_planning_ends_with_130(
 
 
 @pytest.mark.parametrize(
-    "spelling", ["push-t", "push_t", "PushT", "push-t/dset", "push_t/dset/v1", "pusht/v1", "PushT-v1", "PUSH_T"]
+    "spelling", ["push-t", "push_t", "PushT", "push-t/dset", "push_t/dset/v2", "pusht/v2", "PushT-v2", "PUSH_T"]
 )
 def test_tasks_by_any_spelling(spelling: str) -> None:
-    assert task(spelling).name == "push_t/dset/v1"
+    assert task(spelling).name == "push_t/dset/v2"
+    assert task(f"{spelling.removesuffix('v2').rstrip('/-')}/v1").name == "push_t/dset/v1"
     assert task("wall/random-state", 40).horizon == 40
 
 

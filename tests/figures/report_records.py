@@ -16,6 +16,7 @@ from grasp_planner.bench.records import (
     ShownRecord,
     TimedClock,
     TimedRecord,
+    Winner,
     Work,
 )
 
@@ -122,7 +123,8 @@ def shown_records() -> list[ShownRecord]:
 
 def choice_records() -> list[ChoiceRecord]:
     """Return records of chosen settings."""
-    return [ChoiceRecord(work(arm, split="validation"), arm, arm.lower(), 2, (8, 2), (4, 8), 0.5, 0.25) for arm in WINS]
+    winner = Winner("gd", trial=2, trials=(8, 2), episodes=(4, 8), together=False, success=0.5, cost=0.25)
+    return [ChoiceRecord(work(arm, split="validation"), arm, replace(winner, space=arm.lower())) for arm in WINS]
 
 
 def all_records() -> list[Record]:

@@ -10,7 +10,7 @@ from grasp_planner.bench.records import KINDS, Record, Work
 from grasp_planner.core.errors import GraspPlannerError, unknown_name
 from grasp_planner.io.typed_json import from_json, to_json
 
-SCHEMA = 2
+SCHEMA = 3
 CLOCK = "clock"  # the field that depends on the machine and the time of day
 
 

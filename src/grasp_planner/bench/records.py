@@ -29,8 +29,9 @@ class Work:
         arm: name of the planner's row in tables.
         mode: open loop or closed loop.
         split: split of the episodes, ``"test"`` or ``"validation"``.
-        rollouts: budget of a plan, in rollouts of the model per episode.
+        rollouts: budget of a plan, in rollouts of the model per episode; 0: the budget is in seconds.
         planner: settings of the planner as JSON values, see ``bench.suites.settings``.
+        seconds_per_problem: budget of a plan, in seconds per episode; 0: the budget is in rollouts.
     """
 
     suite: str
@@ -43,6 +44,7 @@ class Work:
     split: str
     rollouts: int
     planner: dict[str, Any]
+    seconds_per_problem: float = 0.0
 
     @property
     def cell(self) -> CellName:
@@ -60,6 +62,7 @@ class Clock:
         machine: type of the processor.
         at: time of the measurement, in seconds since 1970.
         reused_from: name of the suite whose record was reused; ``None`` if the measurement was made for this suite.
+        processor_seconds: processor time of planning in seconds, for the whole batch; open loop only.
     """
 
     seconds: float
@@ -67,6 +70,7 @@ class Clock:
     machine: str
     at: int
     reused_from: str | None = None
+    processor_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -95,29 +99,42 @@ class SweepRecord:
 
 
 @dataclass(frozen=True)
-class ChoiceRecord:
-    """The setting of a planner that won its sweep.
+class Winner:
+    """The setting that won a sweep.
 
     Args:
-        tuned_as: the arm whose sweep decided.
         space: name of the space of settings.
-        trial: number of the winning setting.
+        trial: number of the setting.
         trials: settings in each round.
-        episodes: validation episodes after each round.
-        success: share of the validation episodes that the winner solved.
-        cost: mean cost of the winner's plans; ``None`` if not finite.
+        episodes: validation episodes of each cell after each round.
+        together: whether the sweep was over all cells of the suite.
+        success: share of the validation episodes that the setting solved, over all cells of the sweep.
+        cost: mean cost of the plans; ``None`` if not finite.
+    """
+
+    space: str
+    trial: int
+    trials: tuple[int, ...]
+    episodes: tuple[int, ...]
+    together: bool
+    success: float
+    cost: float | None
+
+
+@dataclass(frozen=True)
+class ChoiceRecord:
+    """The setting of a planner in a cell.
+
+    Args:
+        settings_of: the arm whose sweep decided, or whose fixed settings are used.
+        winner: the setting that won the sweep; ``None``: the settings are fixed.
     """
 
     kind: ClassVar[Literal["choice"]] = "choice"
 
     work: Work
-    tuned_as: str
-    space: str
-    trial: int
-    trials: tuple[int, ...]
-    episodes: tuple[int, ...]
-    success: float
-    cost: float | None
+    settings_of: str
+    winner: Winner | None = None
 
 
 @dataclass(frozen=True)

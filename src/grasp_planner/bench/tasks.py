@@ -68,10 +68,11 @@ class Task:
 
 
 def domain_tasks(domain: Domain) -> list[Task]:
-    """Return the tasks of one world, one for each of its goal sources."""
+    """Return the tasks of one world, one for each version of each of its goal sources, the oldest version first."""
     return [
-        Task(f"{domain.name}/{goal_source}/{domain.version}", domain, goal_source, horizon)
+        Task(f"{domain.name}/{goal_source}/{version}", domain, goal_source, horizon)
         for goal_source, horizon in domain.horizons.items()
+        for version in domain.versions_of(goal_source)
     ]
 
 
@@ -83,8 +84,9 @@ def task(name: str, horizon: int | None = None) -> Task:
     """Return the task called ``name``, with its default horizon or with the given horizon.
 
     Args:
-        name: key of `TASKS` in any spelling, with or without version. The world, or its environment, without a goal
-            source means the goal source ``dset``, whose goals are reachable.
+        name: key of `TASKS` in any spelling, with or without version. Without version, the name means the newest
+            version. The world, or its environment, without a goal source means the goal source ``dset``, whose goals
+            are reachable.
         horizon: horizon in environment steps; None: the task's default.
 
     Raises:
@@ -92,8 +94,8 @@ def task(name: str, horizon: int | None = None) -> Task:
 
     >>> task("push_t/dset/v1", horizon=50).horizon
     50
-    >>> task("PushT-v1").name, task("wall/random-state").name
-    ('push_t/dset/v1', 'wall/random_state/v1')
+    >>> task("PushT-v1").name, task("push_t").name, task("wall/random-state").name
+    ('push_t/dset/v1', 'push_t/dset/v2', 'wall/random_state/v1')
     """
     found = TASKS[known_name("task", name, TASKS, _other_spellings())]
     if horizon is None:
@@ -104,7 +106,10 @@ def task(name: str, horizon: int | None = None) -> Task:
 
 
 def _other_spellings() -> dict[str, str]:
-    """Shorter names of tasks: without the version, and names of worlds and environments for the goal source dset."""
+    """Shorter names of tasks: without the version, and names of worlds and environments for the goal source dset.
+
+    Versions of a task are in ``TASKS`` from the oldest to the newest, so a name without version is left to the newest.
+    """
     short: dict[str, str] = {}
     for full in TASKS:
         world, source, version = full.split("/")

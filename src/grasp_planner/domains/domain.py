@@ -66,7 +66,8 @@ class Domain:
         other_policies: further scripted policies, by name.
         models: names of the packaged models of this world. The first is the model that plans are made in, unless the
             caller gives another.
-        version: version of the world's tasks, the last part of their names.
+        versions: versions of the tasks, the last part of their names, from the oldest to the newest, for each goal
+            source that has other versions than ``v1``. Versions differ in their episodes.
     """
 
     name: str
@@ -80,7 +81,7 @@ class Domain:
     horizons: Mapping[str, int] = field(default_factory=dino_wm_horizons, hash=False)
     other_policies: Mapping[str, Callable[[], Policy]] = field(default_factory=dict, hash=False)
     models: tuple[str, ...] = ()
-    version: str = "v1"
+    versions: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
     @property
     def entry_point(self) -> str:
@@ -91,6 +92,10 @@ class Domain:
         """Return a new environment of this world, without Gymnasium's wrappers."""
         module, _, name = self.entry_point.partition(":")
         return getattr(importlib.import_module(module), name)(pixels=pixels, render_mode=render_mode)
+
+    def versions_of(self, goal_source: str) -> tuple[str, ...]:
+        """Return the versions of the tasks with a goal source, from the oldest to the newest."""
+        return self.versions.get(goal_source, ("v1",))
 
     def drops(self, start: np.ndarray, goal: np.ndarray) -> bool:
         """Return whether tasks drop a pair of states (s,), because it is already solved."""

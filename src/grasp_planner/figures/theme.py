@@ -26,7 +26,10 @@ COLOURS = {
 """Name -> colour on a light page, colour on a dark page."""
 
 CURVE_COLOURS = tuple(name for name in COLOURS if name.startswith("c") and name[1:].isdigit())
-PLANNER_COLOURS = {"CEM": "c0", "GD": "c1", "LatCo": "c2", "GRASP": "c3"}
+PLANNER_COLOURS = {
+    **{"CEM": "c0", "GD": "c1", "LatCo": "c2", "GRASP": "c3"},
+    **{"iCEM": "c4", "recommended": "c5", "MPPI": "c7"},
+}
 """Colours that are the same in every chart."""
 
 

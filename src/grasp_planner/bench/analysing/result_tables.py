@@ -15,6 +15,12 @@ from grasp_planner.bench.suites.settings import settings_text
 from grasp_planner.bench.suites.suite import main_arm
 
 EMPTY = ""
+DERIVATIVES = (
+    "A transition is one row of a model call. Backward passes are not counted: a step of gradient descent counts the "
+    "horizon's transitions for each start, as a rollout does, and the linearisation of a Gauss-Newton step counts as "
+    "many, whatever the number of its vector-Jacobian products. With equal processor time, derivatives count what they "
+    "cost."
+)
 
 AnyRecord = TypeVar("AnyRecord", bound=OfWork)
 
@@ -72,6 +78,7 @@ def success_table(records: Sequence[Record], theirs: PublishedTable | None = Non
     note = (
         f"Percent of {_counts(tested)} test episodes at the goal {when} in the simulator, with Wilson's 95 % interval."
     )
+    note = " ".join([note, *budget_notes(tested), *settings_notes(records)])
     if theirs is not None:
         note += f" Published: {theirs.source}. {theirs.about}"
     return Table("success", "Success in the simulator", _columns(tested), tuple(rows), note)
@@ -172,31 +179,66 @@ def gap_table(records: Sequence[Record]) -> Table:
 
 
 def spending_table(records: Sequence[Record]) -> Table:
-    """Return the numbers of model transitions and model calls."""
+    """Return the numbers of model transitions and model calls, and the processor time."""
     tested = of_kind(records, EpisodeRecord)
-    rows = [
-        _row(arm, tested, lambda found: f"{_median(r.transitions for r in found)} / {found[0].calls:,}")
-        for arm in arms_of(tested)
-    ]
-    note = "Model transitions per episode / model calls per batch of episodes. The budget is the same for all planners."
+    rows = [_row(arm, tested, _spending) for arm in arms_of(tested)]
+    timed = any(record.clock.processor_seconds is not None for record in tested)
+    note = " ".join(
+        [
+            "Model transitions per episode / model calls per batch of episodes"
+            f"{' / processor seconds of planning per episode' if timed else ''}.",
+            *budget_notes(tested),
+            "The budget is the same for all planners.",
+            DERIVATIVES,
+        ]
+    )
     return Table("spending", "Model transitions and calls", _columns(tested), tuple(rows), note)
 
 
 def tuning_table(records: Sequence[Record]) -> Table:
-    """Return the chosen settings, with their success on validation episodes."""
+    """Return the chosen and the fixed settings, with the success of chosen settings on validation episodes."""
     choices = of_kind(records, ChoiceRecord)
     names, cells = arms_of(choices), cells_of(choices)
     rows = []
     for record in sorted(choices, key=lambda one: (one.work.cell, names.index(one.work.arm))):
-        origin = f"trial {record.trial}" if record.tuned_as == record.work.arm else record.tuned_as
-        share, settings = f"{100 * record.success:.0f} %", settings_text(record.work.planner)
+        winner, own = record.winner, record.settings_of == record.work.arm
+        origin = record.settings_of if not own else "fixed" if winner is None else f"trial {winner.trial}"
+        share = EMPTY if winner is None else f"{100 * winner.success:.0f} %"
+        settings = settings_text(record.work.planner)
         rows.append((record.work.arm, label_of(record.work.cell, cells), origin, share, settings))
-    tries = f"{list(choices[0].trials)} trials on {list(choices[0].episodes)} validation episodes" if choices else ""
-    note = (
-        f"The tuning is the same for every planner, task and horizon: {tries}, with the budget of the test. Settings "
-        "that are not listed have their defaults."
-    )
+    notes = settings_notes(records)
+    if won := next((record.winner for record in choices if record.winner is not None), None):
+        notes.append(
+            f"The tuning is the same for every tuned planner: {list(won.trials)} trials on {list(won.episodes)} "
+            "validation episodes of each cell, with the budget of the test."
+        )
+    note = " ".join([*notes, "Settings that are not listed have their defaults."])
     return Table("tuning", "Chosen settings", ("planner", "cell", "from", "validation", "settings"), tuple(rows), note)
+
+
+def budget_notes(records: Sequence[OfWork]) -> list[str]:
+    """Return a sentence that says the budgets of the plans; nothing if there are no records."""
+    budgets = {
+        f"{work.seconds_per_problem:g} s of one thread" if work.seconds_per_problem else f"{work.rollouts} rollouts"
+        for work in (record.work for record in records)
+    }
+    return [f"Every plan has a budget of {' or '.join(sorted(budgets))} per episode."] if budgets else []
+
+
+def settings_notes(records: Sequence[Record]) -> list[str]:
+    """Return sentences that say which arms were tuned, with how many draws, and which arms have fixed settings."""
+    choices = of_kind(records, ChoiceRecord)
+    groups: dict[str, set[str]] = {}
+    for record in choices:
+        winner, arm, own = record.winner, record.work.arm, record.settings_of == record.work.arm
+        if not own:
+            groups.setdefault(f"With the settings of {record.settings_of}, changed", set()).add(arm)
+        elif winner is None:
+            groups.setdefault("With one fixed setting for all cells, without tuning", set()).add(arm)
+        else:
+            scope = "over all cells together" if winner.together else "for each cell"
+            groups.setdefault(f"Tuned with {winner.trials[0]} draws {scope}", set()).add(arm)
+    return [f"{title}: {'; '.join(sorted(arms))}." for title, arms in sorted(groups.items())]
 
 
 def _columns(records: Sequence[OfWork]) -> tuple[str, ...]:
@@ -233,6 +275,13 @@ def _published_row(
     if not any(cells):
         return []
     return [(f"{arm}, published", *(EMPTY if cell is None else text(cell) for cell in cells))]
+
+
+def _spending(records: Sequence[EpisodeRecord]) -> str:
+    clocks = [record.clock for record in records]
+    processor = [one.processor_seconds / one.batch for one in clocks if one.processor_seconds is not None]
+    spent = [_median(record.transitions for record in records), f"{records[0].calls:,}"]
+    return " / ".join([*spent, f"{median(processor):.2g} s"] if processor else spent)
 
 
 def _share(won: Sequence[bool | None]) -> str:

@@ -21,8 +21,8 @@ class Earlier:
     Suites overlap: they tune the same planner on the same episodes of the same task with the same budget. A record of
     a sweep or of an episode is reused if everything that determines its results is the same: task, horizon, model and
     its hash, arm, settings, budget, split, episodes, how the loop is closed, and, for episodes, the versions of the
-    packages. The clock of a reused record names the suite that it was ``reused_from``. Timed records are not reused,
-    because seconds are compared within one run on one machine.
+    packages. The clock of a reused record names the suite that it was ``reused_from``. Timed records and records with a
+    budget in seconds are not reused, because seconds are compared within one run on one machine.
 
     Args:
         folders: folders of runs of ``grasp bench``, finished or not.
@@ -36,7 +36,7 @@ class Earlier:
         for folder in folders:
             suite = read_run_file(folder).suite
             for record in read_records([folder]):
-                if isinstance(record, (SweepRecord, EpisodeRecord)):
+                if isinstance(record, (SweepRecord, EpisodeRecord)) and not record.work.seconds_per_problem:
                     self._known.setdefault(key_of(record), (record, suite))
 
     def records(self, job: Job) -> list[Record] | None:

@@ -62,11 +62,13 @@ class Setup:
 
     @property
     def budget(self) -> Budget:
-        """The budget of a plan: seconds if the job limits seconds; otherwise transitions, as in the tuning."""
-        job = self.job
+        """The budget of a plan: the seconds of the job if it limits seconds; otherwise the budget of the suite."""
+        job, work = self.job, self.job.work
         if job.seconds:
             return Budget(seconds=job.seconds)
-        return Budget(transitions=job.work.rollouts * (job.work.horizon // self.model.frameskip))
+        if work.seconds_per_problem:
+            return Budget(seconds=work.seconds_per_problem * len(self.episodes))
+        return Budget(transitions=work.rollouts * (work.horizon // self.model.frameskip))
 
     def plan(
         self, episodes: Sequence[Episode], callback: Callback | None = None, budget: Budget | None = None
@@ -123,7 +125,7 @@ def _episode(name: str, horizon: int, split: str, number: int) -> Episode:
 
 
 def _sweep(setup: Setup) -> SweepRecord:
-    began = time.perf_counter()
+    began, processor = time.perf_counter(), None
     if setup.job.work.mode == "closed-loop":
         driven = setup.drive(setup.episodes)
         success = [outcome.success_any for outcome in driven.outcomes]
@@ -131,6 +133,7 @@ def _sweep(setup: Setup) -> SweepRecord:
     else:
         found = setup.plan(setup.episodes)
         success, cost, spent = found.success.tolist(), found.plan.cost, found.plan.transitions
+        processor = found.processor_seconds
     return SweepRecord(
         work=setup.job.work,
         round=setup.job.round,
@@ -139,7 +142,7 @@ def _sweep(setup: Setup) -> SweepRecord:
         success=tuple(success),
         cost=tuple(cost.tolist()),
         transitions=spent,
-        clock=_clock(time.perf_counter() - began, len(setup.episodes)),
+        clock=_clock(time.perf_counter() - began, len(setup.episodes), processor),
     )
 
 
@@ -162,7 +165,7 @@ def _open_loop_episodes(setup: Setup) -> list[EpisodeRecord]:
             transitions=found.plan.transitions,
             calls=found.plan.calls,
             versions=versions(),
-            clock=_clock(found.plan.seconds, len(setup.episodes)),
+            clock=_clock(found.plan.seconds, len(setup.episodes), found.processor_seconds),
             success_model=None if success is None else bool(success[i]),
             distances_model=None if distances is None else _row(distances, i),
             gap_virtual_rollout=virtual[i],
@@ -279,5 +282,6 @@ def _short(numbers: np.ndarray) -> list[Any]:
     return np.round(np.asarray(numbers, dtype=float), 4).tolist()
 
 
-def _clock(seconds: float, batch: int) -> Clock:
-    return Clock(seconds, batch, platform.machine(), round(time.time()))
+def _clock(seconds: float, batch: int, processor_seconds: float | None = None) -> Clock:
+    at = round(time.time())
+    return Clock(seconds, batch, platform.machine(), at, processor_seconds=processor_seconds)

@@ -17,7 +17,7 @@ class Job:
         work: planner and task. The settings are the drawn or chosen settings, without defaults.
         numbers: numbers of the episodes.
         pixels: side of the pictures that the model reads; ``None`` if it reads no pictures.
-        seconds: budget of a plan in seconds; 0: the budget is ``work.rollouts``.
+        seconds: budget of a plan in seconds; 0: the budget is that of ``work``.
         execute: model steps of a plan that are executed before the next plan; closed loop only.
         duration: length of an episode, as a multiple of the horizon; closed loop only.
         round: round of the tuning; sweeps only.

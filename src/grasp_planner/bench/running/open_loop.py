@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -38,6 +39,7 @@ class Evaluation:
         plan: the plans. ``seconds`` is for all n episodes together, ``transitions`` is per episode.
         actions: (n, horizon, e) the executed actions, in environment units.
         outcomes: results in the simulator, one per episode.
+        processor_seconds: processor time of planning in seconds, for all n episodes together.
         imagined: (n, T + 1, s) environment states of the plan's rollout in the model, every ``frameskip``
             environment steps; ``None`` for models that do not decode states.
     """
@@ -49,6 +51,7 @@ class Evaluation:
     plan: Plan
     actions: np.ndarray
     outcomes: tuple[Outcome, ...]
+    processor_seconds: float
     imagined: np.ndarray | None
 
     @property
@@ -166,12 +169,14 @@ def evaluate(
         pixels = model.pixels
     problem = problem_of(task, model, episodes, pixels=pixels, objective=objective, dynamics=dynamics)
     seeds = [episode.seed + seed for episode in episodes]
+    before = time.process_time()
     found = run(problem, planner, budget, seeds=seeds, callback=callback)
+    processor = time.process_time() - before
     actions = executable(model, found.actions)
     env = task.make()
     outcomes = tuple(execute(task, episode, taken, env) for episode, taken in zip(episodes, actions, strict=True))
     imagined = decoded(model, torch.cat([problem.start[:, None], found.states], dim=1))
-    return Evaluation(task, planner, budget, tuple(episodes), found, actions, outcomes, imagined)
+    return Evaluation(task, planner, budget, tuple(episodes), found, actions, outcomes, processor, imagined)
 
 
 def executable(model: WorldModel, actions: torch.Tensor) -> np.ndarray:

@@ -15,9 +15,9 @@ from grasp_planner.bench.running.jobs import Job
 from grasp_planner.bench.running.model_hash import check_models, model_hash
 from grasp_planner.bench.running.run_folder import RunFile, claim_folder
 from grasp_planner.bench.running.task_models import model_for
-from grasp_planner.bench.running.tuning import arm_settings, choice, survivors
+from grasp_planner.bench.running.tuning import choice, survivors
+from grasp_planner.bench.suites.arm_settings import arm_settings
 from grasp_planner.bench.suites.settings import Settings, planner_of
-from grasp_planner.bench.suites.spaces import drawn
 from grasp_planner.bench.suites.suite import Arm, Cell, Suite
 
 FILES: dict[KindName, str] = {
@@ -52,7 +52,7 @@ class Run:
             model_for(cell.problem, cell.model)
         self.hashes = {cell.model: model_hash(cell.model) for cell in suite.cells}
         for arm in suite.arms:  # raises on invalid settings before any work begins
-            planner_of(arm_settings(arm, suite.tuned_arm(arm), 0))
+            planner_of(arm_settings(arm, suite.source_of(arm), 0))
         claim_folder(folder, RunFile.of(suite, self.hashes))
         self.files = {name: RecordFile(folder / f"{name}.jsonl") for name in sorted(set(FILES.values()))}
 
@@ -78,19 +78,20 @@ class Run:
         first = tuning.episodes[number - 1] if number else 0
         fresh = tuple(range(first, tuning.episodes[number]))
         return [
-            self._job("sweep", cell, arm, fresh, drawn(arm.space, trial, arm.change), number, trial)
+            self._job("sweep", cell, arm, fresh, arm_settings(arm, arm, trial), number, trial)
             for cell in self.suite.cells
             for arm in self.suite.arms
             if arm.space
-            for trial in survivors(self.files["sweep"], self._work(cell, arm), tuning, number)
+            for trial in survivors(self.files["sweep"], self._swept(cell, arm), tuning, number)
         ]
 
     def choices(self) -> list[Record]:
-        """Return the chosen settings of every arm in every cell."""
+        """Return the chosen or fixed settings of every arm in every cell."""
+        sweep, suite = self.files["sweep"], self.suite
         return [
-            choice(self.files["sweep"], self._work(cell, arm), self.suite.tuning, arm, self.suite.tuned_arm(arm))
-            for cell in self.suite.cells
-            for arm in self.suite.arms
+            choice(sweep, self._work(cell, arm), self._swept(cell, arm), suite.tuning, arm, suite.source_of(arm))
+            for cell in suite.cells
+            for arm in suite.arms
         ]
 
     def episode_jobs(self) -> list[Job]:
@@ -173,7 +174,13 @@ class Run:
             split=split,
             rollouts=self.suite.rollouts,
             planner=settings or {},
+            seconds_per_problem=self.suite.seconds_per_problem,
         )
+
+    def _swept(self, cell: Cell, arm: Arm) -> list[Work]:
+        """Return the work of an arm in the cells of the sweep that chooses its settings in a cell."""
+        cells = self.suite.cells if self.suite.tuning.together else (cell,)
+        return [self._work(one, arm) for one in cells]
 
     def _settings(self, cell: Cell, arm: Arm) -> Settings:
         return self.files["sweep"].get(ChoiceRecord, key("choice", self._work(cell, arm))).work.planner

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from grasp_planner.bench.suites.arm_settings import arm_settings
 from grasp_planner.bench.suites.published_results import PUBLISHED
-from grasp_planner.bench.suites.settings import changed, planner_of, wrapped
-from grasp_planner.bench.suites.spaces import drawn
+from grasp_planner.bench.suites.settings import fixed_settings, planner_of
+from grasp_planner.bench.suites.spaces import known_settings
 from grasp_planner.bench.suites.suite import Arm, Suite
 from grasp_planner.bench.tasks import task
 from grasp_planner.core.errors import GraspPlannerError, known_name, unknown_name
@@ -95,7 +96,8 @@ def _suite(content: Mapping[str, Any], path: Path, pixels: bool) -> Suite:
         if model is not None
         for horizon in entry.horizons
     ]
-    suite = from_json(Suite, {**content, "cells": cells}, str(path))
+    arms = _arms(content.get("arms"), str(path))
+    suite = from_json(Suite, {**content, "arms": arms, "cells": cells}, str(path))
     if suite.published and suite.published not in PUBLISHED:
         raise GraspPlannerError(
             f"{path}, field 'published': {unknown_name('published table', suite.published, PUBLISHED)}"
@@ -105,13 +107,32 @@ def _suite(content: Mapping[str, Any], path: Path, pixels: bool) -> Suite:
     return suite
 
 
+def _arms(arms: Any, place: str) -> Any:
+    """Return the arms with fixed settings instead of the names of planners. Other content is left as it is."""
+    if not isinstance(arms, list):
+        return arms
+    found = []
+    for i, arm in enumerate(arms):
+        planner = arm.get("planner") if isinstance(arm, dict) else None
+        if isinstance(planner, dict):
+            _check_settings(planner, f"{place}, field 'arms[{i}].planner")
+        if isinstance(planner, (dict, str)) and planner:
+            try:
+                arm = {**arm, "planner": fixed_settings(planner)}
+            except GraspPlannerError as error:
+                raise GraspPlannerError(f"{place}, field 'arms[{i}].planner': {error}") from error
+        found.append(arm)
+    return found
+
+
 def _check_arm(suite: Suite, arm: Arm, place: str) -> None:
-    """Make the planner of an arm once, so that a wrong setting is an error of the file."""
-    tuned = suite.tuned_arm(arm)
+    """Make planners of an arm, so that a wrong setting is an error of the file: of every known and a random trial."""
+    source = suite.source_of(arm)
     for field, settings in (("change", arm.change), ("around", arm.around)):
         _check_settings(settings or {}, f"{place}, field '{field}")
     try:
-        planner_of(wrapped(changed(drawn(tuned.space, 0, tuned.change), arm.change), arm.around))
+        for trial in range(1 + len(known_settings(source.space) if source.space else ())):
+            planner_of(arm_settings(arm, source, trial))
     except (GraspPlannerError, TypeError, AttributeError, KeyError, ArithmeticError, RecursionError) as error:
         raise GraspPlannerError(f"{place}: needed the settings of a planner: {error}") from error
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from grasp_planner.core.errors import known_name, unknown_name
 from grasp_planner.planners import PLANNERS
+from grasp_planner.planners.presets import PRESETS
+from grasp_planner.planners.recommended import recommended
 from grasp_planner.planning.multi_start import MultiStart
 from grasp_planner.planning.protocol import Planner
 from grasp_planner.planning.sequential import Sequential
@@ -17,6 +19,7 @@ Settings = dict[str, Any]
 """A planner as JSON values: ``"name"``, the name in ``PLANNERS``, and its fields. A field that holds a planner holds
 the settings of that planner."""
 
+RECOMMENDED = "recommended"  # name of the settings that `recommended()` returns
 NONE = "none"  # value in a change that means: no planner in this field
 TUNED = "tuned"  # value in settings of an outer planner that marks the place of the tuned planner
 
@@ -58,6 +61,27 @@ def settings_of(planner: Any) -> Settings:
         value = getattr(planner, one.name)
         content[one.name] = settings_of(value) if type(value) in names else value
     return content
+
+
+def fixed_settings(planner: str | Mapping[str, Any]) -> Settings:
+    """Return settings with names resolved.
+
+    Args:
+        planner: ``"recommended"`` for what ``recommended()`` returns, or the name of a preset, or settings in which a
+            dot in a name leads to a field of an inner planner.
+
+    Raises:
+        GraspPlannerError: there is no preset of that name.
+
+    >>> fixed_settings({"name": "multi_start", "planner.name": "gd", "planner.lr": 0.2})
+    {'name': 'multi_start', 'planner': {'name': 'gd', 'lr': 0.2}}
+    >>> fixed_settings("cem/dino-wm")["samples"]
+    300
+    """
+    if not isinstance(planner, str):
+        return changed(dict(planner), None)
+    named = {RECOMMENDED: recommended(), **PRESETS}
+    return settings_of(named[known_name("planner with fixed settings", planner, named)])
 
 
 def planner_title(planner: Planner) -> str:

@@ -10,31 +10,48 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from grasp_planner.bench.suites.settings import Settings, changed, nested
+from grasp_planner.bench.suites.settings import Settings, changed, fixed_settings, nested
 from grasp_planner.core.errors import GraspPlannerError, known_name
 
 FILE = Path(__file__).parent / "spaces.toml"
+KNOWN = "known"  # the field of a space that lists known good settings
 
 
 @cache
 def spaces() -> Mapping[str, Mapping[str, Any]]:
-    """Return the spaces of the package: name -> content of the file.
+    """Return the spaces of the package: name -> content of the file, with the settings of presets instead of names.
 
     >>> sorted(spaces())
     ['cem', 'gd', 'grasp', 'icem', 'latco', 'mppi']
     """
-    return tomllib.loads(FILE.read_text(encoding="utf-8"))
+    content = tomllib.loads(FILE.read_text(encoding="utf-8"))
+    return {
+        name: {**space, KNOWN: [fixed_settings(one) for one in space.get(KNOWN, [])]} for name, space in content.items()
+    }
+
+
+def known_settings(space: str) -> list[Settings]:
+    """Return the known good settings of a space, which are its first trials.
+
+    Raises:
+        GraspPlannerError: there is no such space.
+    """
+    return spaces()[known_name("space of settings", space, spaces())][KNOWN]
 
 
 def drawn(space: str, trial: int, change: Mapping[str, Any] | None = None) -> Settings:
     """Draw the settings of one trial. A space and a number always give the same settings.
 
-    A field of a space is one of the following; a dot in its name leads to a field of an inner planner:
+    The first trials are the known settings of the space, in their order. Every later trial is drawn at random. A field
+    of a space is one of the following; a dot in its name leads to a field of an inner planner:
 
     - a value;
-    - ``{choice = [..]}``, one of the listed values; - ``{log = [low, high]}``, uniform in the logarithm, rounded to
-    three digits; - ``{uniform = [low, high]}``, rounded to three digits; - ``{share_of = "field", choice = [..]}``, one
-    of the listed shares of another field, rounded, at least 2.
+    - ``{choice = [..]}``, one of the listed values;
+    - ``{log = [low, high]}``, uniform in the logarithm, rounded to three digits;
+    - ``{uniform = [low, high]}``, rounded to three digits;
+    - ``{share_of = "field", choice = [..]}``, one of the listed shares of another field, rounded, at least 2.
+
+    The field ``known`` lists known settings, each as ``fixed_settings`` takes them.
 
     Args:
         space: one of ``spaces()``.
@@ -47,11 +64,14 @@ def drawn(space: str, trial: int, change: Mapping[str, Any] | None = None) -> Se
     >>> drawn("cem", 0) == drawn("cem", 0) != drawn("cem", 1)
     True
     """
-    space = known_name("space of settings", space, spaces())
-    rng = random.Random(f"{space}/{trial}")
+    space, known = known_name("space of settings", space, spaces()), known_settings(space)
+    if trial < len(known):
+        return changed(known[trial], change)
+    rng = random.Random(f"{space}/{trial - len(known)}")
     flat: dict[str, Any] = {}
     for field, law in spaces()[space].items():
-        flat[field] = _value(law, rng, flat)
+        if field != KNOWN:
+            flat[field] = _value(law, rng, flat)
     return changed(nested(flat), change)
 
 

@@ -14,7 +14,7 @@ from grasp_planner.core.errors import GraspPlannerError, known_name, unknown_nam
 from grasp_planner.io.typed_json import to_json
 
 MOST = {"episodes": 10**6, "chunk": 10**5, "rollouts": 10**7, "execute": 10**4, "duration": 10**4, "shown": 10**5}
-"""Largest numbers in a suite; larger ones are mistakes."""
+"""Largest whole numbers in a suite; larger ones are mistakes."""
 LONGEST_HORIZON, LARGEST_PICTURE, MOST_SECONDS, MOST_ROWS = 10**4, 4096, 10**6, 1000
 
 Mode = Literal["open-loop", "closed-loop"]
@@ -59,13 +59,16 @@ class Cell:
 class Arm:
     """One row of a table: a planner and the source of its settings.
 
+    Exactly one of ``space``, ``planner`` and ``like`` is the source of the settings.
+
     Args:
         name: name of the row.
         space: the space of ``bench.suites.spaces`` in which the planner is tuned.
-        change: settings with fixed values, which replace drawn or chosen values.
-        like: name of another arm. This arm is not tuned, and takes the chosen settings of that arm.
+        change: settings with fixed values, which replace the values of the source.
+        like: name of another arm. This arm is not tuned, and has the settings of that arm.
         around: settings of an outer planner around the planner of ``like``, whose place the value ``"tuned"`` marks.
             See ``bench.suites.settings.wrapped``.
+        planner: fixed settings of a planner. This arm is not tuned, and has the same settings in every cell.
     """
 
     name: str
@@ -73,12 +76,16 @@ class Arm:
     change: Mapping[str, Any] | None = None
     like: str = ""
     around: Mapping[str, Any] | None = None
+    planner: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        if bool(self.space) == bool(self.like):
+        sources = {"space": self.space, "planner": self.planner, "like": self.like}
+        given = [name for name, value in sources.items() if value]
+        if len(given) != 1:
             raise GraspPlannerError(
-                f"the arm {self.name!r} needs a space to be tuned in, or another arm whose settings to take; "
-                f"got space {self.space!r} and like {self.like!r}"
+                f"the arm {self.name!r} needs a space to be tuned in, or a planner with fixed settings, or another arm "
+                f"that it is like; it must have exactly one of space, planner and like, got "
+                f"{' and '.join(given) or 'none of them'}"
             )
         if self.around is not None and not self.like:
             raise GraspPlannerError(
@@ -97,11 +104,14 @@ class Tuning:
 
     Args:
         trials: number of settings in each round, decreasing.
-        episodes: number of validation episodes after each round, increasing.
+        episodes: number of validation episodes of each cell after each round, increasing.
+        together: whether a planner has one sweep over all cells, which chooses one setting for all cells. Otherwise,
+            each cell has a sweep, which chooses a setting for this cell.
     """
 
     trials: tuple[int, ...]
     episodes: tuple[int, ...]
+    together: bool = False
 
     def __post_init__(self) -> None:
         rounds = len(self.trials)
@@ -122,7 +132,7 @@ class Timed:
 
     Args:
         episodes: number of episodes. The first episodes of the test split are used.
-        seconds: budget of each plan in seconds; 0: the suite's budget in transitions is used.
+        seconds: budget of each plan in seconds; 0: the suite's budget is used.
     """
 
     episodes: int = 0
@@ -147,10 +157,12 @@ class Suite:
         mode: open loop executes plans to their end; closed loop replans from new observations.
         episodes: number of test episodes, planned in batches.
         chunk: episodes per batch. A kill loses at most one batch.
-        rollouts: budget of every plan, in rollouts of the model per episode.
         arms: the planners.
         cells: the tasks.
         tuning: how settings are chosen.
+        rollouts: budget of every plan, in rollouts of the model per episode; 0: the budget is in seconds.
+        seconds_per_problem: budget of every plan, in seconds of one thread per episode. A batch of n episodes gets n
+            times as many seconds. 0: the budget is in rollouts.
         timed: the episodes that are planned one at a time.
         shown: number of solved and of failed episodes per cell that are recorded for the viewer of the report.
         execute: model steps of a plan that are executed before the next plan is made; closed loop only.
@@ -164,10 +176,11 @@ class Suite:
     mode: Mode
     episodes: int
     chunk: int
-    rollouts: int
     arms: tuple[Arm, ...]
     cells: tuple[Cell, ...]
     tuning: Tuning
+    rollouts: int = 0
+    seconds_per_problem: float = 0.0
     timed: Timed = Timed()
     shown: int = 0
     execute: int = 1
@@ -178,26 +191,34 @@ class Suite:
         if self.mode not in get_args(Mode):
             raise unknown_name("mode", self.mode, get_args(Mode))
         for name, most in MOST.items():
-            least, value = int(name != "shown"), getattr(self, name)
+            least, value = int(name not in ("shown", "rollouts")), getattr(self, name)
             if not least <= value <= most:
                 raise GraspPlannerError(f"{name} of a suite must be at least {least} and at most {most:,}, got {value}")
+        seconds = self.seconds_per_problem
+        if bool(self.rollouts) == bool(seconds) or not 0 <= seconds <= MOST_SECONDS:
+            raise GraspPlannerError(
+                "the budget of a suite's plans is either rollouts of at least 1 or seconds_per_problem above 0 and at "
+                f"most {MOST_SECONDS:,}, got rollouts {self.rollouts} and seconds_per_problem {seconds}"
+            )
         names = [arm.name for arm in self.arms]
         if max(len(self.arms), len(self.cells)) > MOST_ROWS:
             raise GraspPlannerError(f"a suite has at most {MOST_ROWS} arms and cells")
         if not names or len(set(names)) != len(names) or not self.cells:
             raise GraspPlannerError(f"a suite needs cells, and arms of different names; got {names}")
-        tuned = {arm.name for arm in self.arms if arm.space}
+        sources = {arm.name for arm in self.arms if not arm.like}
         for arm in self.arms:
-            if arm.like and arm.like not in tuned:
-                raise unknown_name(f"arm with a space, which {arm.name!r} could be like,", arm.like, tuned)
+            if arm.like and arm.like not in sources:
+                raise unknown_name(
+                    f"arm with a space or a planner, which {arm.name!r} could be like,", arm.like, sources
+                )
 
     @property
     def main_arm(self) -> str:
         """Name of the arm that the suite is about."""
         return main_arm([arm.name for arm in self.arms])
 
-    def tuned_arm(self, arm: Arm) -> Arm:
-        """Return the arm whose sweep decides the settings of an arm."""
+    def source_of(self, arm: Arm) -> Arm:
+        """Return the arm that an arm is like, or the arm itself. The returned arm has a space or fixed settings."""
         return next(one for one in self.arms if one.name == (arm.like or arm.name))
 
     def digest(self) -> str:
@@ -216,5 +237,5 @@ class Suite:
 
 
 def main_arm(names: Sequence[str]) -> str:
-    """Return the arm that the other arms are compared with: GRASP if there is such an arm, otherwise the first arm."""
-    return "GRASP" if "GRASP" in names else names[0]
+    """Return the arm that the other arms are compared with: recommended, otherwise GRASP, otherwise the first arm."""
+    return next((name for name in ("recommended", "GRASP") if name in names), names[0])

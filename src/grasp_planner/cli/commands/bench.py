@@ -22,8 +22,8 @@ class Bench:
     """Run a suite: tune all planners in the same way on validation episodes, then measure them on test episodes.
 
     If the command is stopped or killed, run it again: it continues where it stopped. Every measurement is a line of a
-    file in --out; `grasp report` makes tables and charts from these files. Suites: push-t-long, short, ablation,
-    anytime, closed-loop, smoke; or a TOML file of your own.
+    file in --out; `grasp report` makes tables and charts from these files. Suites: push-t-long, push-t-equal-time,
+    short, ablation, anytime, closed-loop, smoke; or a TOML file of your own.
 
     Args:
         suite: name of a suite, or a TOML file.
@@ -94,14 +94,21 @@ def run(arguments: Sequence[str]) -> int:
 
 def plan_of(suite: Any) -> list[str]:
     """Describe what a suite does, one line for each part."""
-    tuned = sum(1 for arm in suite.arms if arm.space)
+    tuned = [arm.name for arm in suite.arms if arm.space]
+    fixed = [arm.name for arm in suite.arms if arm.planner]
     tries, known = suite.tuning.trials, (0, *suite.tuning.episodes)
-    plans = sum(n * (known[i + 1] - known[i]) for i, n in enumerate(tries)) * tuned * len(suite.cells)
+    plans = sum(n * (known[i + 1] - known[i]) for i, n in enumerate(tries)) * len(tuned) * len(suite.cells)
     lines = [f"{suite.name}: {suite.title}. {suite.about}."]
     lines += [f"  {cell}" for cell in suite.cells]
     lines += [f"  arms: {', '.join(arm.name for arm in suite.arms)}"]
+    scope = "all cells together" if suite.tuning.together else "each cell"
+    lines += [f"  tuned for {scope}: {'; '.join(tuned) or 'no arm'}"]
+    lines += [f"  with fixed settings: {'; '.join(fixed) or 'no arm'}"]
     lines += [f"  tuning: {tries} trials on {suite.tuning.episodes} validation episodes, {plans:,} plans"]
     lines += [f"  test: {suite.episodes * len(suite.arms) * len(suite.cells):,} plans in batches of {suite.chunk}"]
     lines += [f"  timed one episode at a time: {suite.timed.episodes * len(suite.arms) * len(suite.cells):,} plans"]
-    lines += [f"  budget of a plan: {suite.rollouts} horizons of model transitions for each episode"]
+    if suite.seconds_per_problem:
+        lines += [f"  budget of a plan: {suite.seconds_per_problem:g} seconds of one thread for each episode"]
+    else:
+        lines += [f"  budget of a plan: {suite.rollouts} horizons of model transitions for each episode"]
     return lines
