@@ -324,7 +324,7 @@ def test_words_build_the_planner_that_they_name() -> None:
 
 
 def test_words_build_planners_around_planners() -> None:
-    from grasp_planner import CEM, GD, GRASP, MultiStart, Sequential, recommended
+    from grasp_planner import CEM, GD, GRASP, GaussNewton, MultiStart, Sequential, recommended
     from grasp_planner.cli.commands.plan import parsed
 
     words = "planner:multi-start --planner.starts 4 planner.planner:cem --planner.planner.samples 50"
@@ -337,9 +337,9 @@ def test_words_build_planners_around_planners() -> None:
     found = parsed("planner:grasp/push-t --planner.starts 2 planner.planner:cem".split()).planner
     assert found == MultiStart(CEM(), starts=2, start_std=1.0)
     advised = recommended()
-    assert isinstance(advised, Sequential) and isinstance(advised.first, MultiStart)
-    changed = replace(advised, first=replace(advised.first, planner=replace(advised.first.planner, lr=0.5)))
-    assert parsed(["--planner.first.planner.lr", "0.5"]).planner == changed
+    assert isinstance(advised, MultiStart) and isinstance(advised.planner, GaussNewton)
+    changed = replace(advised, planner=replace(advised.planner, damping=0.5))
+    assert parsed(["--planner.planner.damping", "0.5"]).planner == changed
 
 
 def test_a_planner_inside_itself_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

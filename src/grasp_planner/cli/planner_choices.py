@@ -51,7 +51,8 @@ def label(planner: Planner) -> str:
     ('CEM', 'GD from 8 starts, then GD')
     """
     if isinstance(planner, MultiStart):
-        return f"{label(planner.planner)} from {planner.starts} starts"
+        kicks = "" if planner.restart_every is None else ", with restarts"
+        return f"{label(planner.planner)} from {planner.starts} starts{kicks}"
     if isinstance(planner, Sequential):
         return f"{label(planner.first)}, then {label(planner.second)}"
     return type(planner).__name__

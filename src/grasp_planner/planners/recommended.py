@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from grasp_planner.core.noise import Noise
+from grasp_planner.core.objectives import SumOfSquares
 from grasp_planner.core.plans import Budget, Plan, WarmStart
 from grasp_planner.core.problem import Problem
+from grasp_planner.planners.gauss_newton import GaussNewton
 from grasp_planner.planners.gd import GD
 from grasp_planner.planning.loop import run
 from grasp_planner.planning.multi_start import MultiStart
@@ -20,13 +22,38 @@ RECOMMENDED_BUDGET = Budget(steps=300)
 
 
 def recommended() -> Planner:
-    """Return the planner that we recommend for a differentiable model, with its hyperparameters.
+    """Return the planner that we recommend for a differentiable model, with its one setting for all problems.
 
-    The planner runs gradient descent from 16 starts for three quarters of the budget. It then runs gradient descent
-    with a smaller learning rate from the best plan only. docs/planners.md shows the measurements behind this choice.
+    ``GaussNewton`` from 16 starts. Every 14 steps, which are two linearisations with six rollouts each, the worse half
+    of the starts takes over the plans of the better half, and all plans are kicked by noise that is smooth in time. The
+    kicks grow while a problem makes no progress. docs/planners.md shows the measurements behind this choice.
+
+    The cost must be a sum of squares, such as ``GoalDistance``. For other costs, see :func:`recommended_for_any_cost`.
 
     Example:
-        >>> recommended().second
+        >>> recommended().starts
+        16
+    """
+    return MultiStart(
+        GaussNewton(),
+        starts=16,
+        start_std=2.0,
+        restart_every=14,
+        survivors=0.5,
+        kick_std=0.3,
+        kick_growth=1.25,
+        noise_beta=2.0,
+    )
+
+
+def recommended_for_any_cost() -> Planner:
+    """Return the planner that we recommend for a differentiable cost that is not a sum of squares, such as a reward.
+
+    Gradient descent from 16 starts for three quarters of the budget, then gradient descent with a smaller learning rate
+    from the best plan only.
+
+    Example:
+        >>> recommended_for_any_cost().second
         GD(lr=0.02, optimiser='adam', action_noise=0.0, tolerance=0.0)
     """
     return Sequential(MultiStart(GD(lr=0.2), starts=16, start_std=1.0), GD(lr=0.02), share=0.25)
@@ -50,7 +77,8 @@ def plan(
     Args:
         problem: a batch of b problems; its horizon is in model steps.
         planner: one of ``PLANNERS``, or any object with the methods of
-            :class:`~grasp_planner.planning.protocol.Planner`; ``None``: :func:`recommended`.
+            :class:`~grasp_planner.planning.protocol.Planner`. ``None``: :func:`recommended` if the objective is a sum
+            of squares, such as ``GoalDistance``, and :func:`recommended_for_any_cost` otherwise.
         budget: limits on steps, seconds and transitions; planning ends at the first one reached. ``None``:
             ``RECOMMENDED_BUDGET``, 300 steps.
         seeds: one integer for all problems, or one per problem; ``None`` is 0 for all. The same seed gives the same
@@ -75,6 +103,11 @@ def plan(
         >>> bool(found.cost < 1e-4), found.status
         (True, [BUDGET])
     """
-    chosen = recommended() if planner is None else planner
+    chosen = _default(problem) if planner is None else planner
     limits = RECOMMENDED_BUDGET if budget is None else budget
     return run(problem, chosen, limits, seeds=seeds, warm_start=warm_start, callback=callback)
+
+
+def _default(problem: object) -> Planner:
+    squares = isinstance(problem, Problem) and isinstance(problem.objective, SumOfSquares)
+    return recommended() if squares else recommended_for_any_cost()

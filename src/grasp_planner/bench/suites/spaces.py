@@ -22,7 +22,7 @@ def spaces() -> Mapping[str, Mapping[str, Any]]:
     """Return the spaces of the package: name -> content of the file, with the settings of presets instead of names.
 
     >>> sorted(spaces())
-    ['cem', 'gd', 'grasp', 'icem', 'latco', 'mppi']
+    ['cem', 'gauss_newton', 'gd', 'grasp', 'icem', 'latco', 'mppi']
     """
     content = tomllib.loads(FILE.read_text(encoding="utf-8"))
     return {
