@@ -281,7 +281,7 @@ class ShownRecord:
         episode: number of the episode.
         success: whether the simulator is at the goal after the last step.
         distances: distances from the last state to the goal; units are in the names.
-        env: name of the environment.
+        env: name of the environment's outlines, see ``Task.scene``.
         frameskip: environment steps per model step.
         executed: (H + 1, s) states of the simulator.
         goal: (s,) goal state.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from grasp_planner.core.errors import GraspPlannerError, known_name, unknown_name
 from grasp_planner.core.world_model import WorldModel
+from grasp_planner.domains.ball_nav.task import VARIANTS
 from grasp_planner.models.checkpoint import CONFIG_FILE, read_config
 from grasp_planner.models.stable_worldmodel.saved import how_to_load, is_saved_by_stable_worldmodel
 
@@ -32,10 +34,10 @@ def _load_latent(folder: Path, device: Device) -> WorldModel:
     return LatentModel.from_pretrained(folder, device=device)
 
 
-def _ball_nav(device: Device) -> WorldModel:
+def _ball_nav(device: Device, **settings: Any) -> WorldModel:
     from grasp_planner.models.ball_nav import BallNav
 
-    return BallNav(device=device)
+    return BallNav(device=device, **settings)
 
 
 def _is_dino_wm(folder: Path) -> bool:
@@ -62,7 +64,10 @@ def _load_jepa_wms(folder: Path, device: Device, statistics: Statistics | str | 
 KINDS: dict[str, Callable[[Path, Device], WorldModel]] = {"state": _load_state, "latent": _load_latent}
 """Our own kinds of models: kind in ``config.json`` -> loader."""
 
-ANALYTIC: dict[str, Callable[[Device], WorldModel]] = {"ball-nav": _ball_nav}
+ANALYTIC: dict[str, Callable[[Device], WorldModel]] = {
+    "ball-nav": _ball_nav,
+    **{one.model: partial(_ball_nav, frameskip=1, **one.options) for one in VARIANTS.values()},
+}
 """Models whose dynamics are known: name -> function that makes the model on a device."""
 
 FOREIGN: dict[str, tuple[Callable[[Path], bool], Callable[..., WorldModel]]] = {

@@ -240,7 +240,7 @@ def _shown(setup: Setup) -> list[ShownRecord]:
                 episode=episode.index,
                 success=outcome.success_end,
                 distances=_row(outcome.distances, -1),
-                env=setup.task.env,
+                env=setup.task.scene,
                 frameskip=setup.model.frameskip,
                 executed=_short(outcome.states),
                 goal=_short(episode.goal),
