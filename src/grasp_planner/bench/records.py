@@ -110,6 +110,8 @@ class Winner:
         together: whether the sweep was over all cells of the suite.
         success: share of the validation episodes that the setting solved, over all cells of the sweep.
         cost: mean cost of the plans; ``None`` if not finite.
+        seconds: mean of the seconds to the first success, where a failure counts as the limit; timed tuning only. The
+            choice then depends on the machine.
     """
 
     space: str
@@ -119,6 +121,7 @@ class Winner:
     together: bool
     success: float
     cost: float | None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -218,13 +221,14 @@ class TimedClock:
 
     Args:
         seconds: wall-clock seconds of planning.
-        batch: number of episodes that were planned together; always 1.
+        batch: number of episodes that were planned together.
         machine: type of the processor.
         at: time of the measurement, in seconds since 1970.
         seconds_to_success: seconds until the first plan that succeeds; ``None`` if no plan succeeds.
         moments: the best plans during planning; open loop only.
         success: see ``EpisodeRecord``.
         reached: see ``EpisodeRecord``.
+        others: see ``machine_load.Load.others``.
     """
 
     seconds: float
@@ -235,11 +239,12 @@ class TimedClock:
     moments: tuple[Moment, ...]
     success: bool
     reached: bool
+    others: float | None = None
 
 
 @dataclass(frozen=True)
 class TimedRecord:
-    """The planning time of an episode that was planned alone.
+    """The planning time of an episode that was planned alone, or with few others.
 
     Args:
         episode: number of the episode.
@@ -254,6 +259,11 @@ class TimedRecord:
     seconds_limit: float
     versions: dict[str, str]
     clock: TimedClock
+
+    @property
+    def won(self) -> bool:
+        """Success by the rule of the mode, see ``EpisodeRecord.won``."""
+        return self.clock.reached if self.work.mode == "closed-loop" else self.clock.success
 
 
 @dataclass(frozen=True)
@@ -301,20 +311,65 @@ class ShownRecord:
     recording: PlannedMoments | None
 
 
-Record = SweepRecord | ChoiceRecord | EpisodeRecord | TimedRecord | ShownRecord
-R = TypeVar("R", SweepRecord, ChoiceRecord, EpisodeRecord, TimedRecord, ShownRecord)
+@dataclass(frozen=True)
+class TrialClock:
+    """The machine-dependent part of the record of a trial in a timed tuning.
+
+    Args:
+        seconds: wall-clock seconds of planning, over all episodes.
+        batch: number of episodes that were planned together.
+        machine: type of the processor.
+        at: time of the measurement, in seconds since 1970.
+        seconds_to_success: seconds until the first plan that succeeds, for each episode; ``None`` if no plan succeeds.
+        cost: cost of the last plan of each episode; ``None`` if not finite.
+        others: see ``machine_load.Load.others``.
+    """
+
+    seconds: float
+    batch: int
+    machine: str
+    at: int
+    seconds_to_success: tuple[float | None, ...]
+    cost: tuple[float | None, ...]
+    others: float | None = None
+
+
+@dataclass(frozen=True)
+class TimedSweepRecord:
+    """The results of one setting of a planner on validation episodes, with a budget in seconds.
+
+    Args:
+        round: round of the tuning, from 0.
+        trial: number of the setting, from 0.
+        episodes: numbers of the episodes.
+        seconds_limit: budget of a plan in seconds.
+    """
+
+    kind: ClassVar[Literal["timed_sweep"]] = "timed_sweep"
+
+    work: Work
+    round: int
+    trial: int
+    episodes: tuple[int, ...]
+    seconds_limit: float
+    clock: TrialClock
+
+
+Record = SweepRecord | ChoiceRecord | EpisodeRecord | TimedRecord | ShownRecord | TimedSweepRecord
+R = TypeVar("R", SweepRecord, ChoiceRecord, EpisodeRecord, TimedRecord, ShownRecord, TimedSweepRecord)
 
 KINDS: tuple[type[Record], ...] = get_args(Record)
-KindName = Literal["sweep", "choice", "episode", "timed", "shown"]
+KindName = Literal["sweep", "choice", "episode", "timed", "shown", "timed_sweep"]
 
 
-def key(kind: KindName, work: Work, *numbers: int) -> Key:
+def key(kind: KindName, work: Work, *numbers: float) -> Key:
     """Return the key of a record.
 
     Args:
         kind: kind of the record.
         work: planner and task of the record.
-        numbers: round and trial for a sweep; nothing for a choice; the number of the episode for other kinds.
+        numbers: round and trial for a sweep; nothing for a choice; number of the episode and limit in seconds for a
+            timed episode; the number of the episode for other kinds.
     """
     place = [one.kind for one in KINDS].index(kind)
     return (place, work.task, work.horizon, work.model, work.arm, *numbers)
@@ -324,8 +379,10 @@ def key_of(record: Record) -> Key:
     """Return the key of this record."""
     if isinstance(record, ChoiceRecord):
         return key("choice", record.work)
-    if isinstance(record, SweepRecord):
-        return key("sweep", record.work, record.round, record.trial)
+    if isinstance(record, (SweepRecord, TimedSweepRecord)):
+        return key(record.kind, record.work, record.round, record.trial)
+    if isinstance(record, TimedRecord):
+        return key("timed", record.work, record.episode, record.seconds_limit)
     return key(record.kind, record.work, record.episode)
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from grasp_planner.core.errors import GraspPlannerError, known_name, unknown_name
 from grasp_planner.core.world_model import WorldModel
-from grasp_planner.domains.ball_nav.task import VARIANTS
 from grasp_planner.models.checkpoint import CONFIG_FILE, read_config
 from grasp_planner.models.stable_worldmodel.saved import how_to_load, is_saved_by_stable_worldmodel
 
@@ -34,10 +33,18 @@ def _load_latent(folder: Path, device: Device) -> WorldModel:
     return LatentModel.from_pretrained(folder, device=device)
 
 
-def _ball_nav(device: Device, **settings: Any) -> WorldModel:
+def _ball_nav(device: Device) -> WorldModel:
     from grasp_planner.models.ball_nav import BallNav
 
-    return BallNav(device=device, **settings)
+    return BallNav(device=device)
+
+
+def _ball_nav_variant(name: str, device: Device) -> WorldModel:
+    """Return the model of a variant of BallNav, with one environment step in a model step."""
+    from grasp_planner.domains.ball_nav.task import VARIANTS
+    from grasp_planner.models.ball_nav import BallNav
+
+    return BallNav(device=device, frameskip=1, **VARIANTS[name].options)
 
 
 def _is_dino_wm(folder: Path) -> bool:
@@ -66,7 +73,11 @@ KINDS: dict[str, Callable[[Path, Device], WorldModel]] = {"state": _load_state, 
 
 ANALYTIC: dict[str, Callable[[Device], WorldModel]] = {
     "ball-nav": _ball_nav,
-    **{one.model: partial(_ball_nav, frameskip=1, **one.options) for one in VARIANTS.values()},
+    **{
+        f"ball-nav-{map}-{steps}": partial(_ball_nav_variant, f"{map}_{steps}")
+        for map in ("cup", "hook", "slalom")
+        for steps in (100, 300, 1000)
+    },
 }
 """Models whose dynamics are known: name -> function that makes the model on a device."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -9,6 +10,7 @@ from typing import Any, TypeVar
 
 from grasp_planner.bench.analysing.cells import OfWork, arms_of, cells_of, label_of
 from grasp_planner.bench.analysing.significance import Paired, Share
+from grasp_planner.bench.machine_load import load_warning
 from grasp_planner.bench.records import ChoiceRecord, EpisodeRecord, Record, TimedRecord, of_kind
 from grasp_planner.bench.suites.published_results import PUBLISHED, Published, PublishedTable
 from grasp_planner.bench.suites.settings import settings_text
@@ -55,6 +57,7 @@ def tables(records: Sequence[Record], published: str = "") -> list[Table]:
     made = [
         success_table(records, theirs),
         seconds_table(records, theirs),
+        timed_success_table(records),
         pairs_table(records),
         model_table(records),
         distance_table(records),
@@ -85,25 +88,34 @@ def success_table(records: Sequence[Record], theirs: PublishedTable | None = Non
 
 
 def seconds_table(records: Sequence[Record], theirs: PublishedTable | None = None) -> Table:
-    """Return the median seconds to the first plan that succeeds in the simulator, over problems with such a plan."""
+    """Return the median seconds to the first plan that succeeds in the simulator, over all problems."""
     timed = of_kind(records, TimedRecord)
     rows = []
     for arm in arms_of(timed):
-        rows.append(_row(arm, timed, _median_seconds))
+        rows += _rows_of_limits(arm, timed, _median_seconds)
         if theirs is not None:
             rows += _published_row(
                 arm, timed, theirs, lambda cell: "-" if cell.seconds is None else f"{cell.seconds} s"
             )
-    limits = sorted({record.seconds_limit for record in timed})
     note = (
         "Median seconds of planning until the best plan so far succeeds in the simulator, and the number of problems "
-        "with such a plan. One problem is planned at a time, on one core, after a warm-up. Plans are kept with their "
-        "times during planning and executed afterwards. The median is over solved problems only, so a planner that "
-        "solves only easy problems looks fast."
+        "with such a plan. The median is over all problems, and a problem without such a plan counts as the limit of "
+        f"the seconds. {_how_timed(timed)} Plans are kept with their times during planning and executed afterwards."
     )
-    if any(limits):
-        note += f" Planning ends after {', '.join(f'{limit:g}' for limit in limits)} s."
     return Table("seconds", "Seconds to the first plan that succeeds", _columns(timed), tuple(rows), note)
+
+
+def timed_success_table(records: Sequence[Record]) -> Table:
+    """Return success in the simulator of the plans that are found within a limit in seconds, with 95 % intervals."""
+    timed = [record for record in of_kind(records, TimedRecord) if record.seconds_limit]
+    rows = []
+    for arm in arms_of(timed):
+        rows += _rows_of_limits(arm, timed, lambda found: _share([record.won for record in found]))
+    note = (
+        "Percent of the timed problems at the goal in the simulator with the plan that the planner returns at the end "
+        f"of its seconds, with Wilson's 95 % interval. {_how_timed(timed)}"
+    )
+    return Table("timed_success", "Success within a limit in seconds", _columns(timed), tuple(rows), note)
 
 
 def pairs_table(records: Sequence[Record]) -> Table:
@@ -204,14 +216,22 @@ def tuning_table(records: Sequence[Record]) -> Table:
         winner, own = record.winner, record.settings_of == record.work.arm
         origin = record.settings_of if not own else "fixed" if winner is None else f"trial {winner.trial}"
         share = EMPTY if winner is None else f"{100 * winner.success:.0f} %"
+        if winner is not None and winner.seconds is not None:
+            share += f", {winner.seconds:.2g} s"
         settings = settings_text(record.work.planner)
         rows.append((record.work.arm, label_of(record.work.cell, cells), origin, share, settings))
     notes = settings_notes(records)
     if won := next((record.winner for record in choices if record.winner is not None), None):
+        budget = "the budget of the test" if won.seconds is None else "the same limit in seconds"
         notes.append(
             f"The tuning is the same for every tuned planner: {list(won.trials)} trials on {list(won.episodes)} "
-            "validation episodes of each cell, with the budget of the test."
+            f"validation episodes of each cell, with {budget}."
         )
+        if won.seconds is not None:
+            notes.append(
+                "Settings are chosen by the mean seconds to the first plan that succeeds, which is shown after the "
+                "share of solved episodes. A failure counts as the limit of the seconds."
+            )
     note = " ".join([*notes, "Settings that are not listed have their defaults."])
     return Table("tuning", "Chosen settings", ("planner", "cell", "from", "validation", "settings"), tuple(rows), note)
 
@@ -288,10 +308,42 @@ def _share(won: Sequence[bool | None]) -> str:
     return str(Share(sum(map(bool, won)), len(won)))
 
 
+def _rows_of_limits(
+    arm: str, timed: Sequence[TimedRecord], text: Callable[[list[TimedRecord]], str]
+) -> list[tuple[str, ...]]:
+    """Return a row of an arm for each limit in seconds. The limit is part of the row's name if there are several."""
+    limits = sorted({record.seconds_limit for record in timed})
+
+    def limited(limit: float) -> Callable[[list[TimedRecord]], str]:
+        def of_limit(found: list[TimedRecord]) -> str:
+            here = [record for record in found if record.seconds_limit == limit]
+            return text(here) if here else EMPTY
+
+        return of_limit
+
+    return [_row(f"{arm}, {one:g} s" if len(limits) > 1 else arm, timed, limited(one), arm) for one in limits]
+
+
 def _median_seconds(records: Sequence[TimedRecord]) -> str:
     first = [record.clock.seconds_to_success for record in records]
-    solved = [seconds for seconds in first if seconds is not None]
-    return f"{median(solved):.2g} s ({len(solved)} of {len(first)})" if solved else f"- (0 of {len(first)})"
+    limit = records[0].seconds_limit or math.inf
+    middle = median(limit if seconds is None else seconds for seconds in first)
+    solved = f"({len(first) - first.count(None)} of {len(first)})"
+    if middle < limit:
+        return f"{middle:.2g} s {solved}"
+    return f"- {solved}" if math.isinf(limit) else f"> {limit:g} s {solved}"
+
+
+def _how_timed(timed: Sequence[TimedRecord]) -> str:
+    """Say how many problems were planned at a time, with which limits, and whether the machine was idle."""
+    together = max((record.clock.batch for record in timed), default=1)
+    each = "One problem is planned at a time" if together == 1 else f"Up to {together} problems are planned at a time"
+    said = [f"{each}, on one core, after a warm-up."]
+    if limits := sorted({record.seconds_limit for record in timed if record.seconds_limit}):
+        said.append(f"Planning ends after {' or '.join(f'{limit:g}' for limit in limits)} s.")
+    if warning := load_warning(max((record.clock.others or 0.0 for record in timed), default=0.0)):
+        said.append(f"During some of these measurements {warning}.")
+    return " ".join(said)
 
 
 def _median(values: Iterable[float | None]) -> str:
