@@ -33,6 +33,27 @@ def test_the_shortest_path_takes_at_least_half_of_the_horizon(name: str) -> None
 
 
 @pytest.mark.parametrize("name", VARIANTS)
+def test_pushes_along_the_shortest_path_reach_the_goal_in_time(name: str) -> None:
+    found = VARIANTS[name]
+    assert found.variant is not None
+    map, pace = found.variant.options["map"], found.variant.options["pace"]
+    env = found.make()
+    for one in episodes(found, count=5):
+        corners = list(shortest_path(map, one.start, one.goal)[1:])
+        state = env.reset(options={"state": one.start, "goal": one.goal})[0]["state"]
+        steps = 0
+        while not found.success(state, one.goal):
+            if len(corners) > 1 and np.linalg.norm(corners[0] - state) < 0.06:
+                corners.pop(0)
+            way = (corners[0] - state) / pace
+            state = env.step(way / max(1.0, np.abs(way).max()))[0]["state"]
+            steps += 1
+            assert steps <= found.horizon
+        # The last half metre need not be covered, since the goal is reached at this distance.
+        assert steps >= 0.4 * found.horizon
+
+
+@pytest.mark.parametrize("name", VARIANTS)
 def test_the_model_is_the_environment(name: str) -> None:
     found = VARIANTS[name]
     model, env = load_world_model(model_for(found)), found.make()

@@ -23,7 +23,7 @@ class Bench:
 
     If the command is stopped or killed, run it again: it continues where it stopped. Every measurement is a line of a
     file in --out; `grasp report` makes tables and charts from these files. Suites: push-t-long, push-t-equal-time,
-    short, ablation, anytime, closed-loop, smoke; or a TOML file of your own.
+    short, ablation, anytime, closed-loop, very-long, smoke; or a TOML file of your own.
 
     Args:
         suite: name of a suite, or a TOML file.
@@ -52,7 +52,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run the command and return its exit status."""
     settings = parse(Bench, arguments, "bench")
     console, progress_console = consoles()
-    from grasp_planner.bench.analysing.result_tables import success_table
+    from grasp_planner.bench.analysing.result_tables import tables
     from grasp_planner.bench.running.earlier_runs import Earlier
     from grasp_planner.bench.running.engines import engine
     from grasp_planner.bench.running.suite_run import Run
@@ -87,7 +87,8 @@ def run(arguments: Sequence[str]) -> int:
 
         begun.go(workers, watch, lambda text: progress_console.print(f"warning: {text}"))
         records = begun.records()
-    print_table(console, success_table(records))
+    for table in tables(records)[:1]:
+        print_table(console, table)
     console.print(f"records are in {out}; `grasp report {out}` makes a page from them")
     return 0
 
