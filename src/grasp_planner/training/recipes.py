@@ -159,7 +159,7 @@ RECIPES: dict[str, Recipe] = {
             state_size=7, action_size=2, features="push_t", frameskip=1, substeps=1, width=192, depth=3
         ),
         steps=30_000,
-        phases=(Phase(0.45, 1, 1024), Phase(0.3, 5, 384), Phase(0.15, 15, 128), Phase(0.1, 50, 64)),
+        phases=(Phase(0.45, 1, 1024), Phase(0.4, 5, 384), Phase(0.15, 15, 128)),
         lr=4e-3,
         tolerance=0.03,
         symmetry="push_t",
