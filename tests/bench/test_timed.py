@@ -104,7 +104,8 @@ def test_every_planner_has_as_many_timed_trials(timed_run: Path) -> None:
         assert one.seconds_limit == 0.2 and one.work.split == "validation"
         assert len(one.clock.seconds_to_success) == len(one.clock.cost) == len(one.episodes)
         assert one.clock.seconds <= 0.2 * len(one.episodes) + LATE
-    assert all(one.seconds is not None and 0 < one.seconds <= 0.2 for one in of_kind(records, ChoiceRecord))
+    winners = [one.winner for one in of_kind(records, ChoiceRecord)]
+    assert all(one is not None and one.seconds is not None and 0 < one.seconds <= 0.2 for one in winners)
 
 
 @pytest.mark.parametrize(
@@ -123,11 +124,11 @@ def test_the_mean_of_the_seconds_decides(
     for trial, (firsts, cost) in enumerate(((first, 0.3), (second, 0.2))):
         clock = TrialClock(8.0, 1, "x86_64", 3, firsts, (cost, cost))
         file.append([TimedSweepRecord(WORK, 0, trial, (0, 1), 4.0, clock)])
-    best = scores(file, WORK, tuning, 0)[0]
+    best = scores(file, [WORK], tuning, 0)[0]
     seconds = [4.0 if one is None else one for one in (first, second)[winner]]
     assert best.trial == winner and best.loss == pytest.approx(sum(seconds) / 2)
-    chosen = choice(file, WORK, tuning, arm, arm)
-    assert chosen.trial == winner and chosen.seconds == best.loss
+    chosen = choice(file, WORK, [WORK], tuning, arm, arm).winner
+    assert chosen is not None and chosen.trial == winner and chosen.seconds == best.loss
     assert chosen.success == 1 - (first, second)[winner].count(None) / 2
 
 
@@ -160,11 +161,12 @@ def test_success_is_judged_in_the_simulator_and_not_in_the_model() -> None:
     assert [first is not None for first in stop.firsts] == found.success.tolist() == [False, False]
 
 
-def test_a_suite_without_rollouts_has_budgets_in_seconds_everywhere(timed_suite: Suite) -> None:
+def test_a_suite_without_a_budget_has_budgets_in_seconds_everywhere(timed_suite: Suite) -> None:
     wrong: list[tuple[dict[str, Any], str]] = [
-        ({"episodes": 2}, "without rollouts"),
-        ({"tuning": Tuning((1,), (1,))}, "without rollouts"),
-        ({"timed": Timed(episodes=2)}, "without rollouts"),
+        ({"episodes": 2}, "has neither"),
+        ({"tuning": Tuning((1,), (1,))}, "has neither"),
+        ({"timed": Timed(episodes=2)}, "has neither"),
+        ({"rollouts": 5}, "has neither"),
         ({"mode": "closed-loop"}, "open loop"),
         ({"shown": 1}, "recordings"),
     ]
