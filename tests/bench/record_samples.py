@@ -9,18 +9,14 @@ from grasp_planner.bench.records import (
     ChoiceRecord,
     Clock,
     EpisodeRecord,
-    Moment,
     PlannedMoments,
     Record,
     ShownRecord,
     SweepRecord,
-    TimedClock,
-    TimedRecord,
-    TimedSweepRecord,
-    TrialClock,
     Winner,
-    Work,
 )
+from grasp_planner.bench.timed_records import Moment, TimedClock, TimedRecord, TimedSweepRecord, TrialClock
+from grasp_planner.bench.work import Work
 
 WORK = Work("s", "wall", 10, "m", "0" * 16, "GD", "open-loop", "test", 12, {"name": "gd", "lr": 0.1})
 CLOCK = Clock(1.0, 8, "x86_64", 1_700_000_000)

@@ -14,7 +14,7 @@ from grasp_planner import GD, GraspPlannerError
 from grasp_planner.bench import machine_load
 from grasp_planner.bench.machine_load import Load, load_warning
 from grasp_planner.bench.record_files import RecordFile, read_records
-from grasp_planner.bench.records import ChoiceRecord, TimedRecord, TimedSweepRecord, TrialClock, of_kind
+from grasp_planner.bench.records import ChoiceRecord, of_kind
 from grasp_planner.bench.running.job_records import Setup
 from grasp_planner.bench.running.jobs import Job
 from grasp_planner.bench.running.suite_run import Run
@@ -23,6 +23,7 @@ from grasp_planner.bench.running.tuning import choice, scores
 from grasp_planner.bench.suites.loading import load_suite
 from grasp_planner.bench.suites.suite import Arm, Suite, Timed, Tuning
 from grasp_planner.bench.tasks import episodes, task
+from grasp_planner.bench.timed_records import TimedRecord, TimedSweepRecord, TrialClock
 from grasp_planner.models.ball_nav import BallNav
 
 LATE = 0.5  # s, room for a busy machine

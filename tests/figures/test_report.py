@@ -15,15 +15,10 @@ from xml.etree import ElementTree
 import pytest
 from report_records import all_records, episode_records, in_model, timed_records
 
-from grasp_planner.bench.analysing.result_tables import (
-    pairs_table,
-    seconds_table,
-    success_table,
-    tables,
-    timed_success_table,
-)
+from grasp_planner.bench.analysing.result_tables import pairs_table, success_table, tables
 from grasp_planner.bench.analysing.significance import Paired, Share
 from grasp_planner.bench.analysing.success_curves import charts, time_charts
+from grasp_planner.bench.analysing.timed_tables import seconds_table, timed_success_table
 from grasp_planner.bench.records import Record
 from grasp_planner.bench.suites.published_results import PUBLISHED
 from grasp_planner.figures.report_page import Section, chart_files, report_markdown, report_page

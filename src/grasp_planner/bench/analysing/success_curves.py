@@ -10,7 +10,8 @@ import numpy as np
 
 from grasp_planner.bench.analysing.cells import arms_of, cells_of, environment_of
 from grasp_planner.bench.analysing.significance import Share
-from grasp_planner.bench.records import EpisodeRecord, Moment, Record, TimedRecord, of_kind
+from grasp_planner.bench.records import EpisodeRecord, Record, of_kind
+from grasp_planner.bench.timed_records import Moment, TimedRecord
 
 MOMENTS = 60  # points of a curve over time
 LEAST = 1e-3  # left end of a logarithmic axis, at least

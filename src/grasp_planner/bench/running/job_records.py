@@ -13,16 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from grasp_planner.bench.records import (
-    Clock,
-    EpisodeRecord,
-    PlannedMoments,
-    Record,
-    ShownRecord,
-    SweepRecord,
-    Work,
-    versions,
-)
+from grasp_planner.bench.records import Clock, EpisodeRecord, PlannedMoments, Record, ShownRecord, SweepRecord, versions
 from grasp_planner.bench.running.closed_loop import Drive, drive
 from grasp_planner.bench.running.jobs import Job
 from grasp_planner.bench.running.model_gaps import LastVirtualStates, simulator_gap, virtual_gap
@@ -33,6 +24,7 @@ from grasp_planner.bench.running.simulation import Outcome
 from grasp_planner.bench.running.timed_jobs import timed_episodes, timed_sweep
 from grasp_planner.bench.suites.settings import planner_of, settings_of
 from grasp_planner.bench.tasks import Episode, Task, episodes, task
+from grasp_planner.bench.work import Work
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.plans import Budget, Status
 from grasp_planner.core.world_model import WorldModel

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from grasp_planner.bench.records import Key, Work, key
+from grasp_planner.bench.records import Key, key
+from grasp_planner.bench.work import Work
 
 
 @dataclass(frozen=True)

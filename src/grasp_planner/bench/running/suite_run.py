@@ -8,16 +8,7 @@ from typing import Literal
 
 from grasp_planner.bench.machine_load import load_warning
 from grasp_planner.bench.record_files import RecordFile
-from grasp_planner.bench.records import (
-    ChoiceRecord,
-    EpisodeRecord,
-    KindName,
-    Record,
-    TimedRecord,
-    TimedSweepRecord,
-    Work,
-    key,
-)
+from grasp_planner.bench.records import ChoiceRecord, EpisodeRecord, KindName, Record, key
 from grasp_planner.bench.running.earlier_runs import Earlier
 from grasp_planner.bench.running.engines import Engine, Serial
 from grasp_planner.bench.running.job_records import run_job
@@ -29,6 +20,8 @@ from grasp_planner.bench.running.tuning import choice, survivors
 from grasp_planner.bench.suites.arm_settings import arm_settings
 from grasp_planner.bench.suites.settings import Settings, planner_of
 from grasp_planner.bench.suites.suite import Arm, Cell, Suite
+from grasp_planner.bench.timed_records import TimedRecord, TimedSweepRecord
+from grasp_planner.bench.work import Work
 
 FILES: dict[KindName, str] = {
     "sweep": "sweep",

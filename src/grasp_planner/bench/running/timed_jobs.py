@@ -11,10 +11,11 @@ import numpy as np
 import torch
 
 from grasp_planner.bench.machine_load import Load
-from grasp_planner.bench.records import Moment, TimedClock, TimedRecord, TimedSweepRecord, TrialClock, versions
+from grasp_planner.bench.records import versions
 from grasp_planner.bench.running.open_loop import decoded, executable
 from grasp_planner.bench.running.simulation import execute
 from grasp_planner.bench.running.snapshot_replay import replayed
+from grasp_planner.bench.timed_records import Moment, TimedClock, TimedRecord, TimedSweepRecord, TrialClock
 from grasp_planner.core.plans import Budget
 from grasp_planner.planning.protocol import Progress
 

@@ -10,9 +10,11 @@ from statistics import fmean
 from typing import NamedTuple
 
 from grasp_planner.bench.record_files import RecordFile
-from grasp_planner.bench.records import ChoiceRecord, SweepRecord, TimedSweepRecord, Winner, Work, key
+from grasp_planner.bench.records import ChoiceRecord, SweepRecord, Winner, key
 from grasp_planner.bench.suites.arm_settings import arm_settings
 from grasp_planner.bench.suites.suite import Arm, Tuning
+from grasp_planner.bench.timed_records import TimedSweepRecord
+from grasp_planner.bench.work import Work
 
 
 class Score(NamedTuple):
