@@ -26,7 +26,7 @@ from grasp_planner.bench.tasks import episodes, task
 from grasp_planner.bench.timed_records import TimedRecord, TimedSweepRecord, TrialClock
 from grasp_planner.models.ball_nav import BallNav
 
-LATE = 0.5  # s, room for a busy machine
+LATE = 1.0  # s, room for a busy machine
 
 
 @pytest.fixture(scope="module")
