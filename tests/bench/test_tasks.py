@@ -60,7 +60,11 @@ def test_the_registry():
     assert set(DIGESTS) == set(TASKS)
     for name, found in TASKS.items():
         world, source, version = name.split("/")
-        assert found.name == name and (found.domain.name, found.goal_source) == (world, source)
+        assert found.name == name and found.goal_source == source
+        if found.variant is None:
+            assert found.domain.name == world
+        else:
+            assert found.domain.variants[world.removeprefix(f"{found.domain.name}_")] is found.variant
         assert version in found.domain.versions_of(source)
         assert found.env in ENVIRONMENTS and POLICIES[found.domain.name] is found.domain.policy
         size = found.make().action_space.shape[0]
