@@ -16,12 +16,12 @@ from failing_jobs import always_die, die_once, fault
 from grasp_planner import GraspPlannerError
 from grasp_planner.bench.record_files import read_records
 from grasp_planner.bench.record_json import comparable
-from grasp_planner.bench.records import TimedRecord
 from grasp_planner.bench.running.engines import Serial, engine
 from grasp_planner.bench.running.suite_run import Run
 from grasp_planner.bench.suites.loading import load_suite
 from grasp_planner.bench.suites.spaces import drawn
 from grasp_planner.bench.tasks import episodes, task
+from grasp_planner.bench.timed_records import TimedRecord
 from grasp_planner.io.processes import WorkerPool
 
 

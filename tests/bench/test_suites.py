@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from grasp_planner import GD, GRASP, PLANNERS, GraspPlannerError, MultiStart, Sequential
+from grasp_planner import GD, GRASP, PLANNERS, GraspPlannerError, MultiStart, Sequential, load_world_model
 from grasp_planner.bench.running.model_hash import model_hash
+from grasp_planner.bench.running.task_models import model_for
 from grasp_planner.bench.suites.arm_settings import arm_settings
 from grasp_planner.bench.suites.loading import load_suite, suites
 from grasp_planner.bench.suites.settings import changed, planner_of, planner_title, settings_of, settings_text, wrapped
@@ -16,8 +17,8 @@ from grasp_planner.bench.suites.spaces import drawn, spaces
 from grasp_planner.bench.suites.suite import Arm, Tuning
 from grasp_planner.bench.tasks import TASKS, episodes, task
 
-NAMES = {"push-t-long", "push-t-equal-time", "short", "ablation", "anytime", "closed-loop", "smoke"}
-PICTURED = NAMES - {"smoke", "push-t-equal-time"}
+NAMES = {"push-t-long", "push-t-equal-time", "short", "ablation", "anytime", "closed-loop", "very-long", "smoke"}
+PICTURED = NAMES - {"smoke", "push-t-equal-time", "very-long"}
 
 
 def test_the_suites_that_were_promised_are_there() -> None:
@@ -35,7 +36,7 @@ def test_every_suite_names_what_exists_and_treats_planners_alike(name: str) -> N
         assert type(planner) in PLANNERS.values()
     # The numbers of trials and episodes and the budget are the same in the whole suite, so no planner is tuned more.
     assert isinstance(suite.tuning, Tuning) and isinstance(suite.rollouts, int)
-    assert (suite.rollouts > 0) != (suite.seconds_per_problem > 0)
+    assert sum(one > 0 for one in (suite.rollouts, suite.seconds_per_problem, suite.tuning.seconds)) == 1
 
 
 @pytest.mark.parametrize("name", sorted(PICTURED))
@@ -65,6 +66,18 @@ def test_the_long_suite_is_the_papers_table() -> None:
         planner = planner_of(arm_settings(arm, suite.source_of(arm), 0))
         assert isinstance(planner, Sequential) and planner.second == GD(lr=0.05)
         assert planner_title(planner) == arm.like and 0.15 <= planner.share <= 0.3
+
+
+def test_timed_suites_have_budgets_in_seconds_alone() -> None:
+    anytime, long = load_suite("anytime"), load_suite("very-long")
+    for suite in (anytime, long):
+        assert suite.episodes == suite.rollouts == 0 and suite.tuning.seconds > 0
+    assert {cell.horizon for cell in anytime.cells} == {50, 80} and anytime.timed.batch == 1
+    assert long.timed.seconds == (10.0, 60.0)
+    for cell in long.cells:
+        model = load_world_model(cell.model)
+        assert model.frameskip == 1 and model_for(cell.problem, cell.model) == cell.model
+        assert cell.horizon in ((50, 80) if cell.task.startswith("push_t") else (100, 300, 1000))
 
 
 @pytest.mark.parametrize(

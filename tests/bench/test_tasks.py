@@ -35,6 +35,15 @@ DIGESTS = {
     "ball_nav/random_state/v1": "3a112a60b270e09c",
     "ball_nav/dset/v1": "b1f6dd9459ce648e",
     "ball_nav/random_action/v1": "dbecdf4e15af03bd",
+    "ball_nav_cup_100/random_state/v1": "a028d27209558236",
+    "ball_nav_cup_300/random_state/v1": "9dba6daa10a49313",
+    "ball_nav_cup_1000/random_state/v1": "7ec730ddd1cc0241",
+    "ball_nav_hook_100/random_state/v1": "d3ea86101732094b",
+    "ball_nav_hook_300/random_state/v1": "a37c66cd5e8034eb",
+    "ball_nav_hook_1000/random_state/v1": "cb8b9de303f7919d",
+    "ball_nav_slalom_100/random_state/v1": "b980b9a55f3355f1",
+    "ball_nav_slalom_300/random_state/v1": "932e14853390c7b4",
+    "ball_nav_slalom_1000/random_state/v1": "8f755b836c1c818d",
 }
 # The digest is of validation episodes: nobody looks at test episodes before results on them are published.
 SPLITS = dict.fromkeys(DIGESTS, "test") | {"push_t/dset/v2": "validation"}
@@ -51,7 +60,11 @@ def test_the_registry():
     assert set(DIGESTS) == set(TASKS)
     for name, found in TASKS.items():
         world, source, version = name.split("/")
-        assert found.name == name and (found.domain.name, found.goal_source) == (world, source)
+        assert found.name == name and found.goal_source == source
+        if found.variant is None:
+            assert found.domain.name == world
+        else:
+            assert found.domain.variants[world.removeprefix(f"{found.domain.name}_")] is found.variant
         assert version in found.domain.versions_of(source)
         assert found.env in ENVIRONMENTS and POLICIES[found.domain.name] is found.domain.policy
         size = found.make().action_space.shape[0]

@@ -6,19 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from grasp_planner.bench.records import (
-    ChoiceRecord,
-    Clock,
-    EpisodeRecord,
-    Moment,
-    PlannedMoments,
-    Record,
-    ShownRecord,
-    TimedClock,
-    TimedRecord,
-    Winner,
-    Work,
-)
+from grasp_planner.bench.records import ChoiceRecord, Clock, EpisodeRecord, PlannedMoments, Record, ShownRecord, Winner
+from grasp_planner.bench.timed_records import Moment, TimedClock, TimedRecord
+from grasp_planner.bench.work import Work
 
 CLOCK = Clock(seconds=1.0, batch=8, machine="x86_64", at=1_700_000_000)
 VERSIONS = {"python": "3.11", "torch": "2"}

@@ -18,6 +18,7 @@ from report_records import all_records, episode_records, in_model, timed_records
 from grasp_planner.bench.analysing.result_tables import pairs_table, success_table, tables
 from grasp_planner.bench.analysing.significance import Paired, Share
 from grasp_planner.bench.analysing.success_curves import charts, time_charts
+from grasp_planner.bench.analysing.timed_tables import seconds_table, timed_success_table
 from grasp_planner.bench.records import Record
 from grasp_planner.bench.suites.published_results import PUBLISHED
 from grasp_planner.figures.report_page import Section, chart_files, report_markdown, report_page
@@ -64,13 +65,16 @@ def test_tables_say_what_the_records_say() -> None:
     assert row[1] == f"+37.5 (3:0, p = {pair.p_value:.2g})"
     by_name = {table.name: {row[0]: row[1:] for row in table.rows} for table in tables(all_records())}
     assert by_name["seconds"]["GRASP"] == ("0.25 s (4 of 4)",) and by_name["seconds"]["GD"] == ("1 s (3 of 4)",)
+    assert by_name["seconds"]["CEM"] == ("> 5 s (1 of 4)",), "the median is over all problems"
+    assert by_name["timed_success"]["GD"] == (str(Share(3, 4)),)
     assert by_name["model"]["GRASP, model"][0] == str(Share(7, 8))
     assert by_name["distances"]["CEM, position px"] == ("60", "60")
     assert (
         by_name["gaps"]["GRASP, virtual - rollout"] == ("0.5", "0.5")
         and "CEM, virtual - rollout" not in by_name["gaps"]
     )
-    assert set(by_name) == {"success", "seconds", "pairs", "model", "distances", "gaps", "spending", "tuning"}
+    everything = {"success", "seconds", "timed_success", "pairs", "model", "distances", "gaps", "spending", "tuning"}
+    assert set(by_name) == everything
 
 
 def test_the_order_of_records_does_not_matter() -> None:
@@ -101,6 +105,35 @@ def test_a_curve_over_time_is_the_plan_in_hand() -> None:
         for at, share in zip(curves[name].x, curves[name].y, strict=True):
             assert share == (solved if at >= since else 0.0)
     assert all(c.low[i] <= c.y[i] <= c.high[i] for c in chart.curves for i in range(len(c.x)))
+
+
+def test_several_limits_are_several_rows_and_the_curve_has_the_longest() -> None:
+    long = [replace(one, seconds_limit=20.0) for one in timed_records()]
+    long = [replace(one, clock=replace(one.clock, seconds_to_success=2.0, batch=4, others=1.5)) for one in long]
+    short = [replace(one, clock=replace(one.clock, success=False, others=0.01)) for one in timed_records()]
+    table = seconds_table([*short, *long])
+    rows = {row[0]: row[1:] for row in table.rows}
+    assert rows["CEM, 5 s"] == ("> 5 s (1 of 4)",) and rows["CEM, 20 s"] == ("2 s (4 of 4)",)
+    assert "5 or 20 s" in table.note and "4 problems" in table.note and "1.5 cores busy" in table.note
+    assert "busy" not in seconds_table(short).note
+    rows = {row[0]: row[1:] for row in timed_success_table([*short, *long]).rows}
+    assert rows["GD, 5 s"] == (str(Share(0, 4)),) and rows["GD, 20 s"] == (str(Share(3, 4)),)
+    (chart,) = time_charts([*short, *long], "seconds")
+    assert chart.x_title.endswith("4 problems at a time") and chart.curves == time_charts(long, "seconds")[0].curves
+
+
+def test_a_failure_counts_as_the_limit_in_the_median() -> None:
+    def median_of(*firsts: float | None, limit: float = 8.0) -> str:
+        (made, *_) = timed_records(1)
+        records = [
+            replace(made, episode=i, seconds_limit=limit, clock=replace(made.clock, seconds_to_success=first))
+            for i, first in enumerate(firsts)
+        ]
+        return seconds_table(records).rows[0][1]
+
+    assert median_of(1.0, None, 2.0, None) == "5 s (2 of 4)"
+    assert median_of(1.0, None, None) == "> 8 s (1 of 3)" and median_of(1.0, 3.0, None) == "3 s (2 of 3)"
+    assert median_of(1.0, None, None, limit=0.0) == "- (1 of 3)" and median_of(1.0, 2.0, None, limit=0.0)[0] == "2"
 
 
 def test_the_page_is_whole_and_needs_no_network() -> None:

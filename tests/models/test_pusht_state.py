@@ -1,4 +1,4 @@
-"""The packaged Push-T model compared with the simulator, on pushes that are not in the training data."""
+"""The packaged Push-T models of states compared with the simulator, on pushes that are not in the training data."""
 
 import numpy as np
 import pytest
@@ -11,9 +11,14 @@ pytest.importorskip("pymunk")
 STEPS = 25
 
 
+@pytest.fixture(scope="module", params=["pusht-state", "pusht-state-frameskip-1"])
+def name(request) -> str:
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def model() -> StateModel:
-    model = load_world_model("pusht-state")
+def model(name) -> StateModel:
+    model = load_world_model(name)
     assert isinstance(model, StateModel)
     return model
 
@@ -69,9 +74,21 @@ def test_an_untouched_block_stays(model, pushes):
     assert float(errors["block_px"].max()) < 1.0 and float(errors["angle_deg"].max()) < 1.0
 
 
-def test_it_plans_in_single_and_double_precision_alike(model, pushes):
+def test_steps_of_the_model_are_environment_steps_or_blocks_of_five(name, model, pushes):
     states, actions = pushes
-    double = load_world_model("pusht-state")
+    frameskip = {"pusht-state": 5, "pusht-state-frameskip-1": 1}[name]
+    assert model.frameskip == frameskip and len(model.low) == 2 * frameskip
+    blocks = model.model_actions(actions.unflatten(1, (-1, frameskip)))
+    with torch.no_grad():
+        latent = model.encode({"state": states[:, :1]})[:, 0]
+        for block in blocks.unbind(1):
+            latent = model(latent[:, None], block[:, None])
+    assert torch.allclose(model.decode_state(latent)[:, :4], predicted(model, states, actions)[:, -1, :4], atol=1e-2)
+
+
+def test_it_plans_in_single_and_double_precision_alike(name, model, pushes):
+    states, actions = pushes
+    double = load_world_model(name)
     assert isinstance(double, StateModel)
     one = predicted(model, states, actions)[:, :10]
     other = predicted(double.double(), states.double(), actions.double())[:, :10]

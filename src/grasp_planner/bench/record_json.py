@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from grasp_planner.bench.records import KINDS, Record, Work
+from grasp_planner.bench.records import KINDS, Record
+from grasp_planner.bench.work import Work
 from grasp_planner.core.errors import GraspPlannerError, unknown_name
 from grasp_planner.io.typed_json import from_json, to_json
 

@@ -7,49 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar, get_args
 
-from grasp_planner.bench.suites.suite import Mode
-
-CellName = tuple[str, int, str]
-"""A column of a table: task, horizon in environment steps, model."""
+from grasp_planner.bench.timed_records import TimedRecord, TimedSweepRecord
+from grasp_planner.bench.work import Work
 
 Key = tuple[Any, ...]
 """The key of a record, which is unique in a run. Keys can be sorted."""
-
-
-@dataclass(frozen=True)
-class Work:
-    """The planner, the task and the settings of a record.
-
-    Args:
-        suite: name of the suite.
-        task: name of a task of ``bench.tasks.TASKS``.
-        horizon: horizon in environment steps.
-        model: name or path of the model, as ``load_world_model`` takes it.
-        model_hash: hash of the model at the start of the run, see ``model_hash``.
-        arm: name of the planner's row in tables.
-        mode: open loop or closed loop.
-        split: split of the episodes, ``"test"`` or ``"validation"``.
-        rollouts: budget of a plan, in rollouts of the model per episode; 0: the budget is in seconds.
-        planner: settings of the planner as JSON values, see ``bench.suites.settings``.
-        seconds_per_problem: budget of a plan, in seconds per episode; 0: the budget is in rollouts.
-    """
-
-    suite: str
-    task: str
-    horizon: int
-    model: str
-    model_hash: str
-    arm: str
-    mode: Mode
-    split: str
-    rollouts: int
-    planner: dict[str, Any]
-    seconds_per_problem: float = 0.0
-
-    @property
-    def cell(self) -> CellName:
-        """Task, horizon and model."""
-        return self.task, self.horizon, self.model
 
 
 @dataclass(frozen=True)
@@ -110,6 +72,8 @@ class Winner:
         together: whether the sweep was over all cells of the suite.
         success: share of the validation episodes that the setting solved, over all cells of the sweep.
         cost: mean cost of the plans; ``None`` if not finite.
+        seconds: mean of the seconds to the first success, where a failure counts as the limit; timed tuning only. The
+            choice then depends on the machine.
     """
 
     space: str
@@ -119,6 +83,7 @@ class Winner:
     together: bool
     success: float
     cost: float | None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -194,69 +159,6 @@ class EpisodeRecord:
 
 
 @dataclass(frozen=True)
-class Moment:
-    """The best plan at one moment of planning.
-
-    Args:
-        seconds: wall-clock seconds of planning so far.
-        transitions: model transitions per episode so far.
-        step: planner steps so far.
-        cost: cost of the plan; ``None`` if not finite.
-        success: whether the plan, executed in the simulator, ends at the goal.
-    """
-
-    seconds: float
-    transitions: int
-    step: int
-    cost: float | None
-    success: bool
-
-
-@dataclass(frozen=True)
-class TimedClock:
-    """The machine-dependent part of a timed record. With a limit on seconds, success depends on the machine, too.
-
-    Args:
-        seconds: wall-clock seconds of planning.
-        batch: number of episodes that were planned together; always 1.
-        machine: type of the processor.
-        at: time of the measurement, in seconds since 1970.
-        seconds_to_success: seconds until the first plan that succeeds; ``None`` if no plan succeeds.
-        moments: the best plans during planning; open loop only.
-        success: see ``EpisodeRecord``.
-        reached: see ``EpisodeRecord``.
-    """
-
-    seconds: float
-    batch: int
-    machine: str
-    at: int
-    seconds_to_success: float | None
-    moments: tuple[Moment, ...]
-    success: bool
-    reached: bool
-
-
-@dataclass(frozen=True)
-class TimedRecord:
-    """The planning time of an episode that was planned alone.
-
-    Args:
-        episode: number of the episode.
-        seconds_limit: budget of a plan in seconds; 0: the budget was in transitions.
-        versions: versions of the packages.
-    """
-
-    kind: ClassVar[Literal["timed"]] = "timed"
-
-    work: Work
-    episode: int
-    seconds_limit: float
-    versions: dict[str, str]
-    clock: TimedClock
-
-
-@dataclass(frozen=True)
 class PlannedMoments:
     """Environment states of the plans at several moments of planning, for pictures.
 
@@ -281,7 +183,7 @@ class ShownRecord:
         episode: number of the episode.
         success: whether the simulator is at the goal after the last step.
         distances: distances from the last state to the goal; units are in the names.
-        env: name of the environment.
+        env: name of the environment's outlines, see ``Task.scene``.
         frameskip: environment steps per model step.
         executed: (H + 1, s) states of the simulator.
         goal: (s,) goal state.
@@ -301,20 +203,21 @@ class ShownRecord:
     recording: PlannedMoments | None
 
 
-Record = SweepRecord | ChoiceRecord | EpisodeRecord | TimedRecord | ShownRecord
-R = TypeVar("R", SweepRecord, ChoiceRecord, EpisodeRecord, TimedRecord, ShownRecord)
+Record = SweepRecord | ChoiceRecord | EpisodeRecord | TimedRecord | ShownRecord | TimedSweepRecord
+R = TypeVar("R", SweepRecord, ChoiceRecord, EpisodeRecord, TimedRecord, ShownRecord, TimedSweepRecord)
 
 KINDS: tuple[type[Record], ...] = get_args(Record)
-KindName = Literal["sweep", "choice", "episode", "timed", "shown"]
+KindName = Literal["sweep", "choice", "episode", "timed", "shown", "timed_sweep"]
 
 
-def key(kind: KindName, work: Work, *numbers: int) -> Key:
+def key(kind: KindName, work: Work, *numbers: float) -> Key:
     """Return the key of a record.
 
     Args:
         kind: kind of the record.
         work: planner and task of the record.
-        numbers: round and trial for a sweep; nothing for a choice; the number of the episode for other kinds.
+        numbers: round and trial for a sweep; nothing for a choice; number of the episode and limit in seconds for a
+            timed episode; the number of the episode for other kinds.
     """
     place = [one.kind for one in KINDS].index(kind)
     return (place, work.task, work.horizon, work.model, work.arm, *numbers)
@@ -324,8 +227,10 @@ def key_of(record: Record) -> Key:
     """Return the key of this record."""
     if isinstance(record, ChoiceRecord):
         return key("choice", record.work)
-    if isinstance(record, SweepRecord):
-        return key("sweep", record.work, record.round, record.trial)
+    if isinstance(record, (SweepRecord, TimedSweepRecord)):
+        return key(record.kind, record.work, record.round, record.trial)
+    if isinstance(record, TimedRecord):
+        return key("timed", record.work, record.episode, record.seconds_limit)
     return key(record.kind, record.work, record.episode)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from grasp_planner.core.errors import GraspPlannerError, known_name, unknown_name
-from grasp_planner.domains.domain import Domain
+from grasp_planner.domains.domain import Domain, Variant
 from grasp_planner.domains.registry import DOMAINS, other_spellings
 
 SPLITS = ("test", "validation")
@@ -39,6 +39,7 @@ class Task:
         domain: the world.
         goal_source: ``"random_state"``, ``"dset"`` or ``"random_action"``.
         horizon: environment steps from start to goal. A model with frameskip 5 takes a fifth as many model steps.
+        variant: the world's settings; None: the defaults of its environment.
 
     Differences from DINO-WM: our policies generate trajectories on demand, while DINO-WM takes them from its data; and
     DINO-WM drops no pair.
@@ -48,15 +49,22 @@ class Task:
     domain: Domain
     goal_source: str
     horizon: int
+    variant: Variant | None = None
 
     @property
     def env(self) -> str:
         """The Gymnasium id of the environment, without the namespace."""
         return self.domain.env
 
+    @property
+    def scene(self) -> str:
+        """Name of the outlines that figures draw, see `domains.registry.SCENES`; a variant may have no outlines."""
+        return self.env if self.variant is None or self.variant.drawn else self.name
+
     def make(self, pixels: int | None = None, render_mode: str | None = None) -> Any:
         """Return a new environment of this task, without Gymnasium's wrappers."""
-        return self.domain.make(pixels=pixels, render_mode=render_mode)
+        options = {} if self.variant is None else self.variant.options
+        return self.domain.make(pixels=pixels, render_mode=render_mode, **options)
 
     def success(self, state: np.ndarray, goal: np.ndarray) -> np.ndarray:
         """Return whether states (..., s) are at their goals (..., s) by the world's success rule, as bool (...)."""
@@ -68,11 +76,20 @@ class Task:
 
 
 def domain_tasks(domain: Domain) -> list[Task]:
-    """Return the tasks of one world, one for each version of each of its goal sources, the oldest version first."""
-    return [
+    """Return the tasks of one world: one for each version of each of its goal sources, and one for each variant.
+
+    Versions are in order, the oldest first.
+    """
+    tasks = [
         Task(f"{domain.name}/{goal_source}/{version}", domain, goal_source, horizon)
         for goal_source, horizon in domain.horizons.items()
         for version in domain.versions_of(goal_source)
+    ]
+    source = "random_state"
+    return tasks + [
+        Task(f"{domain.name}_{name}/{source}/{version}", domain, source, variant.horizon, variant)
+        for name, variant in domain.variants.items()
+        for version in domain.versions_of(source)
     ]
 
 
@@ -106,7 +123,7 @@ def task(name: str, horizon: int | None = None) -> Task:
 
 
 def _other_spellings() -> dict[str, str]:
-    """Shorter names of tasks: without the version, and names of worlds and environments for the goal source dset.
+    """Shorter names of tasks: without the version; names of worlds and environments for dset; names of variants.
 
     Versions of a task are in ``TASKS`` from the oldest to the newest, so a name without version is left to the newest.
     """
@@ -117,6 +134,8 @@ def _other_spellings() -> dict[str, str]:
         if source == REACHABLE:
             names = [world, *(name for name, env in other_spellings().items() if env == DOMAINS[world].env)]
             short |= {spelling: full for name in names for spelling in (name, f"{name}/{version}", f"{name}-{version}")}
+        elif world not in DOMAINS:  # a variant has a single task
+            short[world] = full
     return short
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from grasp_planner.bench.analysing.result_tables import Table as Texts
+    from grasp_planner.bench.analysing.rows import Table as Texts
     from grasp_planner.bench.running.open_loop import Evaluation
 
 WIDTH = 100  # characters, if the output is not a terminal

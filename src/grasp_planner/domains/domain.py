@@ -42,6 +42,23 @@ class ReferenceData:
     action_std: tuple[float, ...]
 
 
+@dataclass(frozen=True)
+class Variant:
+    """A world with other settings, which has a task of its own with the goal source ``random_state``.
+
+    Args:
+        options: arguments of the environment's class.
+        horizon: the task's horizon, in environment steps.
+        model: name of the packaged model with these settings. The task is planned in no other packaged model.
+        drawn: whether figures can draw the variant, because its outlines are those of the world's scene.
+    """
+
+    options: Mapping[str, Any]
+    horizon: int
+    model: str
+    drawn: bool = True
+
+
 def dino_wm_horizons() -> dict[str, int]:
     """Return the default horizons in environment steps: for each goal source 25, DINO-WM's goal_H of 5 model steps."""
     return {"random_state": 25, "dset": 25, "random_action": 25}
@@ -66,6 +83,8 @@ class Domain:
         other_policies: further scripted policies, by name.
         models: names of the packaged models of this world. The first is the model that plans are made in, unless the
             caller gives another.
+        variants: the world with other settings, by name. The variant ``hook_100`` of ``ball_nav`` has the task
+            ``ball_nav_hook_100/random_state/v1``.
         versions: versions of the tasks, the last part of their names, from the oldest to the newest, for each goal
             source that has other versions than ``v1``. Versions differ in their episodes.
     """
@@ -81,6 +100,7 @@ class Domain:
     horizons: Mapping[str, int] = field(default_factory=dino_wm_horizons, hash=False)
     other_policies: Mapping[str, Callable[[], Policy]] = field(default_factory=dict, hash=False)
     models: tuple[str, ...] = ()
+    variants: Mapping[str, Variant] = field(default_factory=dict, hash=False)
     versions: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
     @property
@@ -88,10 +108,16 @@ class Domain:
         """``"module:class"`` of the environment. Its module is imported when an environment is made."""
         return f"grasp_planner.domains.{self.name}.environment:{self.env.partition('-')[0]}"
 
-    def make(self, pixels: int | None = None, render_mode: str | None = None) -> Any:
-        """Return a new environment of this world, without Gymnasium's wrappers."""
+    def make(self, pixels: int | None = None, render_mode: str | None = None, **options: Any) -> Any:
+        """Return a new environment of this world, without Gymnasium's wrappers.
+
+        Args:
+            pixels: side of the pictures in observations; None: no pictures.
+            render_mode: see the environment.
+            options: further arguments of the environment's class.
+        """
         module, _, name = self.entry_point.partition(":")
-        return getattr(importlib.import_module(module), name)(pixels=pixels, render_mode=render_mode)
+        return getattr(importlib.import_module(module), name)(pixels=pixels, render_mode=render_mode, **options)
 
     def versions_of(self, goal_source: str) -> tuple[str, ...]:
         """Return the versions of the tasks with a goal source, from the oldest to the newest."""

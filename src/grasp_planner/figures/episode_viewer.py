@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from grasp_planner.bench.analysing.cells import arms_of, environment_of
-from grasp_planner.bench.records import CellName, Record, ShownRecord, of_kind
+from grasp_planner.bench.records import Record, ShownRecord, of_kind
 from grasp_planner.bench.suites.suite import main_arm
+from grasp_planner.bench.work import CellName
 from grasp_planner.domains.registry import SCENES
 from grasp_planner.domains.scenes import Scene, zoomed
 from grasp_planner.io.typed_json import to_json

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from grasp_planner.bench.analysing.result_tables import Table, tables
+from grasp_planner.bench.analysing.result_tables import tables
+from grasp_planner.bench.analysing.rows import Table
 from grasp_planner.bench.analysing.success_curves import charts
-from grasp_planner.bench.records import EpisodeRecord, Record, TimedRecord
+from grasp_planner.bench.records import EpisodeRecord, Record
+from grasp_planner.bench.timed_records import TimedRecord
 from grasp_planner.core.errors import missing_extra
 from grasp_planner.figures.episode_viewer import viewer_content
 from grasp_planner.figures.success_charts import chart_svg

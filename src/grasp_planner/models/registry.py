@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,14 @@ def _ball_nav(device: Device) -> WorldModel:
     return BallNav(device=device)
 
 
+def _ball_nav_variant(name: str, device: Device) -> WorldModel:
+    """Return the model of a variant of BallNav, with one environment step in a model step."""
+    from grasp_planner.domains.ball_nav.task import VARIANTS
+    from grasp_planner.models.ball_nav import BallNav
+
+    return BallNav(device=device, frameskip=1, **VARIANTS[name].options)
+
+
 def _is_dino_wm(folder: Path) -> bool:
     return (folder / "hydra.yaml").is_file()
 
@@ -62,7 +71,14 @@ def _load_jepa_wms(folder: Path, device: Device, statistics: Statistics | str | 
 KINDS: dict[str, Callable[[Path, Device], WorldModel]] = {"state": _load_state, "latent": _load_latent}
 """Our own kinds of models: kind in ``config.json`` -> loader."""
 
-ANALYTIC: dict[str, Callable[[Device], WorldModel]] = {"ball-nav": _ball_nav}
+ANALYTIC: dict[str, Callable[[Device], WorldModel]] = {
+    "ball-nav": _ball_nav,
+    **{
+        f"ball-nav-{map}-{steps}": partial(_ball_nav_variant, f"{map}_{steps}")
+        for map in ("cup", "hook", "slalom")
+        for steps in (100, 300, 1000)
+    },
+}
 """Models whose dynamics are known: name -> function that makes the model on a device."""
 
 FOREIGN: dict[str, tuple[Callable[[Path], bool], Callable[..., WorldModel]]] = {

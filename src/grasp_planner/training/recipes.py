@@ -154,6 +154,17 @@ RECIPES: dict[str, Recipe] = {
         symmetry="push_t",
         horizons=(5, 25, 50, 80),
     ),
+    "pusht-state-frameskip-1": Recipe(
+        model=StateModelConfig(
+            state_size=7, action_size=2, features="push_t", frameskip=1, substeps=1, width=192, depth=3
+        ),
+        steps=30_000,
+        phases=(Phase(0.45, 1, 1024), Phase(0.4, 5, 384), Phase(0.15, 15, 128)),
+        lr=4e-3,
+        tolerance=0.03,
+        symmetry="push_t",
+        horizons=(5, 10, 25, 50, 80),
+    ),
     "wall-state": Recipe(
         model=StateModelConfig(state_size=2, action_size=2),
         steps=10_000,

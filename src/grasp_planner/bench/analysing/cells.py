@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from grasp_planner.bench.records import CellName, Work
+from grasp_planner.bench.work import CellName, Work
 
 
 class OfWork(Protocol):

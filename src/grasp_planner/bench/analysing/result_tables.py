@@ -3,45 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from statistics import median
-from typing import Any, TypeVar
+from typing import Any
 
 from grasp_planner.bench.analysing.cells import OfWork, arms_of, cells_of, label_of
-from grasp_planner.bench.analysing.significance import Paired, Share
-from grasp_planner.bench.records import ChoiceRecord, EpisodeRecord, Record, TimedRecord, of_kind
-from grasp_planner.bench.suites.published_results import PUBLISHED, Published, PublishedTable
+from grasp_planner.bench.analysing.rows import EMPTY, Table, columns_of, published_row, row_of, share_text
+from grasp_planner.bench.analysing.significance import Paired
+from grasp_planner.bench.analysing.timed_tables import seconds_table, timed_success_table
+from grasp_planner.bench.records import ChoiceRecord, EpisodeRecord, Record, of_kind
+from grasp_planner.bench.suites.published_results import PUBLISHED, PublishedTable
 from grasp_planner.bench.suites.settings import settings_text
 from grasp_planner.bench.suites.suite import main_arm
 
-EMPTY = ""
 DERIVATIVES = (
     "A transition is one row of a model call. Backward passes are not counted: a step of gradient descent counts the "
     "horizon's transitions for each start, as a rollout does, and the linearisation of a Gauss-Newton step counts as "
     "many, whatever the number of its vector-Jacobian products. With equal processor time, derivatives count what they "
     "cost."
 )
-
-AnyRecord = TypeVar("AnyRecord", bound=OfWork)
-
-
-@dataclass(frozen=True)
-class Table:
-    """Text in rows and columns.
-
-    Args:
-        name: name in files and links.
-        title: heading.
-        columns: headings of the columns; the first column holds the names of the rows.
-        rows: texts, one per column. All columns but the first are aligned to the right.
-        note: how to read the table.
-    """
-
-    name: str
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str = ""
 
 
 def tables(records: Sequence[Record], published: str = "") -> list[Table]:
@@ -55,6 +34,7 @@ def tables(records: Sequence[Record], published: str = "") -> list[Table]:
     made = [
         success_table(records, theirs),
         seconds_table(records, theirs),
+        timed_success_table(records),
         pairs_table(records),
         model_table(records),
         distance_table(records),
@@ -70,9 +50,9 @@ def success_table(records: Sequence[Record], theirs: PublishedTable | None = Non
     tested = of_kind(records, EpisodeRecord)
     rows = []
     for arm in arms_of(tested):
-        rows.append(_row(arm, tested, lambda found: _share([record.won for record in found])))
+        rows.append(row_of(arm, tested, lambda found: share_text([record.won for record in found])))
         if theirs is not None:
-            rows += _published_row(arm, tested, theirs, lambda cell: f"{cell.success:.1f} %")
+            rows += published_row(arm, tested, theirs, lambda cell: f"{cell.success:.1f} %")
     closed = any(record.work.mode == "closed-loop" for record in tested)
     when = "at any time" if closed else "after the last step"
     note = (
@@ -81,29 +61,7 @@ def success_table(records: Sequence[Record], theirs: PublishedTable | None = Non
     note = " ".join([note, *budget_notes(tested), *settings_notes(records)])
     if theirs is not None:
         note += f" Published: {theirs.source}. {theirs.about}"
-    return Table("success", "Success in the simulator", _columns(tested), tuple(rows), note)
-
-
-def seconds_table(records: Sequence[Record], theirs: PublishedTable | None = None) -> Table:
-    """Return the median seconds to the first plan that succeeds in the simulator, over problems with such a plan."""
-    timed = of_kind(records, TimedRecord)
-    rows = []
-    for arm in arms_of(timed):
-        rows.append(_row(arm, timed, _median_seconds))
-        if theirs is not None:
-            rows += _published_row(
-                arm, timed, theirs, lambda cell: "-" if cell.seconds is None else f"{cell.seconds} s"
-            )
-    limits = sorted({record.seconds_limit for record in timed})
-    note = (
-        "Median seconds of planning until the best plan so far succeeds in the simulator, and the number of problems "
-        "with such a plan. One problem is planned at a time, on one core, after a warm-up. Plans are kept with their "
-        "times during planning and executed afterwards. The median is over solved problems only, so a planner that "
-        "solves only easy problems looks fast."
-    )
-    if any(limits):
-        note += f" Planning ends after {', '.join(f'{limit:g}' for limit in limits)} s."
-    return Table("seconds", "Seconds to the first plan that succeeds", _columns(timed), tuple(rows), note)
+    return Table("success", "Success in the simulator", columns_of(tested), tuple(rows), note)
 
 
 def pairs_table(records: Sequence[Record]) -> Table:
@@ -129,7 +87,7 @@ def pairs_table(records: Sequence[Record]) -> Table:
         "number that only the other planner solved, and the two-sided p-value of McNemar's exact test on these pairs. "
         "The p-values are not corrected for the number of comparisons."
     )
-    return Table("pairs", f"{main} compared with the other planners", _columns(tested), tuple(rows), note)
+    return Table("pairs", f"{main} compared with the other planners", columns_of(tested), tuple(rows), note)
 
 
 def model_table(records: Sequence[Record]) -> Table:
@@ -142,8 +100,8 @@ def model_table(records: Sequence[Record]) -> Table:
     return Table(
         name="model",
         title="Success in the model, and at any time",
-        columns=_columns(tested),
-        rows=tuple(_rows_of_kinds(tested, rules, _share)),
+        columns=columns_of(tested),
+        rows=tuple(_rows_of_kinds(tested, rules, share_text)),
         note="Model: at the goal after the last step of the model's rollout. Any time: at the goal after any step in "
         "the simulator, which is an easier rule than after the last step.",
     )
@@ -160,7 +118,7 @@ def distance_table(records: Sequence[Record]) -> Table:
     }
     rows = _rows_of_kinds(tested, distances, _median)
     note = "Medians of the distance to the goal in the simulator after the last step."
-    return Table("distances", "Distance to the goal", _columns(tested), tuple(rows), note)
+    return Table("distances", "Distance to the goal", columns_of(tested), tuple(rows), note)
 
 
 def gap_table(records: Sequence[Record]) -> Table:
@@ -175,13 +133,13 @@ def gap_table(records: Sequence[Record]) -> Table:
         "Root mean square over time and coordinates, in units of the model's scale; medians over episodes. Virtual "
         "states are those after the last lifted step."
     )
-    return Table("gaps", "Gaps between virtual states, model and simulator", _columns(tested), tuple(rows), note)
+    return Table("gaps", "Gaps between virtual states, model and simulator", columns_of(tested), tuple(rows), note)
 
 
 def spending_table(records: Sequence[Record]) -> Table:
     """Return the numbers of model transitions and model calls, and the processor time."""
     tested = of_kind(records, EpisodeRecord)
-    rows = [_row(arm, tested, _spending) for arm in arms_of(tested)]
+    rows = [row_of(arm, tested, _spending) for arm in arms_of(tested)]
     timed = any(record.clock.processor_seconds is not None for record in tested)
     note = " ".join(
         [
@@ -192,7 +150,7 @@ def spending_table(records: Sequence[Record]) -> Table:
             DERIVATIVES,
         ]
     )
-    return Table("spending", "Model transitions and calls", _columns(tested), tuple(rows), note)
+    return Table("spending", "Model transitions and calls", columns_of(tested), tuple(rows), note)
 
 
 def tuning_table(records: Sequence[Record]) -> Table:
@@ -204,14 +162,22 @@ def tuning_table(records: Sequence[Record]) -> Table:
         winner, own = record.winner, record.settings_of == record.work.arm
         origin = record.settings_of if not own else "fixed" if winner is None else f"trial {winner.trial}"
         share = EMPTY if winner is None else f"{100 * winner.success:.0f} %"
+        if winner is not None and winner.seconds is not None:
+            share += f", {winner.seconds:.2g} s"
         settings = settings_text(record.work.planner)
         rows.append((record.work.arm, label_of(record.work.cell, cells), origin, share, settings))
     notes = settings_notes(records)
     if won := next((record.winner for record in choices if record.winner is not None), None):
+        budget = "the budget of the test" if won.seconds is None else "the same limit in seconds"
         notes.append(
             f"The tuning is the same for every tuned planner: {list(won.trials)} trials on {list(won.episodes)} "
-            "validation episodes of each cell, with the budget of the test."
+            f"validation episodes of each cell, with {budget}."
         )
+        if won.seconds is not None:
+            notes.append(
+                "Settings are chosen by the mean seconds to the first plan that succeeds, which is shown after the "
+                "share of solved episodes. A failure counts as the limit of the seconds."
+            )
     note = " ".join([*notes, "Settings that are not listed have their defaults."])
     return Table("tuning", "Chosen settings", ("planner", "cell", "from", "validation", "settings"), tuple(rows), note)
 
@@ -241,20 +207,6 @@ def settings_notes(records: Sequence[Record]) -> list[str]:
     return [f"{title}: {'; '.join(sorted(arms))}." for title, arms in sorted(groups.items())]
 
 
-def _columns(records: Sequence[OfWork]) -> tuple[str, ...]:
-    cells = cells_of(records)
-    return ("planner", *(label_of(one, cells) for one in cells))
-
-
-def _row(
-    name: str, records: Sequence[AnyRecord], text: Callable[[list[AnyRecord]], str], arm: str | None = None
-) -> tuple[str, ...]:
-    """Return a row: its name, and for each cell the text of the records of an arm, by default the arm ``name``."""
-    wanted = name if arm is None else arm
-    found = [[r for r in records if r.work.arm == wanted and r.work.cell == cell] for cell in cells_of(records)]
-    return (name, *(text(one) if one else EMPTY for one in found))
-
-
 def _rows_of_kinds(
     records: Sequence[EpisodeRecord],
     kinds: Mapping[str, Callable[[EpisodeRecord], Any]],
@@ -262,19 +214,10 @@ def _rows_of_kinds(
 ) -> list[tuple[str, ...]]:
     """Return one row for every arm and kind of value, with a text for each cell."""
     return [
-        _row(f"{arm}, {kind}", records, lambda found, value=value: text([value(record) for record in found]), arm)
+        row_of(f"{arm}, {kind}", records, lambda found, value=value: text([value(record) for record in found]), arm)
         for arm in arms_of(records)
         for kind, value in kinds.items()
     ]
-
-
-def _published_row(
-    arm: str, records: Sequence[OfWork], theirs: PublishedTable, text: Callable[[Published], str]
-) -> list[tuple[str, ...]]:
-    cells = [theirs.cells.get((arm, horizon)) for _, horizon, _ in cells_of(records)]
-    if not any(cells):
-        return []
-    return [(f"{arm}, published", *(EMPTY if cell is None else text(cell) for cell in cells))]
 
 
 def _spending(records: Sequence[EpisodeRecord]) -> str:
@@ -282,16 +225,6 @@ def _spending(records: Sequence[EpisodeRecord]) -> str:
     processor = [one.processor_seconds / one.batch for one in clocks if one.processor_seconds is not None]
     spent = [_median(record.transitions for record in records), f"{records[0].calls:,}"]
     return " / ".join([*spent, f"{median(processor):.2g} s"] if processor else spent)
-
-
-def _share(won: Sequence[bool | None]) -> str:
-    return str(Share(sum(map(bool, won)), len(won)))
-
-
-def _median_seconds(records: Sequence[TimedRecord]) -> str:
-    first = [record.clock.seconds_to_success for record in records]
-    solved = [seconds for seconds in first if seconds is not None]
-    return f"{median(solved):.2g} s ({len(solved)} of {len(first)})" if solved else f"- (0 of {len(first)})"
 
 
 def _median(values: Iterable[float | None]) -> str:

@@ -10,7 +10,8 @@ import numpy as np
 
 from grasp_planner.bench.analysing.cells import arms_of, cells_of, environment_of
 from grasp_planner.bench.analysing.significance import Share
-from grasp_planner.bench.records import EpisodeRecord, Moment, Record, TimedRecord, of_kind
+from grasp_planner.bench.records import EpisodeRecord, Record, of_kind
+from grasp_planner.bench.timed_records import Moment, TimedRecord
 
 MOMENTS = 60  # points of a curve over time
 LEAST = 1e-3  # left end of a logarithmic axis, at least
@@ -88,12 +89,19 @@ def horizon_charts(records: Sequence[Record]) -> list[Chart]:
 
 
 def time_charts(records: Sequence[Record], unit: Literal["seconds", "transitions"]) -> list[Chart]:
-    """Return success of the best plan so far against the seconds or the model transitions of planning."""
+    """Return success of the best plan so far against the seconds or the model transitions of planning.
+
+    If episodes were planned with several limits in seconds, the curves show the plans with the largest limit.
+    """
     name = "time" if unit == "seconds" else "transitions"
     timed = [record for record in of_kind(records, TimedRecord) if record.clock.moments]
     made = []
     for cell in cells_of(timed):
         here = [record for record in timed if record.work.cell == cell]
+        longest = max(record.seconds_limit for record in here)
+        here = [record for record in here if record.seconds_limit == longest]
+        together = max(record.clock.batch for record in here)
+        at_a_time = "one problem at a time" if together == 1 else f"{together} problems at a time"
         grid = _grid([_spent(moment, unit) for record in here for moment in record.clock.moments])
         curves = []
         for arm in arms_of(here):
@@ -101,7 +109,7 @@ def time_charts(records: Sequence[Record], unit: Literal["seconds", "transitions
             curves.append(Curve.of(arm, [(at, _share_at(plans, unit, at)) for at in grid]))
         task, horizon, model = cell
         title = f"Success against {name}: {environment_of(task)}, H = {horizon}, {model}"
-        x_title = "seconds of planning, one problem at a time" if unit == "seconds" else "model transitions"
+        x_title = f"seconds of planning, {at_a_time}" if unit == "seconds" else "model transitions"
         made.append(Chart(f"{unit}-{_slug(task, model)}-{horizon}", title, x_title, tuple(curves), True))
     return made
 

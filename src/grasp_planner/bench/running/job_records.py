@@ -13,18 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from grasp_planner.bench.records import (
-    Clock,
-    EpisodeRecord,
-    PlannedMoments,
-    Record,
-    ShownRecord,
-    SweepRecord,
-    TimedClock,
-    TimedRecord,
-    Work,
-    versions,
-)
+from grasp_planner.bench.records import Clock, EpisodeRecord, PlannedMoments, Record, ShownRecord, SweepRecord, versions
 from grasp_planner.bench.running.closed_loop import Drive, drive
 from grasp_planner.bench.running.jobs import Job
 from grasp_planner.bench.running.model_gaps import LastVirtualStates, simulator_gap, virtual_gap
@@ -32,9 +21,10 @@ from grasp_planner.bench.running.model_hash import model_hash
 from grasp_planner.bench.running.open_loop import Evaluation, evaluate
 from grasp_planner.bench.running.planning_frames import Recorder, Recording
 from grasp_planner.bench.running.simulation import Outcome
-from grasp_planner.bench.running.snapshot_replay import replayed
+from grasp_planner.bench.running.timed_jobs import timed_episodes, timed_sweep
 from grasp_planner.bench.suites.settings import planner_of, settings_of
 from grasp_planner.bench.tasks import Episode, Task, episodes, task
+from grasp_planner.bench.work import Work
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.plans import Budget, Status
 from grasp_planner.core.world_model import WorldModel
@@ -42,7 +32,6 @@ from grasp_planner.models.registry import load_world_model
 from grasp_planner.planning.protocol import Callback, Planner, Progress
 
 FRAMES = 36  # approximate number of moments of planning that a recording keeps
-WARM_UP = Budget(steps=2, seconds=0.5)
 
 
 @dataclass(frozen=True)
@@ -108,7 +97,9 @@ def run_job(job: Job) -> list[Record]:
     if job.kind == "episode":
         return [*(_closed_loop_episodes(setup) if closed else _open_loop_episodes(setup))]
     if job.kind == "timed":
-        return [_timed(setup, episode) for episode in asked]
+        return [*timed_episodes(setup)]
+    if job.kind == "timed_sweep":
+        return [timed_sweep(setup)]
     return [*_shown(setup)]
 
 
@@ -196,33 +187,6 @@ def _closed_loop_episodes(setup: Setup) -> list[EpisodeRecord]:
     ]
 
 
-def _timed(setup: Setup, episode: Episode) -> TimedRecord:
-    setup.plan([episode], budget=WARM_UP)
-    if setup.job.work.mode == "closed-loop":
-        driven = setup.drive([episode])
-        (outcome,) = driven.outcomes
-        step = outcome.success_step
-        first = None if step is None else driven.seconds_until(step)
-        seconds, moments = sum(plan.seconds for plan in driven.plans), []
-    else:
-        found = setup.plan([episode])
-        (outcome,), seconds = found.outcomes, found.plan.seconds
-        env = setup.task.make()
-        moments = replayed(setup.task, episode, setup.model, found.plan, 0, env)
-        first = next((moment.seconds for moment in moments if moment.success), None)
-    clock = TimedClock(
-        seconds=seconds,
-        batch=1,
-        machine=platform.machine(),
-        at=round(time.time()),
-        seconds_to_success=first,
-        moments=tuple(moments),
-        success=outcome.success_end,
-        reached=outcome.success_any,
-    )
-    return TimedRecord(setup.work, episode.index, setup.job.seconds, versions(), clock)
-
-
 def _shown(setup: Setup) -> list[ShownRecord]:
     recorders = [Recorder(setup.planner, i, frames=FRAMES // 2) for i in range(len(setup.episodes))]
 
@@ -240,7 +204,7 @@ def _shown(setup: Setup) -> list[ShownRecord]:
                 episode=episode.index,
                 success=outcome.success_end,
                 distances=_row(outcome.distances, -1),
-                env=setup.task.env,
+                env=setup.task.scene,
                 frameskip=setup.model.frameskip,
                 executed=_short(outcome.states),
                 goal=_short(episode.goal),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from grasp_planner.bench.records import Key, Work, key
+from grasp_planner.bench.records import Key, key
+from grasp_planner.bench.work import Work
 
 
 @dataclass(frozen=True)
@@ -18,13 +19,14 @@ class Job:
         numbers: numbers of the episodes.
         pixels: side of the pictures that the model reads; ``None`` if it reads no pictures.
         seconds: budget of a plan in seconds; 0: the budget is that of ``work``.
+        batch: number of episodes that are planned together; timed sweeps only.
         execute: model steps of a plan that are executed before the next plan; closed loop only.
         duration: length of an episode, as a multiple of the horizon; closed loop only.
         round: round of the tuning; sweeps only.
         trial: trial of the tuning; sweeps only.
     """
 
-    kind: Literal["sweep", "episode", "timed", "shown"]
+    kind: Literal["sweep", "episode", "timed", "shown", "timed_sweep"]
     work: Work
     numbers: tuple[int, ...]
     pixels: int | None
@@ -33,9 +35,12 @@ class Job:
     duration: int
     round: int = 0
     trial: int = 0
+    batch: int = 1
 
     def keys(self) -> list[Key]:
         """Return the keys of the records that the job makes."""
-        if self.kind == "sweep":
-            return [key("sweep", self.work, self.round, self.trial)]
+        if self.kind in ("sweep", "timed_sweep"):
+            return [key(self.kind, self.work, self.round, self.trial)]
+        if self.kind == "timed":
+            return [key("timed", self.work, number, self.seconds) for number in self.numbers]
         return [key(self.kind, self.work, number) for number in self.numbers]

@@ -22,7 +22,7 @@ class Recording:
     """A recording of how one episode was planned and executed, in environment states. ``figures`` draws recordings.
 
     Attributes:
-        env: the environment's name.
+        env: name of the environment's outlines, see `Task.scene`.
         planner: see ``planner_title``.
         frameskip: environment steps from one imagined state to the next.
         start: (s,) start state.
@@ -108,7 +108,7 @@ class Recorder:
         rollouts = decoded(model, latents)
         assert rollouts is not None
         return Recording(
-            env=evaluation.task.env,
+            env=evaluation.task.scene,
             planner=planner_title(evaluation.planner),
             frameskip=model.frameskip,
             start=evaluation.outcomes[i].states[0],

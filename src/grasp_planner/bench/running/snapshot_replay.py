@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from grasp_planner.bench.records import Moment
 from grasp_planner.bench.running.open_loop import executable
 from grasp_planner.bench.running.simulation import execute
 from grasp_planner.bench.tasks import Episode, Task
+from grasp_planner.bench.timed_records import Moment
 from grasp_planner.core.plans import Plan
 from grasp_planner.core.world_model import WorldModel
 

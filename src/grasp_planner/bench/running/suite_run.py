@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
+from grasp_planner.bench.machine_load import load_warning
 from grasp_planner.bench.record_files import RecordFile
-from grasp_planner.bench.records import ChoiceRecord, EpisodeRecord, KindName, Record, Work, key
+from grasp_planner.bench.records import ChoiceRecord, EpisodeRecord, KindName, Record, key
 from grasp_planner.bench.running.earlier_runs import Earlier
 from grasp_planner.bench.running.engines import Engine, Serial
 from grasp_planner.bench.running.job_records import run_job
@@ -19,6 +20,8 @@ from grasp_planner.bench.running.tuning import choice, survivors
 from grasp_planner.bench.suites.arm_settings import arm_settings
 from grasp_planner.bench.suites.settings import Settings, planner_of
 from grasp_planner.bench.suites.suite import Arm, Cell, Suite
+from grasp_planner.bench.timed_records import TimedRecord, TimedSweepRecord
+from grasp_planner.bench.work import Work
 
 FILES: dict[KindName, str] = {
     "sweep": "sweep",
@@ -26,6 +29,7 @@ FILES: dict[KindName, str] = {
     "episode": "episodes",
     "timed": "timed",
     "shown": "shown",
+    "timed_sweep": "sweep",
 }
 """The name of the file, without ``.jsonl``, for each kind of record."""
 
@@ -56,17 +60,29 @@ class Run:
         claim_folder(folder, RunFile.of(suite, self.hashes))
         self.files = {name: RecordFile(folder / f"{name}.jsonl") for name in sorted(set(FILES.values()))}
 
-    def go(self, engine: Engine, watch: Watch = lambda stage, done, total, remark: None) -> None:
+    def go(
+        self,
+        engine: Engine,
+        watch: Watch = lambda stage, done, total, remark: None,
+        warn: Callable[[str], None] = lambda text: None,
+    ) -> None:
         """Run all remaining jobs. After Ctrl-C or a kill, the same call continues the run.
 
-        Timed episodes are planned in this process, one after the other, while no worker runs.
+        Timed episodes are planned in this process, one after the other, while no worker runs. So are the validation
+        episodes of a tuning with a budget in seconds.
+
+        Args:
+            engine: runs the jobs that are not timed.
+            watch: called with the progress of every stage.
+            warn: called with a text, once per stage, if other processes load the machine while plans are timed.
         """
+        tuner = Serial() if self.suite.tuning.seconds else engine
         for number in range(len(self.suite.tuning.trials)):
-            self._run_jobs(engine, f"tuning, round {number + 1}", self.sweep_jobs(number), watch)
+            self._run_jobs(tuner, f"tuning, round {number + 1}", self.sweep_jobs(number), watch, warn)
         self.files["sweep"].append(self.choices())
-        self._run_jobs(engine, "episodes", self.episode_jobs(), watch)
-        self._run_jobs(Serial(), "seconds", self.timed_jobs(), watch)
-        self._run_jobs(engine, "recordings", self.shown_jobs(), watch)
+        self._run_jobs(engine, "episodes", self.episode_jobs(), watch, warn)
+        self._run_jobs(Serial(), "seconds", self.timed_jobs(), watch, warn)
+        self._run_jobs(engine, "recordings", self.shown_jobs(), watch, warn)
 
     def records(self) -> list[Record]:
         """Return all records so far."""
@@ -77,8 +93,9 @@ class Run:
         tuning = self.suite.tuning
         first = tuning.episodes[number - 1] if number else 0
         fresh = tuple(range(first, tuning.episodes[number]))
+        kind = "timed_sweep" if tuning.seconds else "sweep"
         return [
-            self._job("sweep", cell, arm, fresh, arm_settings(arm, arm, trial), number, trial)
+            self._job(kind, cell, arm, fresh, arm_settings(arm, arm, trial), tuning.seconds, number, trial)
             for cell in self.suite.cells
             for arm in self.suite.arms
             if arm.space
@@ -98,11 +115,27 @@ class Run:
         """Return the test episodes in batches."""
         count, chunk = self.suite.episodes, self.suite.chunk
         batches = [tuple(range(first, min(first + chunk, count))) for first in range(0, count, chunk)]
-        return self._test_jobs("episode", batches)
+        return [
+            self._job("episode", cell, arm, numbers, self._settings(cell, arm))
+            for cell in self.suite.cells
+            for arm in self.suite.arms
+            for numbers in batches
+        ]
 
     def timed_jobs(self) -> list[Job]:
-        """Return the episodes that are planned one at a time."""
-        return self._test_jobs("timed", [(number,) for number in range(self.suite.timed.episodes)])
+        """Return the timed episodes. For each batch and limit, all planners follow one another.
+
+        A slow change of the machine's speed then affects all planners alike.
+        """
+        timed, count = self.suite.timed, self.suite.timed.episodes
+        return [
+            self._job("timed", cell, arm, numbers, self._settings(cell, arm), seconds)
+            for cell in self.suite.cells
+            for first in range(0, count, timed.batch)
+            for numbers in [tuple(range(first, min(first + timed.batch, count)))]
+            for seconds in timed.seconds or (0.0,)
+            for arm in self.suite.arms
+        ]
 
     def shown_jobs(self) -> list[Job]:
         """Return the episodes that are recorded for the viewer of the report."""
@@ -114,14 +147,20 @@ class Run:
                 jobs += [self._job("shown", cell, arm, numbers, self._settings(cell, arm)) for arm in self.suite.arms]
         return jobs
 
-    def _run_jobs(self, engine: Engine, stage: str, jobs: Sequence[Job], watch: Watch) -> None:
+    def _run_jobs(
+        self, engine: Engine, stage: str, jobs: Sequence[Job], watch: Watch, warn: Callable[[str], None]
+    ) -> None:
         left = [job for job in jobs if not self._done(job)]
-        done = len(jobs) - len(left)
+        done, warned = len(jobs) - len(left), False
         watch(stage, done, len(jobs), "")
         for job, records in engine.results(run_job, left):
             self.files[FILES[job.kind]].append(records)
             done += 1
             watch(stage, done, len(jobs), f"{job.work.arm}, H = {job.work.horizon}")
+            timed = [record for record in records if isinstance(record, (TimedRecord, TimedSweepRecord))]
+            if not warned and (text := next(filter(None, (load_warning(one.clock.others) for one in timed)), "")):
+                warned = True
+                warn(f"{stage}: {text}")
 
     def _done(self, job: Job) -> bool:
         """Return whether the records of a job exist. Records of an earlier run are copied into this run."""
@@ -132,34 +171,28 @@ class Run:
         file.append(known or ())
         return known is not None
 
-    def _test_jobs(self, kind: Literal["episode", "timed"], batches: Sequence[tuple[int, ...]]) -> list[Job]:
-        return [
-            self._job(kind, cell, arm, numbers, self._settings(cell, arm))
-            for cell in self.suite.cells
-            for arm in self.suite.arms
-            for numbers in batches
-        ]
-
     def _job(
         self,
-        kind: Literal["sweep", "episode", "timed", "shown"],
+        kind: Literal["sweep", "episode", "timed", "shown", "timed_sweep"],
         cell: Cell,
         arm: Arm,
         numbers: tuple[int, ...],
         settings: Settings,
+        seconds: float = 0.0,
         round: int = 0,
         trial: int = 0,
     ) -> Job:
         return Job(
             kind=kind,
-            work=self._work(cell, arm, settings, "validation" if kind == "sweep" else "test"),
+            work=self._work(cell, arm, settings, "validation" if kind.endswith("sweep") else "test"),
             numbers=numbers,
             pixels=cell.pixels,
-            seconds=self.suite.timed.seconds if kind == "timed" else 0.0,
+            seconds=seconds,
             execute=self.suite.execute,
             duration=self.suite.duration,
             round=round,
             trial=trial,
+            batch=self.suite.timed.batch,
         )
 
     def _work(self, cell: Cell, arm: Arm, settings: Settings | None = None, split: str = "validation") -> Work:

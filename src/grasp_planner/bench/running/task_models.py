@@ -33,8 +33,12 @@ def model_for(task: Task, name: str | None = None) -> str:
     if name is None:
         if not task.domain.models:
             raise GraspPlannerError(f"the world {task.domain.name} has no packaged model: name a model or its folder")
-        return task.domain.models[0]
+        return task.domain.models[0] if task.variant is None else task.variant.model
     name = model_name(name)
+    if task.variant is not None and name in task.domain.models and name != task.variant.model:
+        raise GraspPlannerError(
+            f"the model {name} has other settings than the task {task.name}, which is planned in {task.variant.model}"
+        )
     worlds = worlds_of(name)
     if worlds and task.env not in worlds:
         raise GraspPlannerError(

@@ -107,11 +107,15 @@ class Tuning:
         episodes: number of validation episodes of each cell after each round, increasing.
         together: whether a planner has one sweep over all cells, which chooses one setting for all cells. Otherwise,
             each cell has a sweep, which chooses a setting for this cell.
+        seconds: budget of each plan in seconds. Validation episodes are then planned as the timed test episodes are,
+            and the score of a setting is the mean of the seconds to the first plan that succeeds, where a failure
+            counts as the limit. 0: the suite's budget is used, and the score is the success.
     """
 
     trials: tuple[int, ...]
     episodes: tuple[int, ...]
     together: bool = False
+    seconds: float = 0.0
 
     def __post_init__(self) -> None:
         rounds = len(self.trials)
@@ -124,25 +128,36 @@ class Tuning:
                 f"tuning needs as many numbers of trials (falling) as of episodes (rising), all from 1 to "
                 f"{MOST['episodes']:,}; got {reprlib.repr(self.trials)} and {reprlib.repr(self.episodes)}"
             )
+        if not 0 <= self.seconds <= MOST_SECONDS:
+            raise GraspPlannerError(f"seconds of a tuning are 0 to {MOST_SECONDS:,}, got {self.seconds}")
 
 
 @dataclass(frozen=True)
 class Timed:
-    """The episodes that are planned one at a time, to measure seconds.
+    """The episodes that are planned one at a time, or few at a time, to measure seconds.
 
     Args:
         episodes: number of episodes. The first episodes of the test split are used.
-        seconds: budget of each plan in seconds; 0: the suite's budget is used.
+        seconds: budgets of a plan in seconds, increasing. Every episode is planned once with each budget. Empty: the
+            suite's budget is used.
+        batch: number of episodes that are planned together, with one budget for all of them.
     """
 
     episodes: int = 0
-    seconds: float = 0.0
+    seconds: tuple[float, ...] = ()
+    batch: int = 1
 
     def __post_init__(self) -> None:
-        if not 0 <= self.episodes <= MOST["episodes"] or not 0 <= self.seconds <= MOST_SECONDS:
+        rising = len(self.seconds) <= MOST_ROWS and sorted(set(self.seconds)) == list(self.seconds)
+        if not rising or not all(0 < seconds <= MOST_SECONDS for seconds in self.seconds):
             raise GraspPlannerError(
-                f"timed needs episodes from 0 to {MOST['episodes']:,} and seconds from 0 to {MOST_SECONDS:,}, got "
-                f"{self.episodes} and {self.seconds}"
+                f"seconds of timed episodes must be rising numbers above 0 and up to {MOST_SECONDS:,}, got "
+                f"{reprlib.repr(self.seconds)}"
+            )
+        if not 0 <= self.episodes <= MOST["episodes"] or not 1 <= self.batch <= MOST["chunk"]:
+            raise GraspPlannerError(
+                f"timed needs episodes from 0 to {MOST['episodes']:,} and a batch from 1 to {MOST['chunk']:,}, got "
+                f"{self.episodes} and {self.batch}"
             )
 
 
@@ -155,15 +170,15 @@ class Suite:
         title: heading of the report.
         about: one sentence that says what is compared, without a full stop.
         mode: open loop executes plans to their end; closed loop replans from new observations.
-        episodes: number of test episodes, planned in batches.
+        episodes: number of test episodes, planned in batches; 0: only timed episodes are planned.
         chunk: episodes per batch. A kill loses at most one batch.
         arms: the planners.
         cells: the tasks.
         tuning: how settings are chosen.
         rollouts: budget of every plan, in rollouts of the model per episode; 0: the budget is in seconds.
         seconds_per_problem: budget of every plan, in seconds of one thread per episode. A batch of n episodes gets n
-            times as many seconds. 0: the budget is in rollouts.
-        timed: the episodes that are planned one at a time.
+            times as many seconds. 0: the budget is in rollouts, or all plans are timed.
+        timed: the episodes that are planned one at a time, or few at a time.
         shown: number of solved and of failed episodes per cell that are recorded for the viewer of the report.
         execute: model steps of a plan that are executed before the next plan is made; closed loop only.
         duration: length of an episode, as a multiple of the horizon; closed loop only.
@@ -191,15 +206,21 @@ class Suite:
         if self.mode not in get_args(Mode):
             raise unknown_name("mode", self.mode, get_args(Mode))
         for name, most in MOST.items():
-            least, value = int(name not in ("shown", "rollouts")), getattr(self, name)
+            least, value = int(name not in ("shown", "episodes", "rollouts")), getattr(self, name)
             if not least <= value <= most:
                 raise GraspPlannerError(f"{name} of a suite must be at least {least} and at most {most:,}, got {value}")
-        seconds = self.seconds_per_problem
-        if bool(self.rollouts) == bool(seconds) or not 0 <= seconds <= MOST_SECONDS:
+        seconds, all_timed = self.seconds_per_problem, not self.episodes and self.tuning.seconds and self.timed.seconds
+        budgets = int(bool(self.rollouts)) + int(bool(seconds))
+        if budgets != int(not all_timed) or not 0 <= seconds <= MOST_SECONDS:
             raise GraspPlannerError(
                 "the budget of a suite's plans is either rollouts of at least 1 or seconds_per_problem above 0 and at "
-                f"most {MOST_SECONDS:,}, got rollouts {self.rollouts} and seconds_per_problem {seconds}"
+                f"most {MOST_SECONDS:,}, got rollouts {self.rollouts} and seconds_per_problem {seconds}; only a suite "
+                "without episodes, with seconds in its tuning and its timed part, has neither"
             )
+        if self.tuning.seconds and self.mode != "open-loop":
+            raise GraspPlannerError(f"a tuning with seconds is for suites in open loop, got {self.mode}")
+        if self.shown and not self.episodes:
+            raise GraspPlannerError(f"recordings are chosen among episodes, got shown {self.shown} without episodes")
         names = [arm.name for arm in self.arms]
         if max(len(self.arms), len(self.cells)) > MOST_ROWS:
             raise GraspPlannerError(f"a suite has at most {MOST_ROWS} arms and cells")

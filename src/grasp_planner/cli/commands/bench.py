@@ -23,7 +23,7 @@ class Bench:
 
     If the command is stopped or killed, run it again: it continues where it stopped. Every measurement is a line of a
     file in --out; `grasp report` makes tables and charts from these files. Suites: push-t-long, push-t-equal-time,
-    short, ablation, anytime, closed-loop, smoke; or a TOML file of your own.
+    short, ablation, anytime, closed-loop, very-long, smoke; or a TOML file of your own.
 
     Args:
         suite: name of a suite, or a TOML file.
@@ -52,7 +52,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run the command and return its exit status."""
     settings = parse(Bench, arguments, "bench")
     console, progress_console = consoles()
-    from grasp_planner.bench.analysing.result_tables import success_table
+    from grasp_planner.bench.analysing.result_tables import tables
     from grasp_planner.bench.running.earlier_runs import Earlier
     from grasp_planner.bench.running.engines import engine
     from grasp_planner.bench.running.suite_run import Run
@@ -85,9 +85,10 @@ def run(arguments: Sequence[str]) -> int:
             if not progress_console.is_terminal and lines // whole > (lines - LINES) // whole:
                 print(f"{time.strftime('%H:%M:%S')}  {stage}: {done} of {total}  {remark}", file=sys.stderr, flush=True)
 
-        begun.go(workers, watch)
+        begun.go(workers, watch, lambda text: progress_console.print(f"warning: {text}"))
         records = begun.records()
-    print_table(console, success_table(records))
+    for table in tables(records)[:1]:
+        print_table(console, table)
     console.print(f"records are in {out}; `grasp report {out}` makes a page from them")
     return 0
 
@@ -98,6 +99,9 @@ def plan_of(suite: Any) -> list[str]:
     fixed = [arm.name for arm in suite.arms if arm.planner]
     tries, known = suite.tuning.trials, (0, *suite.tuning.episodes)
     plans = sum(n * (known[i + 1] - known[i]) for i, n in enumerate(tries)) * len(tuned) * len(suite.cells)
+    timed = suite.timed.episodes * len(suite.arms) * len(suite.cells) * max(1, len(suite.timed.seconds))
+    batches = -(-suite.timed.episodes // suite.timed.batch) * len(suite.arms) * len(suite.cells)
+    longest = batches * sum(suite.timed.seconds) + plans * suite.tuning.seconds / suite.timed.batch
     lines = [f"{suite.name}: {suite.title}. {suite.about}."]
     lines += [f"  {cell}" for cell in suite.cells]
     lines += [f"  arms: {', '.join(arm.name for arm in suite.arms)}"]
@@ -106,9 +110,12 @@ def plan_of(suite: Any) -> list[str]:
     lines += [f"  with fixed settings: {'; '.join(fixed) or 'no arm'}"]
     lines += [f"  tuning: {tries} trials on {suite.tuning.episodes} validation episodes, {plans:,} plans"]
     lines += [f"  test: {suite.episodes * len(suite.arms) * len(suite.cells):,} plans in batches of {suite.chunk}"]
-    lines += [f"  timed one episode at a time: {suite.timed.episodes * len(suite.arms) * len(suite.cells):,} plans"]
+    at_a_time = "one episode" if suite.timed.batch == 1 else f"{suite.timed.batch} episodes"
+    lines += [f"  timed {at_a_time} at a time: {timed:,} plans"]
+    if longest:
+        lines += [f"  seconds of planning with a limit in seconds: at most {longest:,.0f}"]
     if suite.seconds_per_problem:
         lines += [f"  budget of a plan: {suite.seconds_per_problem:g} seconds of one thread for each episode"]
-    else:
+    elif suite.rollouts:
         lines += [f"  budget of a plan: {suite.rollouts} horizons of model transitions for each episode"]
     return lines

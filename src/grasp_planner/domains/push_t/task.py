@@ -102,6 +102,6 @@ PUSH_T = Domain(
     DATA,
     already_solved=block_in_place,
     other_policies={"push_t_wild": PushTWildPolicy},
-    models=("pusht-state", "pusht-pixels"),
+    models=("pusht-state", "pusht-pixels", "pusht-state-frameskip-1"),
     versions={"dset": ("v1", "v2")},
 )
