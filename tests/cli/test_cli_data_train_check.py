@@ -117,3 +117,34 @@ def test_a_model_that_breaks_a_promise_is_reported(
     assert main(["check", str(model_folder)]) == 1
     out = capsys.readouterr().out
     assert "FAILED" in out and "determinism" in out and "breaks" in out
+
+
+def test_a_planner_collects_data(walls: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = tmp_path / "own"
+    words = f"collect wall --episodes 4 --steps 20 --workers 1 --transitions 40 --out {own} planner:gd".split()
+    assert main(words) == 0
+    assert main([*words, "--planner.lr", "0.3"]) == 2
+    assert "another data set" in capsys.readouterr().err
+    assert main(["data", "info", str(own)]) == 0
+    assert "gd(lr 0.05" in " ".join(capsys.readouterr().out.split())
+    out = tmp_path / "model"
+    assert main(f"train wall-state --data {walls} {own} --out {out} {RECIPE} --validation 0.25".split()) == 0
+    assert json.loads((out / "training.json").read_text())["data"]["episodes"] == 12  # a quarter of 16 is held out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--model wall-state", "--model belongs to a planner"),
+        ("--transitions 100", "--transitions belongs to a planner"),
+        ("--policy wall planner:gd", "give one of the two"),
+        ("--steps 21 planner:gd", "multiple of 5"),
+        ("planner:gdd", "did you mean 'gd'"),
+    ],
+)
+def test_a_planner_and_a_policy_do_not_mix(
+    words: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "own"
+    assert main(f"collect wall --episodes 2 --out {out} {words}".split()) == 2
+    assert message in capsys.readouterr().err and not out.exists()

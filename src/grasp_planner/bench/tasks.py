@@ -13,7 +13,7 @@ from grasp_planner.core.errors import GraspPlannerError, known_name, unknown_nam
 from grasp_planner.domains.domain import Domain, Variant
 from grasp_planner.domains.registry import DOMAINS, other_spellings
 
-SPLITS = ("test", "validation")
+SPLITS = ("test", "validation", "training")
 REACHABLE = "dset"  # the goal source of a task that is named by its world alone
 DECIMALS = 6  # of every number in an episode, so that episodes do not depend on the rounding of a math library
 MOST_DRAWS = 1000  # for one episode; it is an error if all these pairs are dropped
@@ -171,7 +171,7 @@ def episodes(task: Task, split: str = "test", count: int = 50, first: int = 0) -
 
     Args:
         task: a value of `TASKS`, or the result of `task`.
-        split: ``"test"`` for results, ``"validation"`` for tuning.
+        split: ``"test"`` for results, ``"validation"`` for tuning, ``"training"`` for data.
         count: number of episodes.
         first: number of the first episode.
 

@@ -10,6 +10,8 @@ import torch
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.plans import Budget
 
+TRANSITIONS = 30_000  # per episode, if no budget is given
+
 
 def budget_of(steps: int | None, seconds: float | None, transitions: int | None, default: Budget) -> Budget:
     """Return the budget with the given limits, or the default if no limit is given."""

@@ -1,4 +1,4 @@
-"""Collect a Minari data set with a scripted policy, in several processes."""
+"""Collect a Minari data set with a policy, in several processes."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ def collect(
         seed: the seed from which the seeds of all episodes are derived.
         workers: number of processes; None: one per core. For more than one, the main module must be importable
             (``if __name__ == "__main__":`` in scripts).
-        policy: name or class of the policy; None: the published policy of the environment.
+        policy: name or class of the policy; or a function that makes policies, which may be ``recipe.Described`` and
+            whose policies may be ``rollouts.Prepared``; None: the published policy of the environment.
         progress: whether to show a progress bar.
 
     Returns:

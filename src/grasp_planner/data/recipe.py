@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from grasp_planner.core.errors import GraspPlannerError, known_name, missing_extra
 from grasp_planner.domains.domain import PICTURE_SIZES, Domain, Policy
@@ -15,13 +15,27 @@ if TYPE_CHECKING:
     from gymnasium.envs.registration import EnvSpec
 
 
+@runtime_checkable
+class Described(Protocol):
+    """A function that makes policies, with settings that determine the data."""
+
+    def __call__(self) -> Policy:
+        """Make a policy."""
+        ...
+
+    @property
+    def description(self) -> str:
+        """All settings on one line."""
+        ...
+
+
 @dataclass(frozen=True)
 class Recipe:
     """The settings of a data set. An episode depends only on these settings and on its index.
 
     Attributes:
         environment: id for `gymnasium.make`.
-        policy: name of the policy.
+        policy: name of the policy, or its description.
         episodes: number of episodes.
         steps: environment steps in each episode.
         every: environment steps in each data step, whose actions form one block.
@@ -115,6 +129,8 @@ def resolve_policy(policy: str | Callable[[], Policy] | None, environment: str) 
     Raises:
         GraspPlannerError: no policy has that name, or the environment has no scripted policy.
     """
+    if isinstance(policy, Described):
+        return policy.description, policy
     if callable(policy):
         return getattr(policy, "__qualname__", type(policy).__qualname__), policy
     if policy is None:

@@ -31,6 +31,22 @@ class Named(Protocol):
         ...
 
 
+@runtime_checkable
+class Prepared(Protocol):
+    """A policy that prepares several episodes at once, and chooses their starts and goals."""
+
+    def prepare(self, seed: int, episodes: range) -> None:
+        """Prepare these episodes of the data set with this seed.
+
+        The preparation of an episode must not depend on the other episodes.
+        """
+        ...
+
+    def begin(self, episode: int) -> dict[str, np.ndarray]:
+        """Begin a prepared episode, and return its options for ``env.reset``: ``state`` and ``goal``."""
+        ...
+
+
 @dataclass(frozen=True)
 class Recording:
     """An episode of T data steps.
@@ -86,7 +102,7 @@ def roll(env: Any, policy: Policy, recipe: Recipe, index: int) -> Recording:
     """Collect episode `index` of a recipe.
 
     The seeds of the episode are derived from ``SeedSequence([seed, index])``. The episode is therefore the same in
-    every process, in every order and at every attempt.
+    every process, in every order and at every attempt. A policy that is ``Prepared`` has prepared the episode.
 
     Raises:
         GraspPlannerError: the episode terminated before the end of its first data step.
@@ -94,7 +110,8 @@ def roll(env: Any, policy: Policy, recipe: Recipe, index: int) -> Recording:
     sequence = np.random.SeedSequence([recipe.seed, index])
     seed = int(sequence.generate_state(1)[0] >> 1)
     rng = np.random.default_rng(sequence.spawn(1)[0])
-    observation, info = env.reset(seed=seed)
+    options = policy.begin(index) if isinstance(policy, Prepared) else None
+    observation, info = env.reset(seed=seed, options=options)
     goal = info.get("goal")
     policy.reset(rng, observation["state"])
     seen = {key: [np.array(value)] for key, value in observation.items()}

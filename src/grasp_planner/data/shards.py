@@ -8,7 +8,7 @@ from typing import Any
 
 from grasp_planner.data.hdf5_writing import hdf5, written_hdf5
 from grasp_planner.data.recipe import Recipe
-from grasp_planner.data.rollouts import Recording, make_environment, roll
+from grasp_planner.data.rollouts import Prepared, Recording, make_environment, roll
 from grasp_planner.domains.domain import Policy
 from grasp_planner.io.atomic import write_atomically
 
@@ -49,6 +49,8 @@ def collect_shard(recipe: Recipe, make_policy: Callable[[], Policy], episodes: r
         ``episodes``.
     """
     env, policy = make_environment(recipe), make_policy()
+    if isinstance(policy, Prepared):
+        policy.prepare(recipe.seed, episodes)
 
     def write(temporary: Path) -> None:
         with written_hdf5(temporary) as file:

@@ -15,7 +15,7 @@ from grasp_planner.cli.checks import check_device, check_show
 from grasp_planner.cli.drawing import Animation, check_drawing, draw
 from grasp_planner.cli.evaluating import evaluate_with_bar
 from grasp_planner.cli.folders import output_folder
-from grasp_planner.cli.limits import budget_of, threads
+from grasp_planner.cli.limits import TRANSITIONS, budget_of, threads
 from grasp_planner.cli.parsing import parse
 from grasp_planner.cli.planner_choices import planner_choice
 from grasp_planner.cli.results import write_plans, write_results
@@ -31,7 +31,6 @@ from grasp_planner.wrappers.chunked import Chunked
 from grasp_planner.wrappers.compiled import Compiled
 
 INTERRUPTED = 130
-TRANSITIONS = 30_000  # per episode, if no budget is given
 
 
 @dataclass(frozen=True)
