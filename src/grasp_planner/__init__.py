@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from grasp_planner.wrappers.compiled import Compiled
     from grasp_planner.wrappers.low_precision import LowPrecision
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 __all__ = [
     "CEM",
