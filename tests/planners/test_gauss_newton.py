@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 import toys
 from grasp_planner import GD, Budget, GaussNewton, GoalDistance, GraspPlannerError, Markov, MultiStart, Problem, plan
 from grasp_planner.core.noise import Noise
-from grasp_planner.planners.least_squares import LeastSquares, damped_step, exact, residuals, sketched, with_secant
+from grasp_planner.planners.damped_steps import damped_step, with_secant
+from grasp_planner.planners.least_squares import LeastSquares, exact, residuals, sketched
 
 WEIGHTS = (1.0, 0.25, 2.0)
 

@@ -15,14 +15,8 @@ from grasp_planner.core.noise import Noise
 from grasp_planner.core.objectives import SumOfSquares
 from grasp_planner.core.plans import Scored, chosen, score
 from grasp_planner.core.problem import Problem
-from grasp_planner.planners.least_squares import (
-    LeastSquares,
-    damped_step,
-    exact,
-    sketched,
-    sum_of_squares,
-    with_secant,
-)
+from grasp_planner.planners.damped_steps import damped_step, with_secant
+from grasp_planner.planners.least_squares import LeastSquares, check_memory, linearised, sum_of_squares
 
 # Limits of the damping, far beyond what helps: at 1e8 a step is a hundred-millionth of a gradient step to the goal.
 _LEAST_DAMPING, _MOST_DAMPING = 1e-8, 1e8
@@ -104,8 +98,7 @@ class GaussNewton:
 
     def init(self, problem: Problem, actions: Tensor, noise: Noise) -> GaussNewtonState:
         """Propose the given actions."""
-        _squares(problem)
-        self.check_memory(problem)
+        check_memory(problem, _squares(problem), self.products, self.memory_limit)
         cost = torch.full_like(problem.start[:, 0], torch.inf)
         nothing = Scored(actions, actions.new_zeros(*actions.shape[:2], problem.latent_size), cost)
         return GaussNewtonState(nothing, actions, torch.full_like(cost, self.damping), cost=None, left=1)
@@ -140,38 +133,10 @@ class GaussNewton:
         self, problem: Problem, objective: SumOfSquares, state: GaussNewtonState, noise: Noise
     ) -> GaussNewtonState:
         """Linearise the accepted plan, and propose the damped Gauss-Newton step."""
-        actions, states, _ = state.accepted
-        if self.is_exact(problem):
-            cost = exact(problem, objective, states, actions)
-        else:
-            cost = sketched(problem, objective, actions, self.products, noise)
-        proposal = damped_step(problem, cost, objective.effort, actions, state.damping)
+        cost = linearised(problem, objective, state.accepted, self.products, noise)
+        proposal = damped_step(problem, cost, objective.effort, state.accepted.actions, state.damping)
         return state._replace(proposal=proposal, cost=cost, left=self.rollouts)
-
-    def is_exact(self, problem: Problem) -> bool:
-        """Return whether latents are narrow enough for the whole Jacobian."""
-        return problem.latent_size <= self.products
 
     def actions(self, state: GaussNewtonState) -> Float[Tensor, "b t a"]:
         """Return the proposal."""
         return state.proposal
-
-    def check_memory(self, problem: Problem) -> None:
-        """Raise if the matrices of a linearisation need more memory than the limit.
-
-        Raises:
-            GraspPlannerError: as described.
-        """
-        rows = (problem.horizon if _squares(problem).stage_weight > 0 else 1) * problem.latent_size
-        variables = problem.horizon * problem.action_size
-        numbers = self.products * variables
-        if self.is_exact(problem):
-            window = problem.context * (problem.latent_size + problem.action_size)
-            numbers = rows * (variables + rows) + problem.horizon * problem.latent_size * (window + rows)
-        needed = numbers * problem.batch * problem.start.element_size()
-        if needed > self.memory_limit:
-            raise GraspPlannerError(
-                f"GaussNewton needs {needed:,} bytes for the Jacobians of {problem.batch} plans of {problem.horizon} "
-                f"steps, and memory_limit is {self.memory_limit:,}: plan for fewer problems or starts at a time, raise "
-                f"memory_limit, or set products below the {problem.latent_size} coordinates of a latent"
-            )

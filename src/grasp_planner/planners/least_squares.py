@@ -1,22 +1,20 @@
-"""The cost of a plan as a sum of squares, its Jacobian with respect to the actions, and damped steps within bounds."""
+"""The cost of a plan as a sum of squares, and its Jacobian with respect to the actions of all time steps."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.noise import Noise
 from grasp_planner.core.objectives import SumOfSquares
+from grasp_planner.core.plans import Scored
 from grasp_planner.core.problem import Problem
 from grasp_planner.planners.linearisation import linearise
 from grasp_planner.wrappers.compiled import differentiable_again
-
-# How often actions beyond their bounds are fixed on the bounds, and the step of the other actions is solved for again.
-_BOUND_ROUNDS = 3
 
 
 class LeastSquares(NamedTuple):
@@ -63,6 +61,40 @@ def residuals(problem: Problem, objective: SumOfSquares, states: Float[Tensor, "
     if objective.stage_weight == 0.0:
         return weighted[:, -1:]
     return torch.cat([weighted[:, :-1] * objective.stage_weight**0.5, weighted[:, -1:]], dim=1)
+
+
+def check_memory(problem: Problem, objective: SumOfSquares, products: int, limit: int) -> None:
+    """Raise if the matrices of a linearisation need more memory than the limit.
+
+    Args:
+        problem: the problem.
+        objective: its objective.
+        products: see :func:`linearised`.
+        limit: largest size of the matrices A_t, B_t and J of all problems together, in bytes.
+
+    Raises:
+        GraspPlannerError: as described.
+    """
+    latent, variables = problem.latent_size, problem.horizon * problem.action_size
+    numbers = products * variables
+    if latent <= products:
+        rows = latent * (problem.horizon if objective.stage_weight > 0 else 1)
+        window = problem.context * (latent + problem.action_size)
+        numbers = rows * (variables + rows) + problem.horizon * latent * (window + rows)
+    needed = numbers * problem.batch * problem.start.element_size()
+    if needed > limit:
+        raise GraspPlannerError(
+            f"GaussNewton needs {needed:,} bytes for the Jacobians of {problem.batch} plans of {problem.horizon} "
+            f"steps, and memory_limit is {limit:,}: plan for fewer problems or starts at a time, raise memory_limit, "
+            f"or set products below the {latent} coordinates of a latent"
+        )
+
+
+def linearised(problem: Problem, objective: SumOfSquares, plan: Scored, products: int, noise: Noise) -> LeastSquares:
+    """Linearise the residuals at a rollout: exactly, or for latents wider than ``products`` in that many directions."""
+    if problem.latent_size <= products:
+        return exact(problem, objective, plan.states, plan.actions)
+    return sketched(problem, objective, plan.actions, products, noise)
 
 
 def exact(
@@ -116,81 +148,3 @@ def sketched(
             (row,) = torch.autograd.grad(residual, leaf, directions[:, :, k], retain_graph=k + 1 < products)
         rows.append(row.flatten(1))
     return LeastSquares((directions.mT @ own[:, :, None])[:, :, 0], torch.stack(rows, dim=1), directions)
-
-
-def with_secant(
-    problem: Problem,
-    objective: SumOfSquares,
-    cost: LeastSquares,
-    states: Float[Tensor, "b t s"],
-    move: Float[Tensor, "b t a"],
-    accepted: Bool[Tensor, " b"],
-) -> LeastSquares:
-    """Correct the Jacobian so that it predicts the residual of a rollout that was made (Broyden's update).
-
-        J <- J + (r(a + d) - r(a) - J d) d' / |d|^2
-
-    Where the rollout was accepted, its residual becomes the residual of the linearisation.
-
-    Args:
-        problem: the normalised problem.
-        objective: its objective.
-        cost: the linearisation at a.
-        states: the rollout of a + d.
-        move: d.
-        accepted: the problems whose plan is now a + d.
-    """
-    residual = residuals(problem, objective, states).flatten(1)
-    if cost.directions is not None:
-        residual = (cost.directions.mT @ residual[:, :, None])[:, :, 0]
-    d = move.flatten(1)
-    missed = residual - cost.residual - (cost.jacobian @ d[:, :, None])[:, :, 0]
-    update = missed[:, :, None] * (d / d.square().sum(1, keepdim=True).clamp(min=torch.finfo(d.dtype).tiny))[:, None]
-    # A move so small that its error is mostly rounding says nothing about J.
-    heard = missed.square().sum(1) > torch.finfo(d.dtype).eps * residual.square().sum(1)
-    sound = heard & torch.isfinite(update).flatten(1).all(1)
-    return LeastSquares(
-        torch.where(accepted[:, None], residual, cost.residual),
-        torch.where(sound[:, None, None], cost.jacobian + update, cost.jacobian),
-        cost.directions,
-    )
-
-
-def damped_step(
-    problem: Problem,
-    cost: LeastSquares,
-    effort: float,
-    actions: Float[Tensor, "b t a"],
-    damping: Float[Tensor, " b"],
-) -> Float[Tensor, "b t a"]:
-    """Return actions a + d within the bounds, where d minimises |r + J d|^2 + effort |a + d|^2 + lambda |d|^2.
-
-        d = -c a - J'(J J' + (lambda + effort) I)^-1 (r - c J a),    c = effort / (lambda + effort)
-
-    lambda is the damping times the mean of the diagonal of J J'. Actions beyond a bound are fixed on the bound, and the
-    step of the other actions is solved for again, so that they make up for it.
-    """
-    flat = actions.flatten(1)
-    lowest, highest = (problem.low - actions).flatten(1), (problem.high - actions).flatten(1)
-    tiny = torch.finfo(flat.dtype).tiny ** 0.5
-    ridge = damping * cost.jacobian.square().sum((1, 2)) / cost.residual.shape[1] + tiny
-    total = ridge + effort
-    pull = (effort / total)[:, None]
-    held, at = torch.zeros_like(flat, dtype=torch.bool), torch.zeros_like(flat)
-    move = at
-    for _ in range(_BOUND_ROUNDS):
-        free = ~held
-        jacobian = cost.jacobian * free[:, None]
-        rest = cost.residual + (cost.jacobian @ at[:, :, None])[:, :, 0]
-        towards_zero = -pull * flat * free
-        rest = rest + (jacobian @ towards_zero[:, :, None])[:, :, 0]
-        normal = jacobian @ jacobian.mT
-        normal.diagonal(dim1=1, dim2=2).add_(total[:, None])
-        solved, _ = torch.linalg.solve_ex(normal, rest)  # singular: its own problem only
-        move = torch.where(held, at, towards_zero - (jacobian.mT @ solved[:, :, None])[:, :, 0])
-        beyond = (move < lowest) | (move > highest)
-        if not bool(beyond.any()):
-            break
-        held = held | beyond
-        at = torch.where(beyond, move.clamp(lowest, highest), at)
-    return problem.clamp(actions + move.reshape(actions.shape))

@@ -1,0 +1,92 @@
+"""Damped Gauss-Newton steps within bounds, and the correction of a Jacobian by a rollout that was made."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from grasp_planner.core.objectives import SumOfSquares
+from grasp_planner.core.problem import Problem
+from grasp_planner.planners.least_squares import LeastSquares, residuals
+
+# How often actions beyond their bounds are fixed on the bounds, and the step of the other actions is solved for again.
+_BOUND_ROUNDS = 3
+
+
+def with_secant(
+    problem: Problem,
+    objective: SumOfSquares,
+    cost: LeastSquares,
+    states: Float[Tensor, "b t s"],
+    move: Float[Tensor, "b t a"],
+    accepted: Bool[Tensor, " b"],
+) -> LeastSquares:
+    """Correct the Jacobian so that it predicts the residual of a rollout that was made (Broyden's update).
+
+        J <- J + (r(a + d) - r(a) - J d) d' / |d|^2
+
+    Where the rollout was accepted, its residual becomes the residual of the linearisation.
+
+    Args:
+        problem: the normalised problem.
+        objective: its objective.
+        cost: the linearisation at a.
+        states: the rollout of a + d.
+        move: d.
+        accepted: the problems whose plan is now a + d.
+    """
+    residual = residuals(problem, objective, states).flatten(1)
+    if cost.directions is not None:
+        residual = (cost.directions.mT @ residual[:, :, None])[:, :, 0]
+    d = move.flatten(1)
+    missed = residual - cost.residual - (cost.jacobian @ d[:, :, None])[:, :, 0]
+    update = missed[:, :, None] * (d / d.square().sum(1, keepdim=True).clamp(min=torch.finfo(d.dtype).tiny))[:, None]
+    # A move so small that its error is mostly rounding says nothing about J.
+    heard = missed.square().sum(1) > torch.finfo(d.dtype).eps * residual.square().sum(1)
+    sound = heard & torch.isfinite(update).flatten(1).all(1)
+    return LeastSquares(
+        torch.where(accepted[:, None], residual, cost.residual),
+        torch.where(sound[:, None, None], cost.jacobian + update, cost.jacobian),
+        cost.directions,
+    )
+
+
+def damped_step(
+    problem: Problem,
+    cost: LeastSquares,
+    effort: float,
+    actions: Float[Tensor, "b t a"],
+    damping: Float[Tensor, " b"],
+) -> Float[Tensor, "b t a"]:
+    """Return actions a + d within the bounds, where d minimises |r + J d|^2 + effort |a + d|^2 + lambda |d|^2.
+
+        d = -c a - J'(J J' + (lambda + effort) I)^-1 (r - c J a),    c = effort / (lambda + effort)
+
+    lambda is the damping times the mean of the diagonal of J J'. Actions beyond a bound are fixed on the bound, and the
+    step of the other actions is solved for again, so that they make up for it.
+    """
+    flat = actions.flatten(1)
+    lowest, highest = (problem.low - actions).flatten(1), (problem.high - actions).flatten(1)
+    tiny = torch.finfo(flat.dtype).tiny ** 0.5
+    ridge = damping * cost.jacobian.square().sum((1, 2)) / cost.residual.shape[1] + tiny
+    total = ridge + effort
+    pull = (effort / total)[:, None]
+    held, at = torch.zeros_like(flat, dtype=torch.bool), torch.zeros_like(flat)
+    move = at
+    for _ in range(_BOUND_ROUNDS):
+        free = ~held
+        jacobian = cost.jacobian * free[:, None]
+        rest = cost.residual + (cost.jacobian @ at[:, :, None])[:, :, 0]
+        towards_zero = -pull * flat * free
+        rest = rest + (jacobian @ towards_zero[:, :, None])[:, :, 0]
+        normal = jacobian @ jacobian.mT
+        normal.diagonal(dim1=1, dim2=2).add_(total[:, None])
+        solved, _ = torch.linalg.solve_ex(normal, rest)  # singular: its own problem only
+        move = torch.where(held, at, towards_zero - (jacobian.mT @ solved[:, :, None])[:, :, 0])
+        beyond = (move < lowest) | (move > highest)
+        if not bool(beyond.any()):
+            break
+        held = held | beyond
+        at = torch.where(beyond, move.clamp(lowest, highest), at)
+    return problem.clamp(actions + move.reshape(actions.shape))
