@@ -18,7 +18,7 @@ from grasp_planner.bench.record_json import comparable
 from grasp_planner.bench.records import ChoiceRecord, EpisodeRecord, Record, SweepRecord, of_kind
 from grasp_planner.bench.running.earlier_runs import Earlier
 from grasp_planner.bench.running.engines import Serial, engine
-from grasp_planner.bench.running.job_records import Setup
+from grasp_planner.bench.running.job_setup import Setup
 from grasp_planner.bench.running.suite_run import Run
 from grasp_planner.bench.running.tuning import choice, survivors
 from grasp_planner.bench.suites.arm_settings import arm_settings

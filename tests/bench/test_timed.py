@@ -15,7 +15,7 @@ from grasp_planner.bench import machine_load
 from grasp_planner.bench.machine_load import Load, load_warning
 from grasp_planner.bench.record_files import RecordFile, read_records
 from grasp_planner.bench.records import ChoiceRecord, of_kind
-from grasp_planner.bench.running.job_records import Setup
+from grasp_planner.bench.running.job_setup import Setup
 from grasp_planner.bench.running.jobs import Job
 from grasp_planner.bench.running.suite_run import Run
 from grasp_planner.bench.running.timed_jobs import StopAtSuccess, timed_episodes, timed_sweep

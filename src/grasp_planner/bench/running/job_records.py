@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import platform
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -14,70 +12,22 @@ import numpy as np
 import torch
 
 from grasp_planner.bench.records import Clock, EpisodeRecord, PlannedMoments, Record, ShownRecord, SweepRecord, versions
-from grasp_planner.bench.running.closed_loop import Drive, drive
+from grasp_planner.bench.running.job_setup import Setup
 from grasp_planner.bench.running.jobs import Job
 from grasp_planner.bench.running.model_gaps import LastVirtualStates, simulator_gap, virtual_gap
 from grasp_planner.bench.running.model_hash import model_hash
-from grasp_planner.bench.running.open_loop import Evaluation, evaluate
 from grasp_planner.bench.running.planning_frames import Recorder, Recording
 from grasp_planner.bench.running.simulation import Outcome
 from grasp_planner.bench.running.timed_jobs import timed_episodes, timed_sweep
-from grasp_planner.bench.suites.settings import planner_of, settings_of
-from grasp_planner.bench.tasks import Episode, Task, episodes, task
-from grasp_planner.bench.work import Work
+from grasp_planner.bench.suites.settings import planner_of
+from grasp_planner.bench.tasks import Episode, episodes, task
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.core.plans import Budget, Status
+from grasp_planner.core.plans import Status
 from grasp_planner.core.world_model import WorldModel
 from grasp_planner.models.registry import load_world_model
-from grasp_planner.planning.protocol import Callback, Planner, Progress
+from grasp_planner.planning.protocol import Progress
 
 FRAMES = 36  # approximate number of moments of planning that a recording keeps
-
-
-@dataclass(frozen=True)
-class Setup:
-    """The objects that a job names: task, model, planner and episodes."""
-
-    job: Job
-    task: Task
-    model: WorldModel
-    planner: Planner
-    episodes: Sequence[Episode]
-
-    @property
-    def work(self) -> Work:
-        """The job's work, with all settings of the planner, defaults included."""
-        return replace(self.job.work, planner=settings_of(self.planner))
-
-    @property
-    def budget(self) -> Budget:
-        """The budget of a plan: the seconds of the job if it limits seconds; otherwise the budget of the suite."""
-        job, work = self.job, self.job.work
-        if job.seconds:
-            return Budget(seconds=job.seconds)
-        if work.seconds_per_problem:
-            return Budget(seconds=work.seconds_per_problem * len(self.episodes))
-        return Budget(transitions=work.rollouts * (work.horizon // self.model.frameskip))
-
-    def plan(
-        self, episodes: Sequence[Episode], callback: Callback | None = None, budget: Budget | None = None
-    ) -> Evaluation:
-        """Plan episodes in open loop."""
-        return evaluate(
-            self.task,
-            self.model,
-            self.planner,
-            self.budget if budget is None else budget,
-            episodes,
-            pixels=self.job.pixels,
-            callback=callback,
-        )
-
-    def drive(self, episodes: Sequence[Episode]) -> Drive:
-        """Plan episodes in closed loop."""
-        job = self.job
-        options = {"execute": job.execute, "duration": job.duration, "pixels": job.pixels}
-        return drive(self.task, self.model, self.planner, self.budget, episodes, **options)
 
 
 def run_job(job: Job) -> list[Record]:

@@ -5,23 +5,21 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from grasp_planner.bench.machine_load import Load
 from grasp_planner.bench.records import versions
+from grasp_planner.bench.running.job_setup import Setup
 from grasp_planner.bench.running.open_loop import decoded, executable
 from grasp_planner.bench.running.simulation import execute
 from grasp_planner.bench.running.snapshot_replay import replayed
+from grasp_planner.bench.tasks import Episode
 from grasp_planner.bench.timed_records import Moment, TimedClock, TimedRecord, TimedSweepRecord, TrialClock
 from grasp_planner.core.plans import Budget
 from grasp_planner.planning.protocol import Progress
-
-if TYPE_CHECKING:
-    from grasp_planner.bench.running.job_records import Setup
-    from grasp_planner.bench.tasks import Episode
 
 WARM_UP = Budget(steps=2, seconds=0.5)
 
