@@ -41,7 +41,7 @@ def test_plan_prints_a_table_and_writes_what_it_says(
     words += f" --episodes 3 --show 1 --horizon 20 --seed 7 --animation gif --out {out}"
     assert main(words.split()) == 0
     printed = capsys.readouterr().out
-    assert "push_t/dset/v1, 20 steps ahead, 3 episodes" in printed
+    assert "push_t/dset/v2, 20 steps ahead, 3 episodes" in printed
     assert sorted(path.name for path in out.iterdir()) == ["plan.json", "plan.npz", "planning.gif", "planning.png"]
 
     content = strict_json(out / "plan.json")

@@ -299,7 +299,7 @@ GUARDS = (
     Guard(
         "GRASP.gap_std sets the deviation of the sync",
         "GRASP.sync_step",
-        Call("with_std", "{0}"),
+        Call("with_gap_std", "{2}"),
         SYNC,
         "gap_std_is",
     ),
