@@ -194,3 +194,9 @@ def test_kicks_are_small_again_after_the_lowest_cost_fell():
     assert (std[fell] == 0.2).all()
     grown = torch.stack([2.0 * a.kick_std for a, _ in restarts])
     torch.testing.assert_close(std[~fell], grown[~fell])
+
+
+def test_kicks_of_a_problem_that_stalls_for_ever_do_not_overflow():
+    planner = dataclasses.replace(KICKED, planner=GD(lr=0.0), kick_std=1e-9, kick_growth=1e3, restart_every=1)
+    last = states_of(toys.problem(3, 4), planner, 150, seeds=1)[-1]
+    torch.testing.assert_close(last.kick_std, torch.full((3,), 1e-3).double())

@@ -43,8 +43,8 @@ def with_secant(
     missed = residual - cost.residual - (cost.jacobian @ d[:, :, None])[:, :, 0]
     update = missed[:, :, None] * (d / d.square().sum(1, keepdim=True).clamp(min=torch.finfo(d.dtype).tiny))[:, None]
     # A move so small that its error is mostly rounding says nothing about J.
-    heard = missed.square().sum(1) > torch.finfo(d.dtype).eps * residual.square().sum(1)
-    sound = heard & torch.isfinite(update).flatten(1).all(1)
+    informative = missed.square().sum(1) > torch.finfo(d.dtype).eps * residual.square().sum(1)
+    sound = informative & torch.isfinite(update).flatten(1).all(1)
     return LeastSquares(
         torch.where(accepted[:, None], residual, cost.residual),
         torch.where(sound[:, None, None], cost.jacobian + update, cost.jacobian),

@@ -33,9 +33,14 @@ def evaluate(problem: Problem, candidates: Float[Tensor, "b n t a"]) -> tuple[Fl
     """Return the cost of every candidate (infinite where it is not finite) and the best candidate of each problem."""
     count = candidates.shape[1]
     rolled_out = score(problem.repeat(count), candidates.flatten(0, 1))
-    cost = rolled_out.cost.unflatten(0, (-1, count))
     best, _ = best_candidate(rolled_out, count)
-    return torch.where(torch.isfinite(cost), cost, torch.inf), best
+    return finite_costs(rolled_out, count), best
+
+
+def finite_costs(many: Scored, count: int) -> Float[Tensor, "b n"]:
+    """Return the costs of the ``count`` scored rows of each problem; infinite where a cost is not finite."""
+    cost = many.cost.unflatten(0, (-1, count))
+    return torch.where(torch.isfinite(cost), cost, torch.inf)
 
 
 def best_candidate(many: Scored, count: int) -> tuple[Scored, Int[Tensor, " b"]]:
@@ -43,9 +48,8 @@ def best_candidate(many: Scored, count: int) -> tuple[Scored, Int[Tensor, " b"]]
 
     The cost of the chosen row is not finite only if no row of its problem has a finite cost.
     """
-    cost = many.cost.unflatten(0, (-1, count))
-    position = torch.where(torch.isfinite(cost), cost, torch.inf).argmin(1)
-    row = torch.arange(cost.shape[0], device=cost.device) * count + position
+    position = finite_costs(many, count).argmin(1)
+    row = torch.arange(len(position), device=position.device) * count + position
     return Scored(many.actions[row], many.states[row], many.cost[row]), position
 
 

@@ -13,11 +13,12 @@ from grasp_planner.core.checks import at_least, between_zero_and_one, whole
 from grasp_planner.core.noise import Noise
 from grasp_planner.core.plans import Scored, best_of
 from grasp_planner.core.problem import Problem
-from grasp_planner.planning.candidates import best_candidate, leading, spread
+from grasp_planner.planning.candidates import best_candidate, finite_costs, leading, spread
 from grasp_planner.planning.coloured import coloured
 from grasp_planner.planning.protocol import Planner, check_planner, tolerance_of, virtual_states
 
 _PROGRESS = 0.95  # a problem makes progress if its lowest cost falls at least to this share between two restarts
+_MOST_GROWTH = 1e6  # of kicks, so that the kicks of a problem that stalls for thousands of steps do not overflow
 
 
 class MultiStartState(NamedTuple):
@@ -26,7 +27,8 @@ class MultiStartState(NamedTuple):
     Attributes:
         inner: the inner planner's state.
         leader: the start of each problem that was best when the starts were last scored.
-        best: the best plan that each start has seen since it last took over a plan; ``None``: nothing was scored yet.
+        best: the best plan that each start has seen since it last took over a plan; ``None`` if nothing was scored yet,
+            or if there are no restarts.
         steps: steps of the inner planner since the last restart.
         lowest: the lowest cost of each problem at the last restart; infinite before.
         kick_std: standard deviation of the next kicks of each problem.
@@ -110,20 +112,21 @@ class MultiStart:
         if self.restart_every is not None and state.steps >= self.restart_every and state.best is not None:
             state = self.restarted(many, state, noise.fold(0))
         inner, scored = self.planner.step(many, state.inner, noise.repeat(self.starts))
-        state = state._replace(inner=inner, best=best_of(state.best, scored), steps=state.steps + 1)
+        best = None if self.restart_every is None else best_of(state.best, scored)  # only restarts need it
+        state = state._replace(inner=inner, best=best, steps=state.steps + 1)
         if scored is None:
             return state, None
-        best, leader = best_candidate(scored, self.starts)
-        return state._replace(leader=leader), best
+        winner, leader = best_candidate(scored, self.starts)
+        return state._replace(leader=leader), winner
 
     def restarted(self, problem: Problem, state: MultiStartState, noise: Noise) -> MultiStartState:
         """Let the worst starts take over the plans of the best starts, kick all plans, and begin again."""
         assert state.best is not None
         best = self.selected(state.best)
-        cost = best.cost.unflatten(0, (-1, self.starts))
-        lowest = torch.where(torch.isfinite(cost), cost, torch.inf).amin(1)
+        lowest = finite_costs(best, self.starts).amin(1)
         stalled = lowest > _PROGRESS * state.lowest
-        kick_std = torch.where(stalled, state.kick_std * self.kick_growth, self.kick_std)
+        grown = (state.kick_std * self.kick_growth).clamp(max=_MOST_GROWTH * self.kick_std)
+        kick_std = torch.where(stalled, grown, self.kick_std)
         white = noise.fold(0).normal((self.starts, *best.actions.shape[1:]), best.actions.dtype)
         kicks = (kick_std[:, None, None, None] * coloured(white, self.noise_beta)).flatten(0, 1)
         inner = self.planner.init(problem, problem.clamp(best.actions + kicks), noise.fold(1).repeat(self.starts))
@@ -132,11 +135,10 @@ class MultiStart:
     def selected(self, best: Scored) -> Scored:
         """Return the best plans of all starts, in which the worst starts have taken over those of the best starts."""
         kept = max(1, round(self.survivors * self.starts))
-        cost = best.cost.unflatten(0, (-1, self.starts))
-        order = torch.where(torch.isfinite(cost), cost, torch.inf).argsort(dim=1, stable=True)
-        source = torch.arange(self.starts, device=cost.device).expand_as(order).clone()
-        source.scatter_(1, order, order[:, torch.arange(self.starts, device=cost.device) % kept])
-        rows = (source + self.starts * torch.arange(len(cost), device=cost.device)[:, None]).flatten()
+        order = finite_costs(best, self.starts).argsort(dim=1, stable=True)
+        source = torch.empty_like(order)
+        source.scatter_(1, order, order[:, torch.arange(self.starts, device=order.device) % kept])
+        rows = (source + self.starts * torch.arange(len(order), device=order.device)[:, None]).flatten()
         return Scored(best.actions[rows], best.states[rows], best.cost[rows])
 
     def actions(self, state: MultiStartState) -> Float[Tensor, "b t a"]:
