@@ -8,10 +8,8 @@ from torch import Tensor
 
 from grasp_planner.core.objectives import SumOfSquares
 from grasp_planner.core.problem import Problem
+from grasp_planner.planners.bounded_solve import within_bounds
 from grasp_planner.planners.least_squares import LeastSquares, residuals
-
-# How often actions beyond their bounds are fixed on the bounds, and the step of the other actions is solved for again.
-_BOUND_ROUNDS = 3
 
 
 def with_secant(
@@ -72,9 +70,8 @@ def damped_step(
     ridge = damping * cost.jacobian.square().sum((1, 2)) / cost.residual.shape[1] + tiny
     total = ridge + effort
     pull = (effort / total)[:, None]
-    held, at = torch.zeros_like(flat, dtype=torch.bool), torch.zeros_like(flat)
-    move = at
-    for _ in range(_BOUND_ROUNDS):
+
+    def solved(held: Tensor, at: Tensor) -> Tensor:
         free = ~held
         jacobian = cost.jacobian * free[:, None]
         rest = cost.residual + (cost.jacobian @ at[:, :, None])[:, :, 0]
@@ -82,11 +79,8 @@ def damped_step(
         rest = rest + (jacobian @ towards_zero[:, :, None])[:, :, 0]
         normal = jacobian @ jacobian.mT
         normal.diagonal(dim1=1, dim2=2).add_(total[:, None])
-        solved, _ = torch.linalg.solve_ex(normal, rest)  # singular: its own problem only
-        move = torch.where(held, at, towards_zero - (jacobian.mT @ solved[:, :, None])[:, :, 0])
-        beyond = (move < lowest) | (move > highest)
-        if not bool(beyond.any()):
-            break
-        held = held | beyond
-        at = torch.where(beyond, move.clamp(lowest, highest), at)
+        weights, _ = torch.linalg.solve_ex(normal, rest)  # singular: its own problem only
+        return torch.where(held, at, towards_zero - (jacobian.mT @ weights[:, :, None])[:, :, 0])
+
+    move = within_bounds(solved, lowest, highest, rounds=3)
     return problem.clamp(actions + move.reshape(actions.shape))
