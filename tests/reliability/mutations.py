@@ -81,7 +81,7 @@ GUARDS = (
     ),
     Guard(
         "a candidate of infinite cost is never the best",
-        "best_candidate",
+        "finite_costs",
         Call("where", "{1}"),
         MATRIX,
         "objective and inf and candidate and cem",
