@@ -17,6 +17,7 @@ import time
 
 import torch
 from ball_nav_sweep import REACH
+from lifted_gauss_newton import LiftedGaussNewton
 
 from grasp_planner import (
     GD,
@@ -81,6 +82,9 @@ def rows() -> dict[str, Planner]:
         "GD instead of GaussNewton": outer(planner=GD(lr=0.2)),
         "GRASP's lifted phase instead of kicks": outer(planner=lifted, restart_every=19, kick_std=0.0),
         "the same with white noise": outer(planner=white, restart_every=19, kick_std=0.0),
+        "the same with Gauss-Newton steps of the actions": outer(
+            planner=LiftedGaussNewton(), restart_every=16, kick_std=0.0
+        ),
         "GD, 16 starts": MultiStart(GD(lr=0.2), starts=16, start_std=2.3),
         "LatCo": LatCo(state_lr=0.02, action_lr=0.451, multiplier=0.178, dual_rate=0.177, dual_every=20),
     }
