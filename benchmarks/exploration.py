@@ -35,6 +35,7 @@ from grasp_planner.bench.running.open_loop import evaluate
 from grasp_planner.bench.tasks import episodes, task
 from grasp_planner.domains.ball_nav.physics import MAPS, RADIUS
 from grasp_planner.models.ball_nav import BallNav
+from grasp_planner.planners.presets import preset
 
 ROLLOUTS, BALL_NAV_ROLLOUTS = 1000, 3000
 BALL_NAV_STEPS, BALL_NAV_SEED = 120, 1000
@@ -51,21 +52,13 @@ def rows() -> dict[str, Planner]:
     def inner(**parts: object) -> Planner:
         return dataclasses.replace(whole, planner=dataclasses.replace(whole.planner, **parts))
 
-    lifted = GRASP(
-        state_lr=0.1,
-        action_lr=0.3,
-        state_noise=0.5,
-        goal_weight=0.03,
-        noise_schedule="linear",
-        goal_schedule="linear",
-        noise_beta=2.0,
-        sync=whole.planner,
-        sync_every=5,
-        sync_steps=13,
-        score_first=True,
-        reset_states=True,
-    )
-    white = dataclasses.replace(lifted, noise_beta=0.0)
+    second_order = preset("grasp/second-order")
+    assert isinstance(second_order, MultiStart) and isinstance(second_order.planner, GRASP)
+
+    def lifted(restart_every: int = 24, **parts: object) -> Planner:
+        planner = dataclasses.replace(second_order.planner, **parts)
+        return dataclasses.replace(second_order, planner=planner, restart_every=restart_every)
+
     return {
         "recommended": whole,
         "no restarts": outer(restart_every=None),
@@ -80,8 +73,10 @@ def rows() -> dict[str, Planner]:
         "1 rollout per linearisation": outer(planner=dataclasses.replace(whole.planner, rollouts=1), restart_every=5),
         "3 products instead of the exact Jacobian": inner(products=3),
         "GD instead of GaussNewton": outer(planner=GD(lr=0.2)),
-        "GRASP's lifted phase instead of kicks": outer(planner=lifted, restart_every=19, kick_std=0.0),
-        "the same with white noise": outer(planner=white, restart_every=19, kick_std=0.0),
+        "GRASP's lifted phase instead of kicks": second_order,
+        "the same with 5 lifted steps": lifted(19, sync_every=5),
+        "the same with white noise": lifted(noise_beta=0.0),
+        "the same with state noise 1.0": lifted(state_noise=1.0),
         "the same with Gauss-Newton steps of the actions": outer(
             planner=LiftedGaussNewton(), restart_every=16, kick_std=0.0
         ),

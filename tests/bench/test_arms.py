@@ -255,6 +255,7 @@ def test_the_suite_of_equal_time_has_the_arms_of_the_long_suite() -> None:
     assert {name: planner_of(planner) for name, planner in fixed_arms.items()} == {
         "GRASP, paper": PRESETS["grasp/paper"],
         "GRASP, authors' code": PRESETS["grasp/jepa-wms"],
+        "GRASP, second order": PRESETS["grasp/second-order"],
         "recommended": recommended(),
     }
 

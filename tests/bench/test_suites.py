@@ -52,7 +52,7 @@ def test_the_long_suite_is_the_papers_table() -> None:
     assert [cell.horizon for cell in suite.cells] == [40, 50, 60, 70, 80]
     tuned, fixed = (
         ["CEM", "iCEM", "MPPI", "GD", "LatCo", "GRASP"],
-        ["GRASP, paper", "GRASP, authors' code", "recommended"],
+        ["GRASP, paper", "GRASP, authors' code", "GRASP, second order", "recommended"],
     )
     names = [*tuned, "GRASP, polished", *fixed]
     assert suite.episodes == 200 and [arm.name for arm in suite.arms] == names

@@ -66,7 +66,7 @@ def test_every_field_is_that_of_the_source(name):
 
 
 def test_every_preset_has_a_source_or_is_ours():
-    assert set(PRESETS) == set(SOURCES) | {"grasp/push-t", "cem/push-t", "gd/push-t"}
+    assert set(PRESETS) == set(SOURCES) | {"grasp/push-t", "grasp/second-order", "cem/push-t", "gd/push-t"}
     assert preset("cem/dino_wm") is preset("CEM/DINO-WM") is preset("cem/dino-wm")
     with pytest.raises(GraspPlannerError, match="unknown preset 'cem/dino-vm': did you mean 'cem/dino-wm'"):
         preset("cem/dino-vm")

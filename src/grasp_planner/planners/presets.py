@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from grasp_planner.core.errors import known_name
 from grasp_planner.planners.cem import CEM
+from grasp_planner.planners.gauss_newton import GaussNewton
 from grasp_planner.planners.gd import GD
 from grasp_planner.planners.grasp import GRASP
 from grasp_planner.planners.icem import ICEM
@@ -93,6 +94,29 @@ PRESETS: dict[str, Planner] = {
         ),
         starts=16,
         start_std=1.0,
+    ),
+    # Ours: GRASP with a second-order sync, selection among starts, and noise on the states that is smooth in time.
+    # Chosen on validation episodes of Push-T and BallNav, see docs/experiments/lifted_phase.md.
+    "grasp/second-order": MultiStart(
+        GRASP(
+            state_lr=0.1,
+            action_lr=0.3,
+            state_noise=0.5,
+            goal_weight=0.03,
+            noise_schedule="linear",
+            goal_schedule="linear",
+            noise_beta=2.0,
+            sync=GaussNewton(),
+            sync_every=10,
+            sync_steps=13,
+            score_first=True,
+            reset_states=True,
+        ),
+        starts=16,
+        start_std=2.0,
+        restart_every=24,
+        survivors=0.5,
+        noise_beta=2.0,
     ),
     "cem/push-t": CEM(samples=300, elites=9, std=2.0, min_std=0.03, momentum=0.3),
     "gd/push-t": MultiStart(GD(lr=0.2, action_noise=0.05), starts=32, start_std=2.0),
