@@ -85,11 +85,12 @@ def results_table(evaluations: Sequence[Evaluation]) -> Table:
 def print_table(console: Console, texts: Texts) -> None:
     """Print a table made from records, and its legend."""
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title=texts.title, title_justify="left")
     for i, column in enumerate(texts.columns):
         table.add_column(column, justify="right" if i else "left")
-    for row in texts.rows:
-        table.add_row(*row)
+    for i, row in enumerate(texts.rows):
+        table.add_row(*(Text(text, "bold" if (i, j) in texts.bold else "") for j, text in enumerate(row)))
     console.print(table)
     console.print(texts.note, style="dim")
