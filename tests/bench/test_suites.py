@@ -39,6 +39,22 @@ def test_every_suite_names_what_exists_and_treats_planners_alike(name: str) -> N
     assert sum(one > 0 for one in (suite.rollouts, suite.seconds_per_problem, suite.tuning.seconds)) == 1
 
 
+BENCHMARKS = sorted((Path(__file__).parents[2] / "benchmarks").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", BENCHMARKS, ids=lambda path: path.stem)
+def test_every_suite_file_in_benchmarks_loads(path: Path) -> None:
+    suite = load_suite(path)
+    assert suite.cells and suite.arms
+    if "\n[pixels]" in path.read_text():
+        pictured = load_suite(path, "pixels")
+        assert len(pictured.cells) == len(suite.cells) and all(cell.pixels for cell in pictured.cells)
+
+
+def test_there_are_suite_files_in_benchmarks() -> None:
+    assert {"convolutions", "first_success", "second_order"} <= {path.stem for path in BENCHMARKS}
+
+
 @pytest.mark.parametrize("name", sorted(PICTURED))
 def test_suites_have_a_twin_for_models_that_read_pictures(name: str) -> None:
     suite = load_suite(name, "pixels")
