@@ -45,9 +45,9 @@ def chart_svg(chart: Chart, standalone: bool = False) -> str:
         marker = "o" if len(curve.x) <= FEW else ""
         first = curve.name == chart.highlighted
         axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.2 if first else 0.08, linewidth=0)
-        look = {"linestyle": "-", "linewidth": THICK, "zorder": 3} if first else {"linestyle": DASHES[i % len(DASHES)]}
-        look = {"linewidth": THIN, "marker": marker, "markersize": 4} | look
-        axes.plot(curve.x, curve.y, color=colour, label=curve.name, **look)
+        (line,) = axes.plot(curve.x, curve.y, color=colour, marker=marker, markersize=4, label=curve.name)
+        line.set(linestyle="-" if first else DASHES[i % len(DASHES)], linewidth=THICK if first else THIN)
+        line.set_zorder(3 if first else 2)
     _finish(axes, chart)
     figure.legend(loc="lower left", ncols=columns, fontsize=FONT, frameon=False, labelcolor=light("ink"))
     figure.tight_layout(rect=(0, LEGEND_ROW * (rows + 0.3) / (HEIGHT + LEGEND_ROW * rows), 1, 1))
