@@ -45,7 +45,7 @@ def rows(text: str) -> list[list[str]]:
 
 def successes(suite: str) -> tuple[list[str], dict[str, list[str]]]:
     """Return the columns, and for each planner of a report its success in the simulator, as written there."""
-    report = (ROOT / "docs" / "results" / suite / "report.md").read_text()
+    report = (ROOT / "docs" / "results" / suite / "report.md").read_text().replace("**", "")
     table = report.split("### Success in the simulator")[1].split("###")[0]
     header, *body = [row for row in rows(table) if not row[0].startswith("---")]
     return header[1:], {name: cells for name, *cells in body}
@@ -120,7 +120,8 @@ def test_the_calibration_of_trust_is_that_of_its_measurement() -> None:
 
 @pytest.mark.parametrize("folder", RESULTS, ids=lambda folder: folder.name)
 def test_a_report_shows_what_its_summary_holds(folder: Path) -> None:
-    summary, report = json.loads((folder / "summary.json").read_text()), (folder / "report.md").read_text()
+    summary = json.loads((folder / "summary.json").read_text())
+    report = (folder / "report.md").read_text().replace("**", "")  # bold marks the winners
     wanted = {
         f"| {' | '.join(row)} |" for suite in summary["suites"] for table in suite["tables"] for row in table["rows"]
     }

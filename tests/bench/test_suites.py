@@ -8,14 +8,17 @@ from pathlib import Path
 import pytest
 
 from grasp_planner import GD, GRASP, PLANNERS, GraspPlannerError, MultiStart, Sequential, load_world_model
+from grasp_planner.bench.running.engines import Serial
 from grasp_planner.bench.running.model_hash import model_hash
+from grasp_planner.bench.running.suite_run import Run
 from grasp_planner.bench.running.task_models import model_for
 from grasp_planner.bench.suites.arm_settings import arm_settings
 from grasp_planner.bench.suites.loading import load_suite, suites
 from grasp_planner.bench.suites.settings import changed, planner_of, planner_title, settings_of, settings_text, wrapped
 from grasp_planner.bench.suites.spaces import drawn, spaces
-from grasp_planner.bench.suites.suite import Arm, Tuning
+from grasp_planner.bench.suites.suite import Arm, Timed, Tuning
 from grasp_planner.bench.tasks import TASKS, episodes, task
+from grasp_planner.cli.commands.bench import plan_of
 
 NAMES = {"push-t-long", "push-t-equal-time", "short", "ablation", "anytime", "closed-loop", "very-long", "smoke"}
 PICTURED = NAMES - {"smoke", "push-t-equal-time", "very-long"}
@@ -37,6 +40,51 @@ def test_every_suite_names_what_exists_and_treats_planners_alike(name: str) -> N
     # The numbers of trials and episodes and the budget are the same in the whole suite, so no planner is tuned more.
     assert isinstance(suite.tuning, Tuning) and isinstance(suite.rollouts, int)
     assert sum(one > 0 for one in (suite.rollouts, suite.seconds_per_problem, suite.tuning.seconds)) == 1
+
+
+BENCHMARKS = sorted((Path(__file__).parents[2] / "benchmarks").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", BENCHMARKS, ids=lambda path: path.stem)
+def test_every_suite_file_in_benchmarks_loads(path: Path) -> None:
+    suite = load_suite(path)
+    assert suite.cells and suite.arms
+    if "\n[pixels]" in path.read_text():
+        pictured = load_suite(path, "pixels")
+        assert len(pictured.cells) == len(suite.cells) and all(cell.pixels for cell in pictured.cells)
+
+
+def test_a_suite_needs_a_tuning_only_for_arms_that_are_tuned(suite_file: Path, tmp_path: Path) -> None:
+    text = suite_file.read_text()
+    tuning = "[tuning]\ntrials = [3, 2]\nepisodes = [2, 3]\n"
+    fixed = text.replace('space = "cem"', 'planner = { name = "cem" }')
+    fixed = fixed.replace('space = "grasp"', 'planner = { name = "multi_start", "planner.name" = "grasp" }')
+    assert tuning in text and "space" not in fixed
+    path = tmp_path / "fixed.toml"
+    path.write_text(fixed.replace(tuning, ""))
+    suite = load_suite(path)
+    assert suite.tuning == Tuning() and suite.tuning.trials == ()
+    assert not any("tuning:" in line or "validation" in line for line in plan_of(suite))
+    assert "  tuned: no arm" in plan_of(suite)
+    for section in ("", "[tuning]\n"):
+        path.write_text(text.replace(tuning, section))
+        with pytest.raises(GraspPlannerError, match=r"needs \[tuning\].*\['CEM', 'GRASP'\]"):
+            load_suite(path)
+    for part in ("together = true", "seconds = 1.0", "trials = [2]", "episodes = [2]"):
+        path.write_text(fixed.replace(tuning, f"[tuning]\n{part}\n"))
+        with pytest.raises(GraspPlannerError, match="as many numbers of trials"):
+            load_suite(path)
+    path.write_text(fixed.replace(tuning, ""))
+    run = Run(replace(suite, episodes=1, shown=0, timed=Timed()), tmp_path / "run")
+    run.go(Serial())
+    kinds = [record.kind for record in run.records()]
+    assert sorted(kinds) == ["choice"] * 3 * len(suite.cells) + ["episode"] * 3 * len(suite.cells)
+    timed = replace(suite, rollouts=0, episodes=0, shown=0, timed=Timed(episodes=1, seconds=(0.1,)))
+    assert timed.tuning == Tuning(), "without arms that are tuned, the limits are those of the timed part"
+
+
+def test_there_are_suite_files_in_benchmarks() -> None:
+    assert {"convolutions", "first_success", "second_order"} <= {path.stem for path in BENCHMARKS}
 
 
 @pytest.mark.parametrize("name", sorted(PICTURED))

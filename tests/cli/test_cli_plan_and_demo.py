@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -136,10 +137,10 @@ def test_ctrl_c_while_planning_gives_the_plan_so_far(
     monkeypatch.setattr(progress, "best_cost", press)
     words = f"demo --model {model_folder} --episodes 2 --transitions 100000 --animation none --out {tmp_path}"
     assert main(words.split()) == 130
-    assert "GRASP" in capsys.readouterr().out
+    assert "recommended" in capsys.readouterr().out
     (found,) = strict_json(tmp_path / "results.json")["evaluations"]
     assert found["steps"] == 3 and {episode["status"] for episode in found["episodes"]} == {"INTERRUPTED"}
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["grasp.npz", "planning.png", "results.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["planning.png", "recommended.npz", "results.json"]
 
 
 def test_an_error_while_planning_leaves_the_folder_as_it_was(
@@ -157,20 +158,26 @@ def test_an_error_while_planning_leaves_the_folder_as_it_was(
     assert (tmp_path / "plan.json").read_text() == "old"
 
 
-def test_demo_compares_three_planners_on_the_same_episodes(
+def test_demo_compares_four_planners_on_the_same_episodes(
     model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = f"demo --model {model_folder} --episodes 2 --transitions 4000 --seconds 1 --out {tmp_path}"
     assert main(words.split()) == 0
     captured = capsys.readouterr()
     rows = rows_of(captured.out)
-    assert {"GRASP from 16 starts", "CEM", "GD from 32 starts"} <= set(rows) and "50 steps ahead" in captured.out
-    names = ["cem.npz", "gd.npz", "grasp.npz", "planning.mp4", "planning.png", "results.json"]
+    shown = ["recommended", "GRASP from 16 starts", "CEM", "GD from 32 starts"]
+    assert [name for name in rows if name in shown] == shown
+    assert "push_t/dset/v2, 50 steps ahead" in captured.out
+    solved = sorted((rows[name][0].removesuffix(" / 2") for name in shown), reverse=True)
+    (sentence,) = re.findall(r"In the simulator, [^.]*\.", " ".join(captured.out.split()))
+    assert re.findall(r" (\d)(?:[,.]| of 2 episodes;)", sentence) == solved
+    assert all(name in sentence for name in shown)
+    names = ["cem.npz", "gd.npz", "grasp.npz", "planning.mp4", "planning.png", "recommended.npz", "results.json"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     found = strict_json(tmp_path / "results.json")["evaluations"]
     inner = [one["planner"].get("planner", one["planner"]) for one in found]
-    assert [one["name"] for one in inner] == ["grasp", "cem", "gd"]
-    assert [one["planner"]["name"] for one in found] == ["multi_start", "cem", "multi_start"]
+    assert [one["name"] for one in inner] == ["gauss_newton", "grasp", "cem", "gd"]
+    assert [one["planner"]["name"] for one in found] == ["multi_start", "multi_start", "cem", "multi_start"]
     assert len({one["episodes_digest"] for one in found}) == 1 and {one["horizon"] for one in found} == {50}
     for one in found:
         assert 0 < one["transitions"] <= 4000

@@ -11,12 +11,13 @@ import imageio_ffmpeg
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.collections import PolyCollection
 from recordings import push_t_recording
 
 from full_disk import largest_file
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.figures import planning_animation as animations
-from grasp_planner.figures.panels import outcome
+from grasp_planner.figures.panels import few, outcome, stage_of
 from grasp_planner.figures.planning_animation import animation_frames, chosen_moments, frame_count, planning_animation
 from grasp_planner.figures.planning_picture import planning_figure, planning_picture, telling_moments
 
@@ -100,12 +101,14 @@ def test_an_animation_is_mp4_or_gif(tmp_path: Path) -> None:
 def test_the_picture_names_planners_steps_and_outcomes(tmp_path: Path) -> None:
     recordings = [push_t_recording(), push_t_recording(False, False, "CEM"), push_t_recording(False, False, "GD")]
     shown = texts(planning_figure(recordings))
-    assert {"GRASP, step 1", "GRASP, step 3", "GRASP, step 17"} <= set(shown)
-    assert {"GRASP: success, 3 px, 1° off", "CEM: missed, 3 px, 1° off", "GD: missed, 3 px, 1° off"} <= set(shown)
-    assert {"virtual states, early to late", "goal", "simulator"} <= set(shown)
+    moments = [f"{planner}, step {step}" for planner in ("GRASP", "CEM", "GD") for step in (1, 3, 17)]
+    ends = ["success, 3 px, 1° off", "missed, 3 px, 1° off", "missed, 3 px, 1° off"]
+    titles = [title for row in range(3) for title in [*moments[3 * row : 3 * row + 3], ends[row]]]
+    assert shown[:12] == titles
+    assert {"imagined or virtual states, early to late", "goal", "simulator"} <= set(shown)
     path = planning_picture(recordings, tmp_path / "p.png")
     picture = imageio.imread(path)
-    assert picture.shape[1] == 840 and picture[..., :3].mean() > 200  # a light page
+    assert picture.shape[1] == 1159 and picture[..., :3].mean() > 200  # a light page
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -130,6 +133,10 @@ def test_moments_that_tell_the_story() -> None:
     assert telling_moments(push_t_recording()) == (0, 1, 8)
     never = push_t_recording(best_cost=np.full(18, 7.0))
     assert telling_moments(never) == (0, 0, 8)
+    slow = push_t_recording(best_cost=np.r_[12.0, 10.0, 6.0, 6.0, 6.0, 3.3, np.full(12, 0.5)])
+    assert telling_moments(slow) == (0, 2, 8)  # 3.3 at step 5
+    unscored = push_t_recording(best_cost=np.r_[np.inf, np.inf, np.inf, 7.0, np.full(14, 0.5)])
+    assert telling_moments(unscored) == (0, 1, 8)
     single = push_t_recording(steps=np.array([0]), rollouts=np.zeros((1, 4, 7)), virtual=None)
     assert telling_moments(single) == (0, 0, 0)
     assert chosen_moments(1, 64) == [0] and chosen_moments(3, 64) == [0, 1, 2]
@@ -159,3 +166,25 @@ def test_a_video_that_does_not_fit_on_the_disk_is_an_error(tmp_path: Path) -> No
     with largest_file(len(before) - 100), pytest.raises(GraspPlannerError, match="is the disk full"):
         planning_animation(push_t_recording(), path, moments=4)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_panel_shows_few_states_of_one_moment_and_the_last_states_of_earlier_moments() -> None:
+    recording = push_t_recording()
+    assert recording.virtual is not None
+    axes = planning_figure([recording]).axes[2]
+    earlier, block, pusher = [one for one in axes.collections if isinstance(one, PolyCollection)]
+    scene = stage_of([recording])
+    states = recording.virtual[8]
+    for body, drawn in zip(scene.bodies, (block, pusher), strict=True):
+        shown = [path.vertices[:-1] for path in drawn.get_paths()]
+        np.testing.assert_allclose(shown, body.at(states))
+    lightness = block.get_edgecolor()[:, :3].sum(1)
+    assert (np.diff(lightness) < 0).all()  # one scale, from light (early) to dark (late)
+    before = [path.vertices[:-1] for path in earlier.get_paths()]
+    np.testing.assert_allclose(before, scene.bodies[0].at(recording.virtual[[0, 2, 4, 6], -1]))
+
+
+def test_few_states_end_with_the_last_one() -> None:
+    for count in range(1, 60):
+        chosen = few(count)
+        assert len(chosen) == min(count, 4) and chosen[-1] == count - 1 and (np.diff(chosen) > 0).all()

@@ -19,9 +19,11 @@ from grasp_planner.bench.analysing.result_tables import pairs_table, success_tab
 from grasp_planner.bench.analysing.significance import Paired, Share
 from grasp_planner.bench.analysing.success_curves import charts, time_charts
 from grasp_planner.bench.analysing.timed_tables import seconds_table, timed_success_table
+from grasp_planner.bench.analysing.winners import success_ranking, verdict
 from grasp_planner.bench.records import Record
 from grasp_planner.bench.suites.published_results import PUBLISHED
-from grasp_planner.figures.report_page import Section, chart_files, report_markdown, report_page
+from grasp_planner.figures.report_page import Section, chart_files, markdown, report_markdown, report_page
+from grasp_planner.figures.success_charts import chart_svg
 
 BROWSER = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), "")
 
@@ -164,7 +166,7 @@ def test_charts_are_pictures_of_their_own() -> None:
 
 def test_markdown_has_the_same_tables_and_names_the_charts() -> None:
     text = report_markdown([section()])
-    assert f"| GRASP | {Share(6, 8)} | {Share(6, 8)} |" in text
+    assert f"| **GRASP** | **{Share(6, 8)}** | **{Share(6, 8)}** |" in text
     for name in chart_files([section()]):
         assert f"({name})" in text
     widths = [line.count("|") for line in text.splitlines() if line.startswith("|")]
@@ -217,3 +219,62 @@ def test_it_works_in_a_browser(tmp_path: Path, size: str) -> None:
     assert said["before"] == "10/20/GRASP" and said["after"] == "5/7/step 5, cost 2.00"
     assert said["arm"] == "CEM/CEM: failed, 3 px off, 1 deg off" and said["inked"] == "true/true"
     assert said["theme"] == said["wide"] == said["played"] == "true" and said["play"] == "Pause"
+
+
+def renamed(records: Sequence[Record], name: str, new: str) -> list[Record]:
+    return [replace(one, work=replace(one.work, arm=new)) if one.work.arm == name else one for one in records]
+
+
+def test_the_report_begins_with_who_won_by_how_much_and_whether_by_chance() -> None:
+    # GRASP solves 12 of 16 episodes and GD 6 of them: six pairs differ, so p = 2 / 2^6.
+    said = verdict(all_records())
+    assert said.startswith("GRASP solved 75.0 % of 16 episodes, 37.5 percentage points more than the second")
+    assert "GD (37.5 %). Chance does not explain this difference (paired test, p = 0.031)." in said
+    few = [one for one in episode_records() if one.work.horizon == 40]
+    assert "GD (37.5 %). Chance may explain this difference (paired test, p = 0.25)." in verdict(few)
+    close = [one for one in few if one.episode < 6 and not (one.work.arm == "GRASP" and one.episode == 0)]
+    assert verdict(close).startswith("GRASP solved 100.0 % of 5 episodes"), "only episodes of all planners count"
+    assert report_markdown([section()]).split("\n\n")[1] == f"**{said}**"
+    assert f'<p class="won">{said}</p>' in report_page([section()])
+    assert verdict([one for one in few if one.work.arm == "GD"]) == verdict([]) == ""
+    apart = [one for one in few if (one.work.arm == "GD") == (one.episode < 4)]
+    assert verdict(apart) == "", "no episode is common to all planners"
+
+
+def test_the_verdict_names_all_planners_that_the_test_cannot_tell_from_the_best() -> None:
+    twins = [*episode_records(), *renamed([one for one in episode_records() if one.work.arm == "GRASP"], "GRASP", "B")]
+    ranked = success_ranking(twins)
+    assert ranked is not None and ranked.winners == ("B", "GRASP") and list(ranked.scores)[2:] == ["GD", "CEM"]
+    near = [one for one in timed_records() if one.work.arm != "CEM"]
+    assert verdict(near).startswith("GRASP took 0.25 s to the first success (median of 4 problems), and the second")
+    assert "GD, took 1 s. Chance may explain this difference (paired test, p = 0.12)." in verdict(near)
+    assert "cannot tell GRASP from CEM either" in verdict(timed_records())
+
+
+def test_bold_marks_the_winners_of_each_column_and_not_a_planner_by_name() -> None:
+    swapped = renamed(renamed(renamed(episode_records(), "GRASP", "X"), "CEM", "GRASP"), "X", "CEM")
+    table = success_table(swapped)
+    marked = {(table.rows[i][0], j) for i, j in table.bold}
+    cells = {(arm, column) for arm in ("CEM", "GD", "GRASP") for column in (1, 2)}
+    assert marked == {("CEM", 0), *cells}, "16 episodes tell the planners apart, and the 8 of one cell do not"
+    assert f"| **CEM** | **{Share(6, 8)}** |" in markdown(table) and f"| GRASP | **{Share(1, 8)}** |" in markdown(table)
+    many = [replace(one, episode=one.episode + 8 * k) for one in swapped for k in range(3)]
+    table = success_table(many)
+    assert {(table.rows[i][0], j) for i, j in table.bold} == {("CEM", 0), ("CEM", 1), ("CEM", 2)}
+    assert f"| GRASP | {Share(3, 24)} |" in markdown(table)
+    assert f'<td class="won">{Share(6, 8)}</td>' in report_page([section(swapped)])
+    assert (0, 0) in seconds_table(timed_records()).bold
+
+
+def test_charts_highlight_the_recommended_planner_or_the_best() -> None:
+    for name, records in (
+        ("GRASP", all_records()),
+        ("Z", renamed(all_records(), "GRASP", "Z")),
+        ("recommended", renamed(all_records(), "GD", "recommended")),
+    ):
+        made = charts(records)
+        assert {chart.highlighted for chart in made} == {name}
+        for chart in made:
+            assert len(re.findall(r"stroke-width: 2\.6", chart_svg(chart))) >= 1
+            unmarked = chart_svg(replace(chart, highlighted=""))
+            assert "stroke-width: 2.6" not in unmarked

@@ -163,6 +163,20 @@ def test_a_move_of_rounding_size_does_not_correct_the_jacobian():
     assert torch.equal(after.jacobian, before.jacobian)
 
 
+def test_a_correction_that_overflows_is_not_made():
+    """The cost falls from a huge one by a tiny move, so that the correction of the first problem is infinite."""
+    problem, actions, states = at_a_plan()
+    before = exact(problem, problem.objective, states, actions)
+    huge = torch.tensor([1e300, 1.0, 1.0]).double()[:, None]
+    before = before._replace(residual=before.residual * huge)
+    move = 1e-3 * toys.fixed(3, 5, 2, seed=9) * torch.tensor([1e-157, 1.0, 1.0]).double()[:, None, None]
+    there = problem.rollout(actions + move)
+    after = with_secant(problem, problem.objective, before, there, move, torch.ones(3).bool())
+    assert torch.isfinite(after.jacobian).all()
+    same = [torch.equal(one, other) for one, other in zip(after.jacobian, before.jacobian)]
+    assert same == [True, False, False], "only the correction that overflows is left out"
+
+
 def test_damping_falls_after_a_lower_cost_and_rises_after_a_higher_one():
     problem, actions, _ = at_a_plan()
     planner = GaussNewton(damping=0.5, accepted=0.25, rejected=3.0, rollouts=1)

@@ -49,6 +49,8 @@ MPPI = "tests/planners/test_mppi.py"
 TRACE = "tests/contract/test_bounds_and_best.py"
 ATOMIC = "tests/io/test_atomic.py"
 RESUME = "tests/training/test_training_resume.py"
+SECOND_ORDER = "tests/planners/test_gauss_newton.py"
+STARTS = "tests/planning/test_multi_start.py"
 
 GUARDS = (
     Guard(
@@ -358,6 +360,48 @@ GUARDS = (
         Assignment("stopped", "False"),
         RESUME,
         "ctrl_c_saves",
+    ),
+    Guard(
+        "actions that are free make up for a Gauss-Newton step beyond the bounds",
+        "damped_step",
+        Call("within_bounds", "{0}(torch.zeros_like({1}, dtype=torch.bool), torch.zeros_like({1}))"),
+        SECOND_ORDER,
+        "on_a_bound",
+    ),
+    Guard(
+        "matrices of a linearisation beyond the memory limit are refused",
+        "check_memory",
+        Condition("limit"),
+        SECOND_ORDER,
+        "memory_beyond",
+    ),
+    Guard(
+        "a move of the size of rounding does not correct the Jacobian",
+        "with_secant",
+        Assignment("informative", "torch.ones_like(accepted)"),
+        SECOND_ORDER,
+        "rounding_size",
+    ),
+    Guard(
+        "a correction of the Jacobian that is not finite is not made",
+        "with_secant",
+        Assignment("sound", "informative"),
+        SECOND_ORDER,
+        "correction_that_overflows",
+    ),
+    Guard(
+        "a Gauss-Newton step is accepted only if the cost falls",
+        "GaussNewton.roll_out",
+        Assignment("falls", "torch.isfinite(tried.cost)"),
+        SECOND_ORDER,
+        "damping_falls",
+    ),
+    Guard(
+        "the kicks of restarts grow up to a limit",
+        "MultiStart.restarted",
+        Assignment("grown", "state.kick_std * self.kick_growth"),
+        STARTS,
+        "do_not_overflow",
     ),
 )
 

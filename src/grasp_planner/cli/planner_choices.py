@@ -6,6 +6,7 @@ from dataclasses import fields
 from types import NoneType
 from typing import Any, get_type_hints
 
+from grasp_planner.bench.suites.settings import RECOMMENDED
 from grasp_planner.cli.choices import Choice, Option
 from grasp_planner.planners import PLANNERS
 from grasp_planner.planners.presets import PRESETS
@@ -14,7 +15,7 @@ from grasp_planner.planning.multi_start import MultiStart
 from grasp_planner.planning.protocol import Planner
 from grasp_planner.planning.sequential import Sequential
 
-NONE, RECOMMENDED = "none", "recommended"
+NONE = "none"
 
 
 def planner_choice(holder: type, hint: Any) -> Choice | None:
@@ -37,24 +38,34 @@ def planner_choice(holder: type, hint: Any) -> Choice | None:
     if holder in PLANNERS.values():
         return Choice(f"planner inside {holder.__name__}", options)
     preset = recommended()
-    options[RECOMMENDED] = Option(type(preset), f"The settings that we recommend: {label(preset)}.", preset)
+    options[RECOMMENDED] = Option(type(preset), f"The settings that we recommend: {parts(preset)}.", preset)
     for name, preset in PRESETS.items():
         options[name] = Option(type(preset), f"Preset: {label(preset)}.", preset)
     return Choice("planner", options)
 
 
 def label(planner: Planner) -> str:
-    """Return a short description of a planner for tables and progress bars.
+    """Return a short description of a planner for tables and progress bars: ``parts``, or ``"recommended"``.
+
+    >>> from grasp_planner import CEM, recommended
+    >>> label(recommended()), label(CEM())
+    ('recommended', 'CEM')
+    """
+    return RECOMMENDED if planner == recommended() else parts(planner)
+
+
+def parts(planner: Planner) -> str:
+    """Return the algorithms that a planner consists of.
 
     >>> from grasp_planner import CEM, GD, MultiStart, Sequential
-    >>> label(CEM()), label(Sequential(MultiStart(GD(), starts=8), GD()))
+    >>> parts(CEM()), parts(Sequential(MultiStart(GD(), starts=8), GD()))
     ('CEM', 'GD from 8 starts, then GD')
     """
     if isinstance(planner, MultiStart):
         kicks = "" if planner.restart_every is None else ", with restarts"
-        return f"{label(planner.planner)} from {planner.starts} starts{kicks}"
+        return f"{parts(planner.planner)} from {planner.starts} starts{kicks}"
     if isinstance(planner, Sequential):
-        return f"{label(planner.first)}, then {label(planner.second)}"
+        return f"{parts(planner.first)}, then {parts(planner.second)}"
     return type(planner).__name__
 
 

@@ -28,16 +28,28 @@ def consoles() -> tuple[Console, Console]:
 
 
 def print_results(console: Console, evaluations: Sequence[Evaluation], model: str) -> None:
-    """Print the settings, a table with one row per planner, and a legend."""
+    """Print the settings, a table with one row per planner, who solved what, and a legend."""
     first = evaluations[0]
     count, horizon = len(first.episodes), first.task.horizon
     console.print(f"[bold]{first.task.name}[/], {horizon} steps ahead, {count} episodes, planned in {model}")
     console.print(results_table(evaluations))
+    if len(evaluations) > 1:
+        console.print(who_solved(evaluations))
     console.print(
         "Success: at the goal after the last step. Distances: medians, in the simulator.\n"
         f"Seconds: planning all {count} episodes in one batch. Transitions: model steps per episode.",
         style="dim",
     )
+
+
+def who_solved(evaluations: Sequence[Evaluation]) -> str:
+    """Return a sentence that says how many episodes each planner solved in the simulator, the best planner first."""
+    from grasp_planner.cli.planner_choices import label
+
+    ranked = sorted(evaluations, key=lambda one: -int(one.success.sum()))
+    first, *others = [(label(one.planner), int(one.success.sum())) for one in ranked]
+    rest = ", ".join(f"{name} {solved}" for name, solved in others)
+    return f"In the simulator, {first[0]} solved {first[1]} of {len(ranked[0].episodes)} episodes; {rest}."
 
 
 def results_table(evaluations: Sequence[Evaluation]) -> Table:
@@ -73,11 +85,12 @@ def results_table(evaluations: Sequence[Evaluation]) -> Table:
 def print_table(console: Console, texts: Texts) -> None:
     """Print a table made from records, and its legend."""
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(title=texts.title, title_justify="left")
     for i, column in enumerate(texts.columns):
         table.add_column(column, justify="right" if i else "left")
-    for row in texts.rows:
-        table.add_row(*row)
+    for i, row in enumerate(texts.rows):
+        table.add_row(*(Text(text, "bold" if (i, j) in texts.bold else "") for j, text in enumerate(row)))
     console.print(table)
     console.print(texts.note, style="dim")

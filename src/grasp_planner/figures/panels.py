@@ -14,18 +14,29 @@ from grasp_planner.figures.style import EXECUTED, FAINT, FONT, GOAL, INK, PANEL,
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.collections import PolyCollection
     from matplotlib.figure import Figure
 
     from grasp_planner.bench.running.planning_frames import Recording
 
 GOAL_DASHES = (0, (4, 1.5))
+FEW, EARLIER = 4, 4  # states that are drawn of a plan; earlier moments of planning that are drawn
 
 
 def time_colours(count: int) -> np.ndarray:
-    """Return colours (count, 4) for states along time, from early (violet) to late (amber)."""
+    """Return colours (count, 4) for states along time, from early (light blue) to late (dark blue)."""
     import matplotlib
 
-    return matplotlib.colormaps["plasma"](np.linspace(0.12, 0.82, count))
+    return matplotlib.colormaps["Blues"](np.linspace(0.4, 0.95, count))
+
+
+def few(count: int) -> np.ndarray:
+    """Return the indices of at most four of ``count`` states: the last one, and others at equal distances before it.
+
+    >>> few(10).tolist(), few(3).tolist()
+    ([2, 4, 7, 9], [0, 1, 2])
+    """
+    return np.unique((np.linspace(0, count, min(count, FEW) + 1)[1:] - 1).round().astype(int))
 
 
 def draw_world(axes: Axes, scene: Scene, start: np.ndarray, goal: np.ndarray) -> list[Artist]:
@@ -55,66 +66,64 @@ def stage_of(recordings: Sequence[Recording]) -> Scene:
 
 
 class PlanPanel:
-    """The plan at one moment of planning: virtual states, and the rollout of the current actions in the model."""
+    """The plan at one moment of planning: a few states, coloured by time, and the last states at earlier moments.
+
+    The states are the virtual states of a planner that has some, and the rollout of the actions in the model otherwise.
+    """
 
     def __init__(self, axes: Axes, scene: Scene, recording: Recording) -> None:
         from matplotlib.collections import PolyCollection
 
         on_top = draw_world(axes, scene, recording.start, recording.goal)
-        self.scene, self.recording = scene, recording
-        lifted = recording.virtual is not None
-        count = recording.rollouts.shape[1] - (1 if lifted else 0)
-        colours = time_colours(count)
-        self.ghosts: list[tuple[Any, Any]] = []
-        tinted = colours * [1, 1, 1, 0.06]
-        for _ in scene.bodies:
-            ghost = PolyCollection([], facecolors=tinted, edgecolors=colours, linewidths=1.1, zorder=4)
-            axes.add_collection(ghost)
-            (path,) = axes.plot([], [], color=PLANNED, linewidth=1.6, alpha=0.9, zorder=5, solid_capstyle="round")
-            self.ghosts.append((ghost, path))
-        self.ends = [
-            axes.fill([0, 0], [0, 0], facecolor=PLANNED, alpha=0.28, edgecolor=PLANNED, linewidth=1.4, zorder=6)[0]
-            for _ in scene.bodies
-        ]
-        self.moving = [artist for pair in self.ghosts for artist in pair] + self.ends + on_top
+        self.scene = scene
+        self.states = recording.rollouts if recording.virtual is None else recording.virtual
+        self.shown = few(self.states.shape[1])
+        self.earlier = PolyCollection([], facecolors="none", edgecolors=FAINT, linewidths=0.8, alpha=0.4, zorder=3)
+        axes.add_collection(self.earlier)
+        self.bodies = [coloured_bodies(axes, len(self.shown)) for _ in scene.bodies]
+        self.moving = [self.earlier, *self.bodies, *on_top]
 
     def show(self, moment: int) -> None:
         """Show one of the recorded moments."""
-        rollout = self.recording.rollouts[moment]
-        shown = rollout if self.recording.virtual is None else self.recording.virtual[moment]
-        path = np.concatenate([self.recording.start[None], rollout])
-        for body, (ghost, line), end in zip(self.scene.bodies, self.ghosts, self.ends, strict=True):
-            ghost.set_verts(body.at(shown))
-            line.set_data(*body.path(path).T)
-            end.set_xy(body.at(rollout[-1]))
+        before = np.unique(np.linspace(0, moment, EARLIER + 1).astype(int)[:-1])
+        self.earlier.set_verts(list(self.scene.bodies[0].at(self.states[before[before < moment], -1])))
+        for body, drawn in zip(self.scene.bodies, self.bodies, strict=True):
+            drawn.set_verts(list(body.at(self.states[moment, self.shown])))
 
 
 class ExecutionPanel:
-    """The execution of the plan in the simulator, up to some step."""
+    """The execution of the plan in the simulator up to some step: a few states, coloured by time, and the paths."""
 
-    def __init__(self, axes: Axes, scene: Scene, recording: Recording, every: int | None = None) -> None:
+    def __init__(self, axes: Axes, scene: Scene, recording: Recording) -> None:
         on_top = draw_world(axes, scene, recording.start, recording.goal)
-        self.scene, self.recording = scene, recording
-        self.every = recording.frameskip if every is None else every
-        self.paths = [axes.plot([], [], color=EXECUTED, linewidth=1.6, alpha=0.9, zorder=5)[0] for _ in scene.bodies]
-        self.ghosts = [
-            axes.plot([], [], color=EXECUTED, linewidth=0.7, alpha=0.4, zorder=4)[0] for _ in scene.bodies[:1]
-        ]
+        self.scene, self.states = scene, recording.executed
+        self.shown = few(len(self.states) - 1) + 1  # the start is drawn in grey
+        self.paths = [axes.plot([], [], color=EXECUTED, linewidth=1.1, alpha=0.8, zorder=5)[0] for _ in scene.bodies]
+        self.bodies = [coloured_bodies(axes, len(self.shown)) for _ in scene.bodies]
         self.now = [
             axes.fill([0, 0], [0, 0], facecolor=EXECUTED, alpha=0.55, edgecolor=EXECUTED, linewidth=1.4, zorder=6)[0]
             for _ in scene.bodies
         ]
-        self.moving = [*self.ghosts, *self.paths, *self.now, *on_top]
+        self.moving = [*self.bodies, *self.paths, *self.now, *on_top]
 
     def show(self, step: int) -> None:
         """Show the execution up to an environment step."""
-        states = self.recording.executed[: step + 1]
-        for body, path, now in zip(self.scene.bodies, self.paths, self.now, strict=True):
-            path.set_data(*body.path(states).T)
-            now.set_xy(body.at(states[-1]))
-        for body, ghost in zip(self.scene.bodies, self.ghosts, strict=False):
-            outlines = [np.vstack([_closed(one), [[np.nan, np.nan]]]) for one in body.at(states[:: self.every])]
-            ghost.set_data(*np.concatenate(outlines).T)
+        until = self.states[: step + 1]
+        passed = self.states[self.shown[self.shown < step]]
+        for body, path, drawn, now in zip(self.scene.bodies, self.paths, self.bodies, self.now, strict=True):
+            path.set_data(*body.path(until).T)
+            drawn.set_verts(list(body.at(passed)))
+            now.set_xy(body.at(until[-1]))
+
+
+def coloured_bodies(axes: Axes, count: int) -> PolyCollection:
+    """Add outlines of one body at ``count`` states, coloured by time; ``set_verts`` places them."""
+    from matplotlib.collections import PolyCollection
+
+    colours = time_colours(count)
+    bodies = PolyCollection([], facecolors=colours * [1, 1, 1, 0.28], edgecolors=colours, linewidths=1.3, zorder=4)
+    axes.add_collection(bodies)
+    return bodies
 
 
 class CostPanel:
@@ -152,19 +161,25 @@ class CostPanel:
         self.mark.set_data([step], [self.cost[step]])
 
 
-def add_legend(figure: Figure, lifted: bool, **where: Any) -> None:
-    """Add a legend of the colours. ``where`` holds the arguments of matplotlib's ``legend`` that place the legend."""
+def add_legend(figure: Figure, lifted: Sequence[bool], **where: Any) -> None:
+    """Add a legend of the colours.
+
+    Args:
+        figure: the figure.
+        lifted: for each recording of the figure, whether its states are virtual states.
+        where: the arguments of matplotlib's ``legend`` that place the legend.
+    """
     from matplotlib.legend_handler import HandlerTuple
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    line = Line2D([], [], color=GOAL, linestyle=(0, (3, 1.2)), linewidth=1.8)
-    along = tuple(Patch(facecolor=PANEL, edgecolor=colour, linewidth=1.6) for colour in time_colours(3))
+    kinds = [kind for kind, seen in (("imagined", False), ("virtual", True)) if seen in lifted]
+    along = tuple(Patch(facecolor=(*colour[:3], 0.28), edgecolor=colour) for colour in time_colours(FEW))
     entries = {
         "start": Patch(facecolor=START, alpha=0.5, edgecolor=START),
-        "goal": line,
-        f"{'virtual' if lifted else 'imagined'} states, early to late": along,
-        "rollout in the model": Patch(facecolor=(*_rgb(PLANNED), 0.3), edgecolor=PLANNED),
+        "goal": Line2D([], [], color=GOAL, linestyle=(0, (3, 1.2)), linewidth=1.8),
+        f"{' or '.join(kinds)} states, early to late": along,
+        "last state at earlier steps": Patch(facecolor="none", edgecolor=FAINT, alpha=0.5),
         "simulator": Patch(facecolor=(*_rgb(EXECUTED), 0.6), edgecolor=EXECUTED),
     }
     figure.legend(

@@ -56,7 +56,7 @@ def animation_frames(recording: Recording, moments: int = 64) -> Iterator[np.nda
     executed = ExecutionPanel(run_axes, here, recording)
     cost = CostPanel(figure.add_axes((0.12, 0.1, 0.4, 0.185)), recording)
     lifted = recording.virtual is not None
-    add_legend(figure, lifted, loc="lower right", bbox_to_anchor=(0.995, 0.01), labelspacing=0.35)
+    add_legend(figure, [lifted], loc="lower right", bbox_to_anchor=(0.995, 0.01), labelspacing=0.35)
     left = plan_axes.set_title("", fontsize=FONT + 1, color=INK, loc="left")
     right = run_axes.set_title("", fontsize=FONT + 1, color=INK, loc="left")
     stage = Stage(figure, [*planned.moving, *executed.moving, *cost.moving, left, right])

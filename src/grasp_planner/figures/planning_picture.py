@@ -1,13 +1,15 @@
-"""Picture of an episode: virtual states at three moments of planning, and executions in the simulator."""
+"""Picture of an episode: the plan of each planner at three moments of planning, and its execution in the simulator."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.figures.panels import CostPanel, ExecutionPanel, PlanPanel, add_legend, outcome, stage_of
+from grasp_planner.figures.panels import ExecutionPanel, PlanPanel, add_legend, outcome, stage_of
 from grasp_planner.figures.style import FONT, GOAL, INK, new_figure, save_picture
 
 if TYPE_CHECKING:
@@ -15,7 +17,8 @@ if TYPE_CHECKING:
 
     from grasp_planner.bench.running.planning_frames import Recording
 
-COLUMNS = 3
+ROWS, COLUMNS = 3, 4
+CLOSER = 1 / 3  # the best cost at the middle moment is at most this share of the best cost at the first moment
 
 
 def planning_picture(recordings: Sequence[Recording], path: str | Path) -> Path:
@@ -26,9 +29,7 @@ def planning_picture(recordings: Sequence[Recording], path: str | Path) -> Path:
 def planning_figure(recordings: Sequence[Recording]) -> Figure:
     """Draw how an episode was planned and executed.
 
-    The upper row shows the first recording at three moments: its first step, the first plan that was better than the
-    initial plan, and the end. The lower row shows the executions of all recordings in the simulator; if there is only
-    one recording, its cost is shown as well.
+    Each row shows one recording at the three moments of ``telling_moments``, and its execution in the simulator.
 
     Args:
         recordings: one to three recordings of the same episode.
@@ -36,34 +37,38 @@ def planning_figure(recordings: Sequence[Recording]) -> Figure:
     Raises:
         GraspPlannerError: there is no recording, or there are more than three.
     """
-    if not 1 <= len(recordings) <= COLUMNS:
-        raise GraspPlannerError(f"a picture takes one to {COLUMNS} recordings, got {len(recordings)}")
-    first, here = recordings[0], stage_of(recordings)
-    figure = new_figure(7.0, 5.55)
-    width, height = 0.322, 0.406  # of a square panel
-    lefts, top, bottom = [0.008 + i * 0.331 for i in range(COLUMNS)], 0.545, 0.085
-    for left, moment in zip(lefts, telling_moments(first), strict=True):
-        axes = figure.add_axes((left, top, width, height))
-        PlanPanel(axes, here, first).show(moment)
-        axes.set_title(f"{first.planner}, step {first.steps[moment]}", fontsize=FONT, color=INK, loc="left", pad=4)
-    for left, recording in zip(lefts, recordings, strict=False):
-        axes = figure.add_axes((left, bottom, width, height))
-        ExecutionPanel(axes, here, recording).show(len(recording.executed) - 1)
-        colour = GOAL if recording.success else INK
-        label = f"{recording.planner}: {outcome(recording)}"
-        axes.set_title(label, fontsize=FONT - 1, color=colour, loc="left", pad=4)
-    if len(recordings) == 1:
-        cost = CostPanel(figure.add_axes((0.45, bottom + 0.1, 0.52, height - 0.12)), first)
-        cost.show(first.steps[-1])
-    lifted = first.virtual is not None
-    add_legend(figure, lifted, loc="lower center", ncols=5, columnspacing=1.1, handletextpad=0.5, borderpad=0.2)
+    if not 1 <= len(recordings) <= ROWS:
+        raise GraspPlannerError(f"a picture takes one to {ROWS} recordings, got {len(recordings)}")
+    here = stage_of(recordings)
+    wide, panel, gap, head, foot = 9.66, 2.34, 0.06, 0.28, 0.36  # inches
+    high = len(recordings) * (panel + head) + foot
+    figure = new_figure(wide, high)
+    for row, recording in enumerate(recordings):
+        bottom = high - (row + 1) * (panel + head)
+        places = [
+            figure.add_axes(((gap + column * (panel + gap)) / wide, bottom / high, panel / wide, panel / high))
+            for column in range(COLUMNS)
+        ]
+        for axes, moment in zip(places, telling_moments(recording), strict=False):
+            PlanPanel(axes, here, recording).show(moment)
+            axes.set_title(f"{recording.planner}, step {recording.steps[moment]}", **_title(INK))
+        ExecutionPanel(places[-1], here, recording).show(len(recording.executed) - 1)
+        places[-1].set_title(outcome(recording), **_title(GOAL if recording.success else INK))
+    add_legend(figure, [one.virtual is not None for one in recordings], loc="lower center", ncols=6)
     return figure
 
 
 def telling_moments(recording: Recording) -> tuple[int, int, int]:
-    """Return the indices of three recorded moments: the first, the moment after the first improvement, and the last."""
-    improved = (recording.best_cost[1:] < recording.best_cost[0]).nonzero()[0]
-    step = int(improved[0]) + 1 if len(improved) else 0
-    last = len(recording.steps) - 1
-    middle = int(min((recording.steps >= step).argmax(), last))
-    return 0, middle, last
+    """Return the indices of three recorded moments: the first, one at which the plan has come closer, and the last.
+
+    The middle one is the first recorded moment at which the best cost is at most a third of its value at the first
+    moment, or lower than that value if that value is not a positive number.
+    """
+    cost = recording.best_cost[np.minimum(recording.steps, len(recording.best_cost) - 1)]
+    limit = CLOSER * cost[0] if 0 < cost[0] < np.inf else cost[0]
+    closer = (cost <= limit) & (cost < cost[0])
+    return 0, int(closer.argmax()), len(cost) - 1
+
+
+def _title(colour: str) -> dict[str, Any]:
+    return {"fontsize": FONT, "color": colour, "loc": "left", "pad": 4}

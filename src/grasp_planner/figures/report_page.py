@@ -9,6 +9,7 @@ from pathlib import Path
 from grasp_planner.bench.analysing.result_tables import tables
 from grasp_planner.bench.analysing.rows import Table
 from grasp_planner.bench.analysing.success_curves import charts
+from grasp_planner.bench.analysing.winners import verdict
 from grasp_planner.bench.records import EpisodeRecord, Record
 from grasp_planner.bench.timed_records import TimedRecord
 from grasp_planner.core.errors import missing_extra
@@ -62,6 +63,7 @@ def report_page(sections: Sequence[Section]) -> str:
     shown = [
         {
             "section": section,
+            "verdict": verdict(section.records),
             "tables": tables(section.records, section.published) or [NO_EPISODES],
             "charts": [chart_svg(chart) for chart in charts(section.records)],
             "viewer": viewer_content(section.records),
@@ -81,7 +83,7 @@ def report_page(sections: Sequence[Section]) -> str:
 
 
 def report_markdown(sections: Sequence[Section], pictures: bool = True) -> str:
-    """Return the tables of the page in Markdown.
+    """Return the tables of the page in Markdown. Its first line under a heading says who won.
 
     Args:
         sections: the sections of the report.
@@ -89,7 +91,8 @@ def report_markdown(sections: Sequence[Section], pictures: bool = True) -> str:
     """
     parts = []
     for section in sections:
-        parts.append(f"## {section.title}\n\n{section.about}.")
+        said = verdict(section.records)
+        parts += [f"## {section.title}", *([f"**{said}**"] if said else []), f"{section.about}."]
         if pictures:
             parts += [f"![{chart.title}]({section.name}-{chart.name}.svg)" for chart in charts(section.records)]
         parts += [f"### {table.title}\n\n{markdown(table)}" for table in tables(section.records, section.published)]
@@ -112,7 +115,11 @@ def chart_files(sections: Sequence[Section]) -> dict[str, str]:
 def markdown(table: Table) -> str:
     """Return a table and its note."""
     sides = ["---", *("---:" for _ in table.columns[1:])] if table.name not in WORDS else ["---"] * len(table.columns)
-    rows = [table.columns, sides, *table.rows]
+    bold = set(table.bold)
+    marked = [
+        [f"**{text}**" if (i, j) in bold else text for j, text in enumerate(row)] for i, row in enumerate(table.rows)
+    ]
+    rows = [table.columns, sides, *marked]
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
     return "\n".join(lines) + (f"\n\n{table.note}" if table.note else "")
 

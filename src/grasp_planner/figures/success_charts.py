@@ -20,7 +20,7 @@ WIDTH, HEIGHT, LEGEND_ROW = 5.0, 3.1, 0.25  # inches; small, so that text stays 
 FONT = 10.0  # points
 TITLE = 54  # letters in a line of the title
 FEW = 12  # a curve of at most this many points gets a marker at each point
-MAIN = "GRASP"  # its line is solid
+THICK, THIN = 2.6, 1.4  # points; the highlighted line is thick and solid
 DASHES = ((0, (4, 2)), (0, (1, 1.6)), (0, (5, 2, 1, 2)))
 DRAWN_COLOURS = {light(name): f"var(--{name})" for name in ("ink", "faint", "grid", *CURVE_COLOURS)}
 
@@ -43,9 +43,11 @@ def chart_svg(chart: Chart, standalone: bool = False) -> str:
     for i, curve in enumerate(chart.curves):
         colour = light(PLANNER_COLOURS.get(curve.name, CURVE_COLOURS[(4 + i) % len(CURVE_COLOURS)]))
         marker = "o" if len(curve.x) <= FEW else ""
-        axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.13, linewidth=0)
-        dash = "-" if curve.name == MAIN else DASHES[i % len(DASHES)]
-        axes.plot(curve.x, curve.y, color=colour, linestyle=dash, marker=marker, markersize=4, label=curve.name)
+        first = curve.name == chart.highlighted
+        axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.2 if first else 0.08, linewidth=0)
+        (line,) = axes.plot(curve.x, curve.y, color=colour, marker=marker, markersize=4, label=curve.name)
+        line.set(linestyle="-" if first else DASHES[i % len(DASHES)], linewidth=THICK if first else THIN)
+        line.set_zorder(3 if first else 2)
     _finish(axes, chart)
     figure.legend(loc="lower left", ncols=columns, fontsize=FONT, frameon=False, labelcolor=light("ink"))
     figure.tight_layout(rect=(0, LEGEND_ROW * (rows + 0.3) / (HEIGHT + LEGEND_ROW * rows), 1, 1))

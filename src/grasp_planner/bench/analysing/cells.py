@@ -18,8 +18,8 @@ class OfWork(Protocol):
 
 
 def arms_of(records: Iterable[OfWork]) -> list[str]:
-    """Return the names of the arms: GRASP last, the others in alphabetical order."""
-    return sorted({record.work.arm for record in records}, key=lambda name: (name == "GRASP", name))
+    """Return the names of the arms in alphabetical order."""
+    return sorted({record.work.arm for record in records})
 
 
 def cells_of(records: Iterable[OfWork]) -> list[CellName]:

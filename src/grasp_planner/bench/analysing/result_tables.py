@@ -7,9 +7,10 @@ from statistics import median
 from typing import Any
 
 from grasp_planner.bench.analysing.cells import OfWork, arms_of, cells_of, label_of
-from grasp_planner.bench.analysing.rows import EMPTY, Table, columns_of, published_row, row_of, share_text
+from grasp_planner.bench.analysing.rows import BOLD, EMPTY, Table, columns_of, published_row, row_of, share_text
 from grasp_planner.bench.analysing.significance import Paired
 from grasp_planner.bench.analysing.timed_tables import seconds_table, timed_success_table
+from grasp_planner.bench.analysing.winners import success_ranking, won_cells
 from grasp_planner.bench.records import ChoiceRecord, EpisodeRecord, Record, of_kind
 from grasp_planner.bench.suites.published_results import PUBLISHED, PublishedTable
 from grasp_planner.bench.suites.settings import settings_text
@@ -58,10 +59,11 @@ def success_table(records: Sequence[Record], theirs: PublishedTable | None = Non
     note = (
         f"Percent of {_counts(tested)} test episodes at the goal {when} in the simulator, with Wilson's 95 % interval."
     )
-    note = " ".join([note, *budget_notes(tested), *settings_notes(records)])
+    note = " ".join([note, BOLD, *budget_notes(tested), *settings_notes(records)])
     if theirs is not None:
         note += f" Published: {theirs.source}. {theirs.about}"
-    return Table("success", "Success in the simulator", columns_of(tested), tuple(rows), note)
+    bold = won_cells(rows, tested, success_ranking)
+    return Table("success", "Success in the simulator", columns_of(tested), tuple(rows), note, bold)
 
 
 def pairs_table(records: Sequence[Record]) -> Table:

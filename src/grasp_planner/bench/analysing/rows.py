@@ -11,6 +11,7 @@ from grasp_planner.bench.analysing.significance import Share
 from grasp_planner.bench.suites.published_results import Published, PublishedTable
 
 EMPTY = ""
+BOLD = "Bold: the best planner, and all planners that a paired test cannot tell from it (p >= 0.05)."
 
 AnyRecord = TypeVar("AnyRecord", bound=OfWork)
 
@@ -25,6 +26,7 @@ class Table:
         columns: headings of the columns; the first column holds the names of the rows.
         rows: texts, one per column. All columns but the first are aligned to the right.
         note: how to read the table.
+        bold: row and column, from 0, of the texts that are printed in bold: those of the winners.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
+    bold: tuple[tuple[int, int], ...] = ()
 
 
 def columns_of(records: Sequence[OfWork]) -> tuple[str, ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from grasp_planner.bench.analysing.cells import arms_of, cells_of, environment_of
 from grasp_planner.bench.analysing.significance import Share
+from grasp_planner.bench.analysing.winners import highlighted
 from grasp_planner.bench.records import EpisodeRecord, Record, of_kind
 from grasp_planner.bench.timed_records import Moment, TimedRecord
 
@@ -53,6 +54,7 @@ class Chart:
         x_title: label of the x axis, with the unit.
         curves: one per planner.
         logarithmic: whether the x axis is logarithmic.
+        highlighted: name of the curve that stands out; empty if none does.
     """
 
     name: str
@@ -60,11 +62,14 @@ class Chart:
     x_title: str
     curves: tuple[Curve, ...]
     logarithmic: bool = False
+    highlighted: str = ""
 
 
 def charts(records: Sequence[Record]) -> list[Chart]:
     """Return all charts for which there are records."""
-    return horizon_charts(records) + time_charts(records, "seconds") + time_charts(records, "transitions")
+    made = horizon_charts(records) + time_charts(records, "seconds") + time_charts(records, "transitions")
+    first = highlighted(records)
+    return [replace(chart, highlighted=first) for chart in made]
 
 
 def horizon_charts(records: Sequence[Record]) -> list[Chart]:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from statistics import median
 
 from grasp_planner.bench.analysing.cells import arms_of
-from grasp_planner.bench.analysing.rows import EMPTY, Table, columns_of, published_row, row_of, share_text
+from grasp_planner.bench.analysing.rows import BOLD, EMPTY, Table, columns_of, published_row, row_of, share_text
+from grasp_planner.bench.analysing.winners import seconds_ranking, won_cells
 from grasp_planner.bench.machine_load import load_warning
 from grasp_planner.bench.records import Record, of_kind
 from grasp_planner.bench.suites.published_results import PublishedTable
@@ -25,9 +26,11 @@ def seconds_table(records: Sequence[Record], theirs: PublishedTable | None = Non
     note = (
         "Median seconds of planning until the best plan so far succeeds in the simulator, and the number of problems "
         "with such a plan. The median is over all problems, and a problem without such a plan counts as the limit of "
-        f"the seconds. {_how_timed(timed)} Plans are kept with their times during planning and executed afterwards."
+        f"the seconds. {_how_timed(timed)} Plans are kept with their times during planning and executed afterwards. "
+        f"{BOLD}"
     )
-    return Table("seconds", "Seconds to the first plan that succeeds", columns_of(timed), tuple(rows), note)
+    bold = won_cells(rows, timed, seconds_ranking)
+    return Table("seconds", "Seconds to the first plan that succeeds", columns_of(timed), tuple(rows), note, bold)
 
 
 def timed_success_table(records: Sequence[Record]) -> Table:

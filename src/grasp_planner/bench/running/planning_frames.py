@@ -10,10 +10,11 @@ from torch import Tensor
 
 from grasp_planner.bench.running.observing import problem_rows
 from grasp_planner.bench.running.open_loop import Evaluation, decoded
-from grasp_planner.bench.suites.settings import planner_title
+from grasp_planner.bench.suites.settings import RECOMMENDED, planner_title
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.problem import Problem
 from grasp_planner.core.world_model import WorldModel
+from grasp_planner.planners.recommended import recommended
 from grasp_planner.planning.protocol import Planner, Progress, virtual_states
 
 
@@ -23,7 +24,7 @@ class Recording:
 
     Attributes:
         env: name of the environment's outlines, see `Task.scene`.
-        planner: see ``planner_title``.
+        planner: ``"recommended"`` for what ``recommended()`` returns; for other planners see ``planner_title``.
         frameskip: environment steps from one imagined state to the next.
         start: (s,) start state.
         goal: (s,) goal state.
@@ -109,7 +110,7 @@ class Recorder:
         assert rollouts is not None
         return Recording(
             env=evaluation.task.scene,
-            planner=planner_title(evaluation.planner),
+            planner=RECOMMENDED if self.planner == recommended() else planner_title(self.planner),
             frameskip=model.frameskip,
             start=evaluation.outcomes[i].states[0],
             goal=evaluation.goals[i],

@@ -100,10 +100,10 @@ class Tuning:
 
     Round i tries ``trials[i]`` settings on the first ``episodes[i]`` validation episodes. The settings of the first
     round are drawn from the planner's space. The settings of a later round are the best settings of the last round.
-    Results of earlier rounds count in later rounds.
+    Results of earlier rounds count in later rounds. A suite in which no arm is tuned has no rounds.
 
     Args:
-        trials: number of settings in each round, decreasing.
+        trials: number of settings in each round, decreasing; empty: no arm is tuned.
         episodes: number of validation episodes of each cell after each round, increasing.
         together: whether a planner has one sweep over all cells, which chooses one setting for all cells. Otherwise,
             each cell has a sweep, which chooses a setting for this cell.
@@ -112,12 +112,14 @@ class Tuning:
             counts as the limit. 0: the suite's budget is used, and the score is the success.
     """
 
-    trials: tuple[int, ...]
-    episodes: tuple[int, ...]
+    trials: tuple[int, ...] = ()
+    episodes: tuple[int, ...] = ()
     together: bool = False
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
+        if not (self.trials or self.episodes or self.together or self.seconds):
+            return
         rounds = len(self.trials)
         fair = rounds == len(self.episodes) > 0 and min(*self.trials, *self.episodes) >= 1
         falling = all(self.trials[i] > self.trials[i + 1] for i in range(rounds - 1))
@@ -174,7 +176,7 @@ class Suite:
         chunk: episodes per batch. A kill loses at most one batch.
         arms: the planners.
         cells: the tasks.
-        tuning: how settings are chosen.
+        tuning: how settings are chosen, in a suite with arms that are tuned.
         rollouts: budget of every plan, in rollouts of the model per episode; 0: the budget is in seconds.
         seconds_per_problem: budget of every plan, in seconds of one thread per episode. A batch of n episodes gets n
             times as many seconds. 0: the budget is in rollouts, or all plans are timed.
@@ -193,7 +195,7 @@ class Suite:
     chunk: int
     arms: tuple[Arm, ...]
     cells: tuple[Cell, ...]
-    tuning: Tuning
+    tuning: Tuning = Tuning()
     rollouts: int = 0
     seconds_per_problem: float = 0.0
     timed: Timed = Timed()
@@ -209,13 +211,19 @@ class Suite:
             least, value = int(name not in ("shown", "episodes", "rollouts")), getattr(self, name)
             if not least <= value <= most:
                 raise GraspPlannerError(f"{name} of a suite must be at least {least} and at most {most:,}, got {value}")
-        seconds, all_timed = self.seconds_per_problem, not self.episodes and self.tuning.seconds and self.timed.seconds
+        tuned = [arm.name for arm in self.arms if arm.space]
+        if tuned and not self.tuning.trials:
+            raise GraspPlannerError(
+                f"a suite with arms that are tuned needs [tuning] with trials and episodes; tuned are {tuned}"
+            )
+        timed_tuning = bool(self.tuning.seconds) or not self.tuning.trials
+        seconds, all_timed = self.seconds_per_problem, not self.episodes and timed_tuning and self.timed.seconds
         budgets = int(bool(self.rollouts)) + int(bool(seconds))
         if budgets != int(not all_timed) or not 0 <= seconds <= MOST_SECONDS:
             raise GraspPlannerError(
                 "the budget of a suite's plans is either rollouts of at least 1 or seconds_per_problem above 0 and at "
                 f"most {MOST_SECONDS:,}, got rollouts {self.rollouts} and seconds_per_problem {seconds}; only a suite "
-                "without episodes, with seconds in its tuning and its timed part, has neither"
+                "without episodes, with seconds in its timed part and in its tuning, if it has one, has neither"
             )
         if self.tuning.seconds and self.mode != "open-loop":
             raise GraspPlannerError(f"a tuning with seconds is for suites in open loop, got {self.mode}")

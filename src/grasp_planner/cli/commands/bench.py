@@ -106,9 +106,10 @@ def plan_of(suite: Any) -> list[str]:
     lines += [f"  {cell}" for cell in suite.cells]
     lines += [f"  arms: {', '.join(arm.name for arm in suite.arms)}"]
     scope = "all cells together" if suite.tuning.together else "each cell"
-    lines += [f"  tuned for {scope}: {'; '.join(tuned) or 'no arm'}"]
+    lines += [f"  tuned for {scope}: {'; '.join(tuned)}" if tuned else "  tuned: no arm"]
     lines += [f"  with fixed settings: {'; '.join(fixed) or 'no arm'}"]
-    lines += [f"  tuning: {tries} trials on {suite.tuning.episodes} validation episodes, {plans:,} plans"]
+    if tries:
+        lines += [f"  tuning: {tries} trials on {suite.tuning.episodes} validation episodes, {plans:,} plans"]
     lines += [f"  test: {suite.episodes * len(suite.arms) * len(suite.cells):,} plans in batches of {suite.chunk}"]
     at_a_time = "one episode" if suite.timed.batch == 1 else f"{suite.timed.batch} episodes"
     lines += [f"  timed {at_a_time} at a time: {timed:,} plans"]

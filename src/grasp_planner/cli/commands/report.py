@@ -39,6 +39,7 @@ def run(arguments: Sequence[str]) -> int:
     settings = parse(Report, arguments, "report")
     console, _ = consoles()
     from grasp_planner.bench.analysing.result_tables import tables
+    from grasp_planner.bench.analysing.winners import verdict
     from grasp_planner.figures.report_page import chart_files, report_markdown, report_page
 
     found = sections(settings.records)
@@ -52,6 +53,8 @@ def run(arguments: Sequence[str]) -> int:
             (folder / name).write_text(picture, encoding="utf-8")
         written = sorted(path.name for path in folder.iterdir())
     for section in found:
+        if said := verdict(section.records):
+            console.print(said, style="bold")
         for table in tables(section.records, section.published)[:3]:
             print_table(console, table)
     console.print(f"written to {out}: {', '.join(written)}")
@@ -62,11 +65,13 @@ def summary(found: Sequence[Section]) -> dict[str, Any]:
     """Return the tables and curves as JSON values, which are much smaller than the records."""
     from grasp_planner.bench.analysing.result_tables import tables
     from grasp_planner.bench.analysing.success_curves import charts
+    from grasp_planner.bench.analysing.winners import verdict
 
     suites = [
         {
             "suite": section.name,
             "records": len(section.records),
+            "verdict": verdict(section.records),
             "tables": [asdict(table) for table in tables(section.records, section.published)],
             "charts": [asdict(chart) for chart in charts(section.records)],
         }
