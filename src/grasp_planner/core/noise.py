@@ -11,8 +11,9 @@ second draw from the same stream repeats the numbers of the first draw.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count
 
 import numpy
 import torch
@@ -35,6 +36,9 @@ _GOLDEN, _MIX_1, _MIX_2 = (
 )
 _FOLD = 0xD1342543DE82EF95
 _CANDIDATES = -(1 << 40)  # the fold from which the streams of candidates are derived; no step has this number
+# An operation on a small tensor takes about as long as the same operation on 1000 numbers. The streams of this many
+# steps are therefore derived together, and up to this many numbers of later steps are drawn together.
+_STEPS_TOGETHER, _NUMBERS_TOGETHER = 16, 4096
 
 
 def _shifted(bits: Tensor, by: int) -> Tensor:
@@ -68,6 +72,8 @@ class Noise:
     """
 
     seeds: Int[Tensor, " b"]
+    _shared: tuple[_Draws, int] | None = field(default=None, repr=False)
+    """The draws of several steps, and the number of the step among them."""
 
     @classmethod
     def of(
@@ -102,16 +108,28 @@ class Noise:
             )
         return cls(_mixed_(torch.tensor(chosen, dtype=torch.int64, device=device)))
 
-    def fold(self, number: int | Int[Tensor, " b"]) -> Noise:
+    def fold(self, number: int | Int[Tensor, "*k b"]) -> Noise:
         """Derive new streams, independent of these streams and of the streams of other numbers.
 
         Args:
-            number: for example the number of a step; or ``(b,)`` int64, a number for each problem.
+            number: for example the number of a step; or ``(b,)`` int64, a number for each problem. Numbers ``(k, 1)``
+                give the streams ``(k, b)`` of k numbers.
         """
         if isinstance(number, Tensor):
             factor = (number.to(self.seeds) + 1).mul_(_signed(_FOLD))
             return Noise(_mixed_((self.seeds ^ factor).add_(_GOLDEN)))
         return Noise(_mixed_((self.seeds ^ _signed((number + 1) * _FOLD)).add_(_GOLDEN)))
+
+    def steps(self, first: int) -> Iterator[Noise]:
+        """Derive the streams ``fold(first)``, ``fold(first + 1)`` and so on, without end.
+
+        The streams of several steps are derived together, and so are their normal numbers, because small tensor
+        operations are slow. The numbers are those of :meth:`fold`.
+        """
+        for start in count(first, _STEPS_TOGETHER):
+            numbers = torch.arange(start, start + _STEPS_TOGETHER, device=self.seeds.device)
+            draws = _Draws(self.fold(numbers[:, None]).seeds)
+            yield from (Noise(seeds, (draws, step)) for step, seeds in enumerate(draws.seeds.unbind()))
 
     def repeat(self, candidates: int) -> Noise:
         """Derive a stream for each of several candidates per problem, ``(b * candidates,)``.
@@ -123,20 +141,51 @@ class Noise:
 
     def uniform(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """Draw uniform numbers ``(b, *shape)`` in the open interval (0, 1)."""
-        return self._uniform(math.prod(shape)).reshape(len(self.seeds), *shape).to(dtype)
-
-    def _uniform(self, count: int) -> Tensor:
-        counter = torch.arange(1, count + 1, dtype=torch.int64, device=self.seeds.device)
-        bits = _mixed_(self.seeds[:, None] + counter.mul_(_GOLDEN))
-        # Half a unit is added to 52 random bits, so that the number is never 0 or 1 and the logarithm is finite.
-        return bits.bitwise_right_shift_(12).bitwise_and_((1 << 52) - 1).double().add_(0.5).mul_(2.0**-52)
+        return _uniform(self.seeds, math.prod(shape)).reshape(len(self.seeds), *shape).to(dtype)
 
     def normal(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """Draw standard normal numbers ``(b, *shape)``; other dtypes get the same numbers, rounded."""
-        count = math.prod(shape)
-        half = (count + 1) // 2
-        uniform = self._uniform(2 * half)
-        radius = uniform[:, :half].log().mul_(-2.0).sqrt_()
-        angle = uniform[:, half:].mul_(2.0 * math.pi)
-        normal = torch.cat([angle.cos().mul_(radius), angle.sin().mul_(radius)], dim=1)
-        return normal[:, :count].reshape(len(self.seeds), *shape).to(dtype)
+        if self._shared is not None:
+            draws, step = self._shared
+            return draws.normal(step, shape, dtype)
+        return _normal(self.seeds, shape, dtype)
+
+
+class _Draws:
+    """The normal numbers of the streams of several steps, which are drawn before they are asked for.
+
+    Args:
+        seeds: ``(k, b)`` the state of each stream of k steps.
+    """
+
+    def __init__(self, seeds: Int[Tensor, "k b"]) -> None:
+        self.seeds = seeds
+        self._drawn: dict[tuple[object, ...], Tensor] = {}
+
+    def normal(self, step: int, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """Draw the numbers ``(b, *shape)`` of a step, and the numbers of later steps if they are few."""
+        if (step, dtype, *shape) not in self._drawn:
+            together = _NUMBERS_TOGETHER // max(1, self.seeds.shape[1] * math.prod(shape))
+            seeds = self.seeds[step : step + max(1, together)]
+            drawn = _normal(seeds.flatten(), shape, dtype).reshape(*seeds.shape, *shape)
+            self._drawn |= {(later, dtype, *shape): row for later, row in enumerate(drawn.unbind(), start=step)}
+        return self._drawn.pop((step, dtype, *shape))  # a caller may write to these numbers, so they are not kept
+
+
+def _uniform(seeds: Int[Tensor, " b"], count: int) -> Tensor:
+    """Draw ``(b, count)`` uniform numbers in float64."""
+    counter = torch.arange(1, count + 1, dtype=torch.int64, device=seeds.device)
+    bits = _mixed_(seeds[:, None] + counter.mul_(_GOLDEN))
+    # Half a unit is added to 52 random bits, so that the number is never 0 or 1 and the logarithm is finite.
+    return bits.bitwise_right_shift_(12).bitwise_and_((1 << 52) - 1).double().add_(0.5).mul_(2.0**-52)
+
+
+def _normal(seeds: Int[Tensor, " b"], shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """Draw ``(b, *shape)`` standard normal numbers."""
+    count = math.prod(shape)
+    half = (count + 1) // 2
+    uniform = _uniform(seeds, 2 * half)
+    radius = uniform[:, :half].log().mul_(-2.0).sqrt_()
+    angle = uniform[:, half:].mul_(2.0 * math.pi)
+    normal = torch.cat([angle.cos().mul_(radius), angle.sin().mul_(radius)], dim=1)
+    return normal[:, :count].reshape(len(seeds), *shape).to(dtype)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -168,6 +168,6 @@ class GoalDistance:
         return weights.clone() if weights.is_inference() else weights  # autograd refuses inference tensors
 
 
-def only_the_end_counts(objective: Objective) -> bool:
+def only_the_end_counts(objective: Objective) -> TypeGuard[GoalDistance]:
     """Return whether stage costs are known to be zero, so that they need not be evaluated."""
     return type(objective) is GoalDistance and objective.stage_weight == 0 and objective.effort == 0

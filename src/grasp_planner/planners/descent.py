@@ -48,8 +48,10 @@ def descend(
     count = moments.count + 1
     first = torch.lerp(gradient, moments.first, _BETA_1)
     second = torch.lerp(gradient.square(), moments.second, _BETA_2)
-    size = (second / (1 - _BETA_2**count)).sqrt_().add_(epsilon)
-    return torch.addcdiv(variable, first, size, value=-lr / (1 - _BETA_1**count)), Moments(first, second, count)
+    # The bias correction of the second moment is taken out of the root, so that it costs no operation on tensors.
+    bias = (1 - _BETA_2**count) ** 0.5
+    size = second.sqrt().add_(bias * epsilon)
+    return torch.addcdiv(variable, first, size, value=-lr * bias / (1 - _BETA_1**count)), Moments(first, second, count)
 
 
 def with_gradients(function: Callable[..., tuple[Tensor, Any]], *variables: Tensor) -> tuple[tuple[Tensor, ...], Any]:
@@ -72,10 +74,10 @@ def with_gradients(function: Callable[..., tuple[Tensor, Any]], *variables: Tens
     if gradients[0] is None:
         raise GraspPlannerError("the cost does not depend on the actions as far as autograd can see")
     zero = loss.detach() * 0.0  # NaN where the loss is not finite
-    finite = []
-    for variable, gradient in zip(variables, gradients, strict=True):
-        gradient = torch.zeros_like(variable) if gradient is None else gradient
-        # g + 0 g^2 equals g, or NaN where the square is not finite. It is faster than isfinite and where.
-        row = zero.reshape(-1, *[1] * (gradient.ndim - 1))
-        finite.append(torch.addcmul(gradient, gradient.square(), row))
-    return tuple(finite), by_product
+    gradients = (torch.zeros_like(v) if g is None else g for v, g in zip(variables, gradients, strict=True))
+    return tuple(with_faults(g, zero.reshape(-1, *[1] * (g.ndim - 1))) for g in gradients), by_product
+
+
+def with_faults(gradient: Tensor, zero: Tensor) -> Tensor:
+    """Set entries whose square is not finite to NaN, and all entries of rows in which ``zero`` is NaN instead of 0."""
+    return torch.addcmul(gradient, gradient.square(), zero)  # g + 0 g^2 is faster than isfinite and where

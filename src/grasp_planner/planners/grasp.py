@@ -13,10 +13,10 @@ from grasp_planner.core.checks import at_least, flag, one_of, whole
 from grasp_planner.core.noise import Noise
 from grasp_planner.core.plans import Scored, best_of, better, score
 from grasp_planner.core.problem import Problem
-from grasp_planner.planners.descent import Moments, Optimiser, descend, with_gradients
+from grasp_planner.planners.descent import Moments, Optimiser, descend
 from grasp_planner.planners.gap_sync import check_sync, with_gap_std
 from grasp_planner.planners.gd import GD
-from grasp_planner.planners.lifted import diffused, lifted_loss, straight_line
+from grasp_planner.planners.lifted import diffused, lifted_gradients, straight_line
 from grasp_planner.planning.protocol import Planner
 
 Schedule = Literal["constant", "linear"]
@@ -141,10 +141,7 @@ class GRASP:
         gamma, sigma = self.goal_weight * left[self.goal_schedule], self.state_noise * left[self.noise_schedule]
 
         # Equation 10: L(s, a), with the gradient stopped at the model's state input.
-        def loss(actions: Tensor, states: Tensor) -> tuple[Tensor, None]:
-            return lifted_loss(problem, states, actions, gamma, self.stop_gradient), None
-
-        (to_actions, to_states), _ = with_gradients(loss, state.actions, state.states)
+        to_states, to_actions = lifted_gradients(problem, state.states, state.actions, gamma, self.stop_gradient)
         # Equation 11: s_t <- s_t - eta_s dL/ds_t + sigma xi_t.
         zero = torch.finfo(to_states.dtype).eps ** 0.5 if self.state_epsilon is None else self.state_epsilon
         kind, moments = self.optimiser, state.state_moments

@@ -9,6 +9,7 @@ from torch import Tensor
 from grasp_planner.core.noise import Noise
 from grasp_planner.core.objectives import costs_of, only_the_end_counts
 from grasp_planner.core.problem import Problem
+from grasp_planner.planners.descent import with_faults, with_gradients
 from grasp_planner.planning.coloured import coloured
 
 
@@ -24,7 +25,7 @@ def diffused(states: Float[Tensor, "b t s"], std: float, beta: float, noise: Noi
     if std == 0 or states.shape[1] == 0:
         return states
     drawn = noise.normal(tuple(states.shape[1:]), states.dtype)
-    return torch.add(states, coloured(drawn[:, None], beta)[:, 0], alpha=std)
+    return torch.add(states, coloured(drawn[:, None], beta)[:, 0] if beta > 0 else drawn, alpha=std)
 
 
 def lifted_loss(
@@ -53,3 +54,42 @@ def lifted_loss(
         return loss
     came_from = torch.cat([problem.start[:, None], predicted[:, :-1]], dim=1)
     return loss + costs_of("stage", problem.objective.stage(came_from, actions, goal), predicted).sum(1)
+
+
+def lifted_gradients(
+    problem: Problem,
+    states: Float[Tensor, "b t_less_1 s"],
+    actions: Float[Tensor, "b t a"],
+    goal_weight: float,
+    stop_gradient: bool,
+) -> tuple[Float[Tensor, "b t_less_1 s"], Float[Tensor, "b t a"]]:
+    """Compute the gradients of :func:`lifted_loss` with respect to states and actions, with NaN where there is a fault.
+
+        dL/ds_{t+1}  = 2 (s_{t+1} - p_t)
+        dL/da_t      = (dp_t/da_t)' dL/dp_t
+        dL/dp_t      = 2 (p_t - s_{t+1}) + 2 gamma w (p_t - g),    dL/dp_{T-1} = 2 (1 + gamma) w (p_{T-1} - g)
+
+    These formulas hold for the goal distance without stage cost, if gradients stop at the model's state input. They
+    need a third of the operations of automatic differentiation, which is used in the other cases.
+    """
+    if not (stop_gradient and only_the_end_counts(problem.objective)):
+
+        def loss(actions: Tensor, states: Tensor) -> tuple[Tensor, None]:
+            return lifted_loss(problem, states, actions, goal_weight, stop_gradient), None
+
+        (to_actions, to_states), _ = with_gradients(loss, actions, states)
+        return to_states, to_actions
+
+    before, goal = torch.cat([problem.states[:, -1:], states], dim=1), problem.goal[:, None]
+    with torch.enable_grad():
+        actions = actions.detach().requires_grad_()
+        predicted = problem.predict(before, actions)
+    defects, to_goal = predicted - torch.cat([states, goal], dim=1), predicted - goal
+    if problem.objective.weights is not None:
+        weights = problem.objective.weights_like(to_goal)
+        to_goal *= weights
+        defects[:, -1] *= weights
+    to_predicted = torch.add(defects, to_goal, alpha=goal_weight).mul_(2.0)
+    (to_actions,) = torch.autograd.grad(predicted, actions, to_predicted)
+    zero = torch.linalg.vector_norm(to_predicted, dim=(1, 2), keepdim=True).mul_(0.0)  # NaN where it is not finite
+    return -2.0 * defects[:, :-1], with_faults(to_actions, zero)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -53,7 +54,7 @@ def run(
     _check_arguments(problem, planner, budget)
     with planning_mode(problem.states.device, problem.dynamics, problem.objective):
         first_actions, state, age = first_actions_of(problem, planner, warm_start)
-        streams = Noise.of(seeds, problem.batch, problem.states.device)
+        streams = Noise.of(seeds, problem.batch, problem.states.device).steps(age)
         search = _Search(problem.detached(), planner, budget, started, callback)
         # The limits come into force after the first plan is scored, so that there is always a plan to return.
         search.take(search.call(score_first, first_actions), first_actions)
@@ -61,10 +62,10 @@ def run(
         try:
             search.record(state)
             if state is None and search.running():
-                state = search.call(planner.init, first_actions, streams.fold(age))
+                state = search.call(planner.init, first_actions, next(streams))
                 age += 1
             while search.running() and search.room():
-                state, scored = search.call(planner.step, state, streams.fold(age + search.steps))
+                state, scored = search.call(planner.step, state, next(streams))
                 search.steps += 1
                 search.take(scored, planner.actions(state))
                 search.record(state)
@@ -113,8 +114,9 @@ class _Search:
         self.steps, self.cheapest_step = 0, 0
         self.ended = Status.BUDGET
         self.status = torch.full((problem.batch,), _RUNNING, device=problem.start.device)
-        self.asked = problem.batch
+        self.counted, self.active = self.status, problem.batch  # the number of running problems in the last status seen
         self.best: Scored = None  # type: ignore[assignment]  (set by the first take)
+        self.converted: tuple[Scored, Scored] | None = None  # the best plans, and the same in the caller's units
         self.known_actions: Tensor | None = None  # the actions that were rolled out last
         self.recorder = Recorder()
 
@@ -143,25 +145,28 @@ class _Search:
 
     def take(self, offer: Scored | None, actions: Tensor) -> None:
         """Keep the better plans of the problems that still run; mark the faulty and the converged problems."""
+        self.known_actions = None if offer is None else offer.actions
+        # A sum takes a tenth of the time of looking at every action. It is finite in nearly all steps.
+        if offer is None and math.isfinite(actions.sum().item()):
+            return
         running = self.status == _RUNNING
         faulty = ~torch.isfinite(actions).flatten(1).all(1)
-        self.known_actions = None
         if offer is not None:
             self.best = offer if self.best is None else chosen(running, better(self.best, offer), self.best)
-            self.known_actions = offer.actions
             faulty |= ~torch.isfinite(offer.cost)
         converged = is_solved(self.problem.objective, self.best.cost, self.tolerance)
-        self.status[running & converged] = int(Status.CONVERGED)
-        self.status[running & faulty] = int(Status.NONFINITE)
+        self.status = torch.where(running & converged, int(Status.CONVERGED), self.status)
+        self.status = torch.where(running & faulty, int(Status.NONFINITE), self.status)
 
     def running(self) -> bool:
         """Return whether any problem still runs. From now on, the model is evaluated for running problems only."""
-        running = self.status == _RUNNING
-        count = int(running.sum())
-        if count < self.asked:
-            self.asked = count
-            self.meter.answer_only(running)
-        return count > 0
+        if self.counted is not self.status:
+            running = self.status == _RUNNING
+            count = int(running.sum())
+            if count < self.active:
+                self.meter.answer_only(running)
+            self.counted, self.active = self.status, count
+        return self.active > 0
 
     def room(self) -> bool:
         """Return whether the budget may allow another step, judged by the cheapest step so far.
@@ -198,18 +203,24 @@ class _Search:
         seconds = time.perf_counter() - self.started
         self.recorder.add(self.steps, seconds, self.transitions(), self.best)
         if self.callback is not None:
-            best = self.best._replace(states=self.best.states * self.problem.unit[:, None])
-            now = self.theirs, self.steps, seconds, self.share(), state, best, self.known_actions is not None
+            now = self.theirs, self.steps, seconds, self.share(), state, self.found(), self.known_actions is not None
             if asks_to_stop(self.callback(Progress(*now, self.status))):
                 raise _StopAsked
+
+    def found(self) -> Scored:
+        """Return the best plans, in the caller's own latent units."""
+        if self.converted is None or self.converted[0] is not self.best:
+            self.converted = self.best, self.best._replace(states=self.best.states * self.problem.unit[:, None])
+        return self.converted[1]
 
     def result(self, warm_start: WarmStart) -> Plan:
         """Return the plan. Problems that were still running get the reason why planning ended as their status."""
         seconds, transitions = time.perf_counter() - self.started, self.transitions()
+        actions, states, cost = self.found()
         return Plan(
-            actions=self.best.actions,
-            states=self.best.states * self.problem.unit[:, None],
-            cost=self.best.cost,
+            actions=actions,
+            states=states,
+            cost=cost,
             status=torch.where(self.status == _RUNNING, int(self.ended), self.status).as_subclass(Statuses),
             steps=self.steps,
             seconds=seconds,
