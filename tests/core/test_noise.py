@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grasp_planner import GraspPlannerError
+from grasp_planner.core import noise as noise_module
 from grasp_planner.core.noise import Noise
 
 COUNT = 200_000
@@ -113,6 +114,38 @@ def test_shapes_and_dtypes(shape, kind, dtype):
 def test_drawing_twice_gives_the_same():
     noise = Noise.of(1, 2)
     assert torch.equal(noise.normal((5,), torch.float64), noise.normal((5,), torch.float64))
+
+
+@pytest.mark.parametrize("first", [0, 7])
+@pytest.mark.parametrize("shape", [(5,), (2, 3), (0, 4), (700,), (3000,)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_streams_of_steps_are_the_folds(first, shape, dtype):
+    """Whether numbers of later steps are drawn at once depends on their count, and is not seen."""
+    noise = Noise.of([3, 4, -5], 3)
+    for number, step in zip(range(first, first + 40), noise.steps(first)):
+        alone = noise.fold(number)
+        assert torch.equal(step.seeds, alone.seeds)
+        assert torch.equal(step.fold(2).normal(shape, dtype), alone.fold(2).normal(shape, dtype))
+        if number % 3:
+            drawn = step.normal(shape, dtype)
+            assert torch.equal(drawn, alone.normal(shape, dtype))
+            drawn.zero_()  # may be written to
+            assert torch.equal(step.normal(shape, dtype), alone.normal(shape, dtype)), "drawn again"
+            assert torch.equal(step.normal((3,), dtype), alone.normal((3,), dtype))
+
+
+def test_few_numbers_are_drawn_at_once_for_several_steps(monkeypatch):
+    drawn: list[int] = []
+
+    def watched(seeds, shape, dtype, original=noise_module._normal):
+        drawn.append(len(seeds))
+        return original(seeds, shape, dtype)
+
+    monkeypatch.setattr(noise_module, "_normal", watched)
+    for shape in ((9, 8), (3000,)):
+        for _, step in zip(range(32), Noise.of(0, 2).steps(0)):
+            step.normal(shape, torch.float32)
+    assert drawn == [32, 32] + [2] * 32
 
 
 def test_every_way_to_write_seeds():

@@ -9,7 +9,7 @@ import torch
 from grasp_watched import NEVER, ONES, after, begun, states_of
 
 import toys
-from grasp_planner import CEM, GD, GRASP, Budget, Markov, MultiStart, plan
+from grasp_planner import CEM, GD, GRASP, Budget, GoalDistance, Markov, MultiStart, Problem, Status, plan
 from grasp_planner.core.noise import Noise
 
 
@@ -30,11 +30,30 @@ class Guarded(torch.autograd.Function):
 
 @pytest.mark.parametrize("stop", [True, False])
 @pytest.mark.parametrize("optimiser", ["adam", "sgd"])
-def test_gradients_to_state_inputs(stop, optimiser):
+@pytest.mark.parametrize("stage_weight", [0.0, 0.1])
+def test_gradients_to_state_inputs(stop, optimiser, stage_weight):
     Guarded.asked.clear()
-    problem = toys.problem(2, 4, Markov(Guarded.apply))
+    problem = toys.problem(2, 4, Markov(Guarded.apply), objective=GoalDistance(stage_weight=stage_weight))
     plan(problem, GRASP(stop_gradient=stop, optimiser=optimiser, sync=CEM(samples=4, elites=2)), Budget(steps=6))
     assert Guarded.asked == [not stop] * 6, "one backward pass a step"
+
+
+def test_a_fault_of_a_lifted_step_is_marked_in_that_step():
+    broken = Markov(lambda s, x: s + x.sum(-1, keepdim=True) * torch.where(s[:, :1] > 0.5, torch.nan, 1.0))
+    goal = torch.full((3, 3), 0.4, dtype=torch.float64)
+    goal[1] = 4.0  # the straight line to this goal leads through the states in which the model fails
+    problem = Problem.between(broken, torch.zeros_like(goal), goal, 4, -torch.ones(2).double(), 1.0)
+    seen = []
+    planner = GRASP(sync=None, sync_every=NEVER)
+    plan(problem, planner, Budget(steps=1), callback=lambda p: seen.append(p.status.tolist()))
+    assert seen == [[-1, -1, -1], [-1, Status.NONFINITE, -1]]
+
+
+def test_actions_whose_sum_overflows_are_no_fault():
+    problem = toys.problem(2, 4, Markov(lambda s, x: s + x.sum(-1, keepdim=True).tanh()), bound=1e308)
+    huge = torch.full((2, 4, 2), 8e307, dtype=torch.float64)
+    found = plan(problem, GRASP(sync=None, sync_every=NEVER), Budget(steps=2), warm_start=huge)
+    assert found.status.tolist() == [Status.BUDGET] * 2
 
 
 def test_without_the_stop_states_are_moved_through_the_model():

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 import toys
-from grasp_planner import GoalDistance
+from grasp_planner import GoalDistance, Markov
 from grasp_planner.core.noise import Noise
 from grasp_planner.planners.gap_sync import gap_deviation
-from grasp_planner.planners.lifted import lifted_loss, straight_line
+from grasp_planner.planners.lifted import lifted_gradients, lifted_loss, straight_line
 
 
 @pytest.mark.parametrize("context", [1, 3])
@@ -42,6 +42,43 @@ def test_units_weights_and_stage_costs():
     stages = (weights * ((problem.start - problem.goal) / scale).square()).sum(-1) + to_goal[:, :-1].sum(1)
     expected += 0.3 * stages + 0.1 * actions.square().sum((1, 2))
     torch.testing.assert_close(lifted_loss(problem.normalised(), states / scale, actions, 0.7, True), expected)
+
+
+@pytest.mark.parametrize("weights", [None, (1.0, 0.0, 2.0)])
+@pytest.mark.parametrize("gamma", [0.0, 0.7])
+@pytest.mark.parametrize("context", [1, 3])
+@pytest.mark.parametrize("horizon", [1, 2, 5])
+@pytest.mark.parametrize("stop_gradient", [True, False])
+def test_its_gradients_are_those_of_automatic_differentiation(weights, gamma, context, horizon, stop_gradient):
+    model = toys.Nonlinear() if context == 1 else toys.Remembering(context)
+    scale = torch.tensor([1.0, 2.0, 0.5], dtype=torch.float64)
+    problem = toys.problem(2, horizon, model, objective=GoalDistance(weights=weights), scale=scale).normalised()
+    states, actions = toys.fixed(2, horizon - 1, 3, seed=1), toys.fixed(2, horizon, 2, seed=2)
+    found = lifted_gradients(problem, states, actions, gamma, stop_gradient)
+    variables = states.requires_grad_(), actions.requires_grad_()
+    expected = torch.autograd.grad(lifted_loss(problem, *variables, gamma, stop_gradient).sum(), variables)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert not ours.requires_grad
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("fault", [torch.nan, torch.inf, 1e200])
+@pytest.mark.parametrize("stage_weight", [0.0, 0.1])
+def test_a_loss_that_is_not_finite_spoils_its_problem_alone(fault, stage_weight):
+    """The faulty coordinate of a prediction does not depend on the actions, so their gradients are finite."""
+
+    def step(state, action):
+        first = torch.where(state[:, :1] > 5.0, fault, state[:, :1])
+        return torch.cat([first, state[:, 1:] + action.tanh()], dim=1)
+
+    ones = torch.ones(3, dtype=torch.float64)
+    problem = toys.problem(3, 4, Markov(step), objective=GoalDistance(stage_weight=stage_weight), scale=ones)
+    states, actions = toys.fixed(3, 3, 3, seed=1), toys.fixed(3, 4, 2, seed=2)
+    _, healthy = lifted_gradients(problem.normalised(), states, actions, 0.1, True)
+    states[1, 2, 0] = 6.0
+    _, spoilt = lifted_gradients(problem.normalised(), states, actions, 0.1, True)
+    assert torch.isfinite(healthy).all() and spoilt[1].isnan().all()
+    torch.testing.assert_close(spoilt[[0, 2]], healthy[[0, 2]])
 
 
 def curvature(function, *variables) -> float:

@@ -44,6 +44,7 @@ FILES = "tests/reliability/test_untrusted_files.py"
 SAVING = "tests/contract/test_saving.py"
 PICKLES = "tests/models/test_pickles.py"
 GRASP = "tests/planners/test_grasp.py"
+LIFTED = "tests/planners/test_lifted.py"
 SYNC = "tests/planners/test_grasp_sync.py"
 MPPI = "tests/planners/test_mppi.py"
 TRACE = "tests/contract/test_bounds_and_best.py"
@@ -69,14 +70,14 @@ GUARDS = (
     ),
     Guard(
         "a gradient whose square overflows is a fault",
-        "with_gradients",
+        "with_faults",
         Call("addcmul", "torch.where(torch.isfinite({0}), {0}, torch.nan)"),
         GUARDED,
         "marked_in_the_step and overflow",
     ),
     Guard(
         "a gradient that is not finite is a fault",
-        "with_gradients",
+        "with_faults",
         Call("addcmul", "torch.nan_to_num({0})"),
         MATRIX,
         "gradient and inf and gd",
@@ -248,6 +249,20 @@ GUARDS = (
         Condition("stop_gradient", True),
         GRASP,
         "without_the_stop",
+    ),
+    Guard(
+        "GRASP.stop_gradient=False does not use the formulas of stopped gradients",
+        "lifted_gradients",
+        Condition("stop_gradient", False),
+        GRASP,
+        "without_the_stop",
+    ),
+    Guard(
+        "a lifted loss that is not finite spoils the gradients of its problem",
+        "lifted_gradients",
+        Call("with_faults", "{0}"),
+        LIFTED,
+        "spoils_its_problem",
     ),
     Guard(
         "GRASP.reset_states=True moves the states to the rollout",

@@ -84,9 +84,10 @@ def lifted_gradients(
     with torch.enable_grad():
         actions = actions.detach().requires_grad_()
         predicted = problem.predict(before, actions)
-    defects, to_goal = predicted - torch.cat([states, goal], dim=1), predicted - goal
+    found = predicted.detach()
+    defects, to_goal = found - torch.cat([states, goal], dim=1), found - goal
     if problem.objective.weights is not None:
-        weights = problem.objective.weights_like(to_goal)
+        weights = problem.objective.weights_like(found)
         to_goal *= weights
         defects[:, -1] *= weights
     to_predicted = torch.add(defects, to_goal, alpha=goal_weight).mul_(2.0)
