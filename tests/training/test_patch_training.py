@@ -55,7 +55,8 @@ def encoder(monkeypatch):
 
 
 @pytest.mark.parametrize("context", [1, 3])
-def test_it_trains_saves_and_reports(context, data, tmp_path):
+def test_it_trains_saves_and_reports(context, tmp_path):
+    data = dots(steps=30)
     recipe = dataclasses.replace(SMALL, model=dataclasses.replace(SMALL.model, context=context))
     trained = train(recipe, data, tmp_path, progress=False)
     assert set(trained.errors) == {"position", "read_position"} and set(trained.errors["position"]) == {"5", "10"}
@@ -102,20 +103,20 @@ def test_resumed_in_either_phase_it_is_the_same_to_the_bit(killed_at, data, tmp_
     assert resumed.errors == whole.errors
 
 
-def test_it_learns_to_predict(data, tmp_path):
-    """The probe reads positions that the untrained model does not predict."""
-    losses = {}
-    for steps in (1, 150):
-        folder = tmp_path / str(steps)
-        train(dataclasses.replace(SMALL, steps=steps, lr=3e-3), dots(episodes=20), folder, progress=False)
-        model = load_world_model(folder)
-        held_out = dots(seed=1)
-        shape = (len(held_out), 21)
-        seen = {key: torch.as_tensor(held_out.array(key)).unflatten(0, shape) for key in ("pixels", "proprio")}
-        latents = model.encode(seen)[:, ::5]
-        actions = model.model_actions(torch.as_tensor(held_out.actions).unflatten(0, (shape[0], 4, 5)))
-        losses[steps] = float((unrolled(model, latents[:, :1], actions) - latents[:, 1:]).square().mean())
-    assert losses[150] < 0.8 * losses[1]
+def test_it_learns_to_predict(tmp_path):
+    """Open-loop predictions of the training episodes are better than no change, after 20 environment steps."""
+    phases = (Phase(0.5, 5, 32), Phase(0.5, 15, 32))
+    recipe = dataclasses.replace(SMALL, steps=200, lr=3e-3, phases=phases)
+    train(recipe, dots(episodes=60), tmp_path, progress=False)
+    model, known = load_world_model(tmp_path), dots(episodes=60)
+    shape = (len(known), 21)
+    seen = {key: torch.as_tensor(known.array(key)).unflatten(0, shape) for key in ("pixels", "proprio")}
+    latents = model.encode(seen)[:, ::5]
+    actions = model.model_actions(torch.as_tensor(known.actions).unflatten(0, (len(known), 4, 5)))
+    predicted = unrolled(model, latents[:, :1], actions)
+    error = (predicted - latents[:, 1:]).square().mean((0, 2))
+    still = (latents[:, :1] - latents[:, 1:]).square().mean((0, 2))
+    assert float(error[-1]) < 0.8 * float(still[-1])
 
 
 def test_pictures_on_disk_are_encoded_once(tmp_path, monkeypatch):

@@ -250,6 +250,27 @@ RECIPES: dict[str, Recipe] = {
     "pusht-patches-context-3": _on_patches(
         replace(_PUSH_T_PATCHES, context=3), horizons=(5, 25, 50, 80), measures="push_t"
     ),
+    "pusht-patches-large": replace(
+        _on_patches(
+            replace(
+                _PUSH_T_PATCHES,
+                context=3,
+                strides=(8, 16),
+                encoder_pixels=128,
+                components=48,
+                width=384,
+                depth=6,
+                heads=6,
+                hidden=1536,
+            ),
+            horizons=(5, 25, 50, 80),
+            measures="push_t",
+        ),
+        steps=60_000,
+        phases=(Phase(0.6, 10, 256), Phase(0.4, 25, 128)),
+        lr=5e-4,
+        precision="bfloat16",
+    ),
     "wall-patches": _on_patches(PatchModelConfig(state_size=2, action_size=2, proprio_size=2)),
     "pointmaze-patches": _on_patches(
         PatchModelConfig(state_size=4, action_size=2, proprio_size=4, proprio_weights=(1.0, 1.0, 0.0, 0.0))
