@@ -47,8 +47,8 @@ class PatchLearner(nn.Module):
             raise unknown_name("measures", measures, MEASURES)
         self.model = PatchWorldModel(config)
         self.measures, self.tolerance = measures, tolerance
-        self.vectors = ("state", "proprio") if config.proprio_size else ("state",)
-        self.observations = ("pixels", *self.vectors)
+        self.vectors: tuple[str, ...] = ("state", "proprio") if config.proprio_size else ("state",)
+        self.observations: tuple[str, ...] = ("pixels", *self.vectors)
 
     def cut(self, unroll: int) -> Cut:
         """Describe windows with an observation at every model step."""

