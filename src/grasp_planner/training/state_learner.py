@@ -40,7 +40,7 @@ class StateLearner(nn.Module):
         self.model = StateModel(config)
         self.symmetry = None if symmetry is None else SYMMETRIES[symmetry]
         self.tolerance = tolerance
-        self.observations = ("state",)
+        self.observations: tuple[str, ...] = ("state",)
         self.stride = config.frameskip // config.substeps  # environment steps in one step of the network
 
     def cut(self, unroll: int) -> Cut:
