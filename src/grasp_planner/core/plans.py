@@ -87,6 +87,11 @@ class Scored(NamedTuple):
         actions: ``(b, t, a)`` actions.
         states: ``(b, t, s)``, s_1 .. s_T of the rollout of the actions.
         cost: ``(b,)`` cost of the rollout.
+
+    Example:
+        >>> scored = Scored(torch.zeros(4, 10, 2), torch.zeros(4, 10, 3), torch.ones(4))
+        >>> scored.cost
+        tensor([1., 1., 1., 1.])
     """
 
     actions: Float[Tensor, "b t a"]
@@ -136,7 +141,11 @@ class WarmStart(NamedTuple):
         )
 
     def shifted(self, steps: int) -> WarmStart:
-        """Return the plan from model step ``steps`` on. The last action is repeated at the end."""
+        """Return the plan from model step ``steps`` on. The last action is repeated at the end.
+
+        Raises:
+            GraspPlannerError: ``steps`` is not a whole number >= 0.
+        """
         horizon = self.actions.shape[1]
         if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
             raise GraspPlannerError(f"a warm start is shifted by a whole number of steps >= 0, got {steps!r}")
@@ -193,6 +202,16 @@ class Plan:
         calls: model calls, each on many rows.
         trace: best cost after each step, and snapshots of plans with their times.
         warm_start: the argument ``warm_start`` of the next call of ``plan``, unchanged or ``.shifted(k)``.
+
+    Example:
+        >>> from grasp_planner import GD, Budget, Markov, Problem, plan
+        >>> step = Markov(lambda state, action: state + 0.1 * action)
+        >>> problem = Problem.between(step, torch.zeros(1, 2), torch.full((1, 2), 0.5), 10, low=-torch.ones(2), high=1)
+        >>> found = plan(problem, GD(), Budget(steps=20))
+        >>> found.actions.shape, found.states.shape, found.cost.shape, found.status
+        (torch.Size([1, 10, 2]), torch.Size([1, 10, 2]), torch.Size([1]), [BUDGET])
+        >>> found.steps, found.transitions  # 22 rollouts: of the first actions, of each step, and of the last actions
+        (20, 220)
     """
 
     actions: Float[Tensor, "b t a"]
@@ -240,7 +259,15 @@ def first_actions_of(
 
 
 def score(problem: Problem, actions: Float[Tensor, "b t a"]) -> Scored:
-    """Roll actions out and compute their cost, without a graph."""
+    """Roll actions out and compute their cost, without a graph.
+
+    Example:
+        >>> from grasp_planner import Markov, Problem
+        >>> step = Markov(lambda state, action: state + 0.1 * action)
+        >>> problem = Problem.between(step, torch.zeros(1, 2), torch.ones(1, 2), 10, low=-torch.ones(2), high=1)
+        >>> score(problem, torch.ones(1, 10, 2)).states[0, 4]
+        tensor([0.5000, 0.5000])
+    """
     with torch.no_grad():
         states = problem.rollout(actions)
         return Scored(actions, states, problem.cost(states, actions))
