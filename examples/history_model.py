@@ -36,12 +36,13 @@ class WithHistory(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self.linear = nn.Linear(6, 2)
         self.network = nn.Sequential(nn.Linear(6, 64), nn.SiLU(), nn.Linear(64, 2))
 
     def forward(self, states: Tensor, actions: Tensor) -> Tensor:  # (n, 2, s), (n, 2, a) -> (n, s)
         moved = states[:, 1] - states[:, 0]
-        change = self.network(torch.cat([10 * moved, actions.flatten(1)], dim=1))
-        return states[:, 1] + moved + 0.2 * change
+        inputs = torch.cat([2 * moved, actions.flatten(1)], dim=1)
+        return states[:, 1] + moved + self.linear(inputs) + 0.1 * self.network(inputs)
 
 
 class WithoutHistory(nn.Module):
@@ -60,8 +61,8 @@ class WithoutHistory(nn.Module):
 torch.manual_seed(0)
 model = WithHistory()
 optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
-schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 2000)
-for _ in range(2000):
+schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 1500)
+for _ in range(1500):
     before, velocity = torch.randn(256, 2), 0.4 * torch.randn(256, 2)
     first, second = 2 * torch.rand(2, 256, 2) - 1
     now, velocity = system(before, velocity, first)
