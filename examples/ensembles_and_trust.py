@@ -92,4 +92,6 @@ for name, objective in (("plain", plain), ("cautious", Cautious(plain, weight=5.
     goal = there["position"][:, 0]
     believed, true = (bool((end - goal).norm() < 0.25) for end in (found.states[:, -1, :2], position))
     trusted = bool(told.trust == problem.horizon)
-    print(f"{name} plan: trusted to its end {trusted}, reaches the goal under the model {believed}, in the system {true}")
+    print(
+        f"{name} plan: trusted to its end {trusted}, reaches the goal under the model {believed}, in the system {true}"
+    )

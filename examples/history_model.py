@@ -9,7 +9,7 @@ and a problem begins with two observed positions and the action between them.
 
 ```text
 a model call: (5, 2, 2), (5, 2, 2) -> (5, 2)
-all 5 problems end within 0.2 of their goals
+all 5 problems end within 0.5 of their goals
 the same model without the history: 0 of 5
 ```
 
@@ -37,12 +37,12 @@ class WithHistory(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.linear = nn.Linear(6, 2)
-        self.network = nn.Sequential(nn.Linear(6, 64), nn.SiLU(), nn.Linear(64, 2))
+        self.network = nn.Sequential(nn.Linear(6, 64), nn.Tanh(), nn.Linear(64, 2))
 
     def forward(self, states: Tensor, actions: Tensor) -> Tensor:  # (n, 2, s), (n, 2, a) -> (n, s)
         moved = states[:, 1] - states[:, 0]
-        inputs = torch.cat([2 * moved, actions.flatten(1)], dim=1)
-        return states[:, 1] + moved + self.linear(inputs) + 0.1 * self.network(inputs)
+        inputs = torch.cat([moved, actions.flatten(1)], dim=1)
+        return states[:, 1] + moved + self.linear(inputs) + self.network(inputs)
 
 
 class WithoutHistory(nn.Module):
@@ -61,8 +61,8 @@ class WithoutHistory(nn.Module):
 torch.manual_seed(0)
 model = WithHistory()
 optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
-schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 1500)
-for _ in range(1500):
+schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 1000)
+for _ in range(1000):
     before, velocity = torch.randn(256, 2), 0.4 * torch.randn(256, 2)
     first, second = 2 * torch.rand(2, 256, 2) - 1
     now, velocity = system(before, velocity, first)
@@ -76,7 +76,7 @@ for _ in range(1500):
 
 before, velocity, first = torch.zeros(5, 2), torch.zeros(5, 2), torch.zeros(5, 2)
 now, velocity = system(before, velocity, first)
-goal = 2 * torch.rand(5, 2) - 1
+goal = 3 * (2 * torch.rand(5, 2) - 1)
 problem = Problem(
     model,
     states=torch.stack([before, now], dim=1),  # s_{-1}, s_0
@@ -95,8 +95,8 @@ def close(found: Plan) -> int:
     position, speed = now, velocity
     for action in found.actions.unbind(1):
         position, speed = system(position, speed, action)
-    return int(((position - goal).norm(dim=1) < 0.2).sum())
+    return int(((position - goal).norm(dim=1) < 0.5).sum())
 
 
-print("all 5" if close(plan(problem)) == 5 else "not all", "problems end within 0.2 of their goals")
+print("all 5" if close(plan(problem)) == 5 else "not all", "problems end within 0.5 of their goals")
 print("the same model without the history:", close(plan(problem.through(WithoutHistory(model)))), "of 5")

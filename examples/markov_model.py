@@ -10,7 +10,7 @@ The state holds everything that the next state depends on, so the model is a fun
 ```text
 the network's error in one step: below 0.01
 under the model: all 8 problems reach their goals
-in the system: all 8 problems end within 0.2 of their goals
+in the system: all 8 problems end within 0.4 of their goals
 ```
 
 Under the model, the plan ends at the goal almost exactly.
@@ -21,7 +21,7 @@ To reach the goal more exactly, replan on the way: see `examples/robot_loop.py`.
 import torch
 from torch import Tensor, nn
 
-from grasp_planner import Markov, Problem, plan
+from grasp_planner import Budget, Markov, Problem, plan
 
 
 def system(state: Tensor, action: Tensor) -> Tensor:
@@ -38,8 +38,8 @@ changes = system(states, actions) - states
 
 network = nn.Sequential(nn.Linear(6, 64), nn.SiLU(), nn.Linear(64, 4))
 optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
-schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 2500)
-for _ in range(2500):
+schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 1500)
+for _ in range(1500):
     rows = torch.randint(len(states), (256,))
     loss = (network(torch.cat([states[rows], actions[rows]], dim=1)) - changes[rows]).square().mean()
     optimiser.zero_grad()
@@ -51,13 +51,13 @@ print("the network's error in one step:", "below 0.01" if loss.sqrt() < 0.01 els
 # From here on: the library. A goal is a position at rest.
 model = Markov(lambda state, action: state + network(torch.cat([state, action], dim=1)))
 start = torch.zeros(8, 4)
-goal = torch.cat([2 * torch.rand(8, 2) - 1, torch.zeros(8, 2)], dim=1)
+goal = torch.cat([2 * (2 * torch.rand(8, 2) - 1), torch.zeros(8, 2)], dim=1)
 problem = Problem.between(model, start, goal, horizon=12, low=-torch.ones(2), high=torch.ones(2))
-found = plan(problem)
+found = plan(problem, budget=Budget(steps=100))
 print("under the model:", "all 8 problems reach their goals" if bool((found.cost < 1e-3).all()) else found.cost)
 
 state = start
 for action in found.actions.unbind(1):
     state = system(state, action)
 distance = (state - goal)[:, :2].norm(dim=1)
-print("in the system:", "all 8 problems end within 0.2 of their goals" if bool((distance < 0.2).all()) else distance)
+print("in the system:", "all 8 problems end within 0.4 of their goals" if bool((distance < 0.4).all()) else distance)

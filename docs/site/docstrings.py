@@ -12,16 +12,7 @@ DOCTEST = re.compile(r"^([ \t]*)>>> .*(?:\n\1[^\n\S]*\S.*)*", re.MULTILINE)
 
 
 def prepared(text: str) -> str:
-    """Return a docstring in which every doctest is a code block and every role is a name in code.
-
-    >>> print(prepared("See :class:`Plan`.\\n\\n>>> 1 + 1\\n2"))
-    See `Plan`.
-    <BLANKLINE>
-    ```pycon
-    >>> 1 + 1
-    2
-    ```
-    """
+    """Return a docstring in which every doctest is a code block and every role is a name in code."""
     text = ROLE.sub(lambda found: f"`{found[1].rsplit('.', 1)[-1]}`", text)
     return DOCTEST.sub(lambda found: f"{found[1]}```pycon\n{found[0]}\n{found[1]}```", text)
 
