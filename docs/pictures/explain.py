@@ -50,9 +50,9 @@ def path(axes: Any, problem: Problem, states: Tensor, colour: str, label: str, *
 
 
 def grasp_states() -> Any:
-    """Draw the virtual states and the rollout of GRASP on BallNav, at four moments of planning."""
+    """Draw the virtual states and the rollout of GRASP on BallNav, at three moments of planning."""
     problem = BallNav("cup").problem(batch=1, horizon=18, seed=3)
-    planner, moments = GRASP(sync_every=40, sync_steps=20), (1, 40, 61, 244)
+    planner, moments = GRASP(sync_every=40, sync_steps=40, state_noise=0.1), (1, 40, 81)
     seen: dict[int, tuple[Tensor, Tensor]] = {}
 
     def watch(progress: Progress) -> None:
@@ -65,10 +65,10 @@ def grasp_states() -> Any:
                 )
 
     plan(problem, planner, Budget(steps=max(moments)), callback=watch)
-    figure = new_figure(10, 3.1)
-    names = ("first lifted step", "40 lifted steps", "after the first sync", "after the fourth sync")
+    figure = new_figure(9, 3.5)
+    names = ("after one lifted step", "after 40 lifted steps", "after the first sync")
     for i, (moment, name) in enumerate(zip(moments, names, strict=True)):
-        axes = figure.add_subplot(1, 4, i + 1)
+        axes = figure.add_subplot(1, 3, i + 1)
         room(axes, "cup", problem, name)
         virtual, rolled = seen[moment]
         path(axes, problem, rolled, EXECUTED, "rollout of the actions", linewidth=2)
