@@ -52,7 +52,7 @@ def path(axes: Any, problem: Problem, states: Tensor, colour: str, label: str, *
 def grasp_states() -> Any:
     """Draw the virtual states and the rollout of GRASP on BallNav, at three moments of planning."""
     problem = BallNav("cup").problem(batch=1, horizon=18, seed=3)
-    planner, moments = GRASP(sync_every=40, sync_steps=40, state_noise=0.1), (1, 40, 81)
+    planner, moments = GRASP(sync_every=40, sync_steps=20), (1, 40, 61)
     seen: dict[int, tuple[Tensor, Tensor]] = {}
 
     def watch(progress: Progress) -> None:
@@ -108,7 +108,7 @@ def second_order() -> Any:
 
 def restarts() -> Any:
     """Draw the plans of 16 starts on BallNav, and the share of solved problems with and without restarts."""
-    problem = BallNav("hook").problem(batch=32, horizon=18, seed=1)
+    problem = BallNav("slalom").problem(batch=24, horizon=18, seed=1)
     still = MultiStart(GaussNewton(), starts=16, start_std=2.0, noise_beta=2.0)
     kicked = replace(still, restart_every=14, survivors=0.5, kick_std=0.3, kick_growth=1.25)
     figure, plans = new_figure(10, 3.4), {}
@@ -120,12 +120,12 @@ def restarts() -> Any:
                 plans[progress.step] = problem.repeat(16).rollout(actions)[:16]
 
     curves = {
-        "with restarts": (plan(problem, kicked, Budget(steps=300), callback=watch).trace.cost, PLANNED),
-        "without restarts": (plan(problem, still, Budget(steps=300)).trace.cost, FAINT),
+        "with restarts": (plan(problem, kicked, Budget(steps=210), callback=watch).trace.cost, PLANNED),
+        "without restarts": (plan(problem, still, Budget(steps=210)).trace.cost, FAINT),
     }
     for i, (step, name) in enumerate(((14, "16 starts before the first restart"), (28, "14 steps later"))):
         axes = figure.add_subplot(1, 3, i + 1)
-        room(axes, "hook", problem, name)
+        room(axes, "slalom", problem, name)
         for states in plans[step]:
             path(axes, problem, states, PLANNED, "plan", linewidth=0.8, alpha=0.8)
     axes = figure.add_subplot(1, 3, 3)
@@ -133,7 +133,7 @@ def restarts() -> Any:
         axes.plot((cost < 1e-3).double().mean(1) * 100, color=colour, label=name, linewidth=2)
     axes.set(xlabel="steps of the planner", ylabel="solved problems, %", ylim=(0, 102))
     axes.legend(frameon=False, loc="center right")
-    figure.tight_layout()
+    figure.tight_layout(pad=1.2)
     return figure
 
 
@@ -157,7 +157,7 @@ def trust() -> Any:
         axes.plot(steps, predicted[i], color=PLANNED, label="predicted error")
         axes.plot(steps, true[i], color=EXECUTED, marker="o", markersize=3, label="true error, in the simulator")
         axes.axhline(law.tolerance, color=FAINT, linewidth=1, linestyle="--", label="tolerance")
-        axes.set(yscale="log", ylim=(1e-3, 3), xlim=(0, problem.horizon))
+        axes.set(yscale="log", ylim=(1e-4, 3), xlim=(0, problem.horizon))
         if i > 2:
             axes.set_xlabel("model step")
         if i % 3 == 0:

@@ -15,7 +15,12 @@ from grasp_planner.core.problem import Problem
 
 
 class Status(IntEnum):
-    """Why planning stopped, per problem."""
+    """Why planning stopped, per problem.
+
+    Example:
+        >>> Status(0).name
+        'CONVERGED'
+    """
 
     CONVERGED = 0
     """The best cost is at or below the planner's ``tolerance``, or it is the least cost that the objective can have."""
@@ -163,6 +168,11 @@ class Snapshot(NamedTuple):
         transitions: one-step model evaluations per problem so far.
         actions: ``(b, t, a)`` actions of the best plans.
         cost: ``(b,)`` costs of the best plans.
+
+    Example:
+        >>> early = Snapshot(5, 0.1, 50, actions=torch.zeros(1, 10, 2), cost=torch.ones(1))
+        >>> early.step, early.transitions
+        (5, 50)
     """
 
     step: int
@@ -179,6 +189,20 @@ class Trace:
     The scoring of the last actions is not a step, so a plan that it finds appears only in the last snapshot. In the
     first steps, a snapshot is taken at every improvement. Later snapshots are about 5 % of the steps so far apart. The
     last snapshot is taken at the end.
+
+    Attributes:
+        cost: ``(k, b)`` best cost of each problem after each of k - 1 steps.
+        seconds: wall-clock time at each row.
+        transitions: one-step model evaluations per problem at each row.
+        snapshots: the best plans at some of the rows.
+
+    Example:
+        >>> from grasp_planner import GD, Budget, Markov, Problem, plan
+        >>> step = Markov(lambda state, action: state + 0.1 * action)
+        >>> problem = Problem.between(step, torch.zeros(1, 2), torch.full((1, 2), 0.5), 10, low=-torch.ones(2), high=1)
+        >>> trace = plan(problem, GD(), Budget(steps=5)).trace
+        >>> trace.cost.shape, trace.snapshots[-1].step
+        (torch.Size([6, 1]), 5)
     """
 
     cost: Float[Tensor, "k b"]
