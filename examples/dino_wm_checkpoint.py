@@ -37,7 +37,8 @@ folder: Path | None = parser.parse_args().folder
 use = UseSettings(alpha=1.0, history=1)  # goals include proprioception; a plan starts from one picture
 if folder is None:
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "models"))
-    from foreign_dino_wm import SIDE, Published  # the checkpoint with which the tests check the loader
+    # The checkpoint with which the tests check the loader.
+    from foreign_dino_wm import SIDE, Published  # pyright: ignore[reportMissingImports]
 
     published = Published(concat=1, hist=3)
     with tempfile.TemporaryDirectory() as made:

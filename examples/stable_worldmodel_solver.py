@@ -33,7 +33,7 @@ if find_spec("stable_worldmodel") is None:
     print("skipped: this example needs stable-worldmodel: pip install stable-worldmodel")
     sys.exit(0)
 
-from stable_worldmodel.policy import PlanConfig
+from stable_worldmodel.policy import PlanConfig  # pyright: ignore[reportMissingImports]
 
 model = load_world_model("ball-nav")  # 2 numbers in an environment action, 5 environment actions in a model step
 solver = WorldModelSolver(recommended(), Budget(steps=60), model=model, seed=42)
