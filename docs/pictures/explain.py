@@ -111,7 +111,7 @@ def restarts() -> Any:
     problem = BallNav("slalom").problem(batch=24, horizon=18, seed=1)
     still = MultiStart(GaussNewton(), starts=16, start_std=2.0, noise_beta=2.0)
     kicked = replace(still, restart_every=14, survivors=0.5, kick_std=0.3, kick_growth=1.25)
-    figure, plans = new_figure(10, 3.4), {}
+    figure, plans = new_figure(10, 3.7), {}
 
     def watch(progress: Progress) -> None:
         if progress.step in (14, 28) and progress.state is not None:
@@ -132,7 +132,7 @@ def restarts() -> Any:
     for name, (cost, colour) in curves.items():
         axes.plot((cost < 1e-3).double().mean(1) * 100, color=colour, label=name, linewidth=2)
     axes.set(xlabel="steps of the planner", ylabel="solved problems, %", ylim=(0, 102))
-    axes.legend(frameon=False, loc="center right")
+    axes.legend(frameon=False, loc="lower right")
     figure.tight_layout(pad=1.2)
     return figure
 
