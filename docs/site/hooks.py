@@ -106,4 +106,5 @@ def with_formulas(text: str) -> str:
     blocks = BLOCK_FORMULA.sub(
         lambda found: f'<div class="formula">{convert(" ".join(found[1].split()), display="block")}</div>', text
     )
-    return FORMULA.sub(lambda found: convert(found[1]), blocks)
+    # In a span, since Markdown takes a formula at the beginning of a line for a block.
+    return FORMULA.sub(lambda found: f"<span>{convert(found[1])}</span>", blocks)
