@@ -22,7 +22,7 @@ the robot is nearer to the goal: True
   so a call takes at most the limit plus one model call, observation and encoding.
 - `act(observation, late=k)` predicts the present state from an observation that is `k` model steps old.
 - `act(None)` follows the last plan. `FALLBACK` means that a new plan was due and could not be made.
-- Plan on a thread of its own if the control rate is higher than the planning rate, and execute `execute=k` steps.
+- If planning takes longer than one control step allows, set `execute=k`: the agent then plans in every k-th step.
 """
 
 import time
@@ -52,7 +52,7 @@ agent = Agent(
 broken = {"state": torch.tensor([float("nan"), 5.0])}
 situations = {5: "observation one step late", 8: "no observation", 11: "broken observation"}
 situations |= dict.fromkeys(range(16, 24), "no observation")
-seen, waiting, slowest, moved = [start], 0, 0.0, 0.0
+seen, waiting, slowest = [start], 0, 0.0
 for step in range(24):
     situation, current, late = situations.get(step, ""), {"state": torch.as_tensor(seen[-1])}, 0
     if situation == "observation one step late":
@@ -65,7 +65,7 @@ for step in range(24):
     slowest = max(slowest, time.monotonic() - began)
     source, reason = agent.report.source[0], agent.report.reason[0]
     waiting = 0 if source is Source.PLANNED else waiting + 1
-    if situation and step < 18:
+    if situation and step < 18:  # the next lines would be the same
         print(f"step {step:2}: {situation:25} -> {source.name}" + (f", because {reason}" if reason else ""))
     if waiting > PATIENCE:
         print(f"step {step:2}: no plan for {waiting} steps: the robot stops")
