@@ -22,7 +22,7 @@ check: $(READY)
 
 # The documentation site, in out/site. A warning or a dead link is an error.
 docs: $(READY)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 # Every example at its small size; its output is compared with the output that its text shows.
 examples: $(READY)
