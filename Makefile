@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check format setup clean
+.PHONY: demo test check docs examples format setup clean
 
 demo: $(READY)
 	$(BIN)/grasp demo --out out/demo
@@ -19,6 +19,14 @@ check: $(READY)
 	$(BIN)/pyright
 	$(BIN)/python tests/snippets.py
 	$(BIN)/python -m pytest -q tests/test_imports.py
+
+# The documentation site, in out/site. A warning or a dead link is an error.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+# Every example at its small size; its output is compared with the output that its text shows.
+examples: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/test_examples.py
 
 format: $(READY)
 	$(BIN)/ruff format .

@@ -17,7 +17,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 CARDS = ROOT / "src" / "grasp_planner" / "models" / "checkpoints"
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *CARDS.rglob("*.md")])
+PAGES = sorted(
+    [ROOT / "README.md", ROOT / "examples" / "README.md", *(ROOT / "docs").rglob("*.md"), *CARDS.rglob("*.md")]
+)
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)

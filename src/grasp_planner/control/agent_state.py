@@ -22,6 +22,10 @@ class Report:
         source: where the actions came from, as values of ``Source``.
         reason: what was wrong with the observation, the goal or the plan; ``""`` if nothing was wrong.
         age: model steps since the active plan was made.
+
+    Example:
+        >>> Report(source=(Source.PLANNED,), reason=("",), age=(0,)).source[0].name
+        'PLANNED'
     """
 
     source: tuple[Source, ...] = ()

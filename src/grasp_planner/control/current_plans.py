@@ -13,7 +13,12 @@ from grasp_planner.core.plans import WarmStart
 
 
 class Source(IntEnum):
-    """Where the actions of an environment come from."""
+    """Where the actions of an environment come from.
+
+    Example:
+        >>> Source(2).name
+        'FALLBACK'
+    """
 
     PLANNED = 0
     """A plan that was made in this call of ``act``."""

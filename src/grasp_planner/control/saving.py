@@ -65,6 +65,11 @@ def load_plan(path: str | Path, *, device: str | torch.device = "cpu", known: It
     Raises:
         GraspPlannerError: there is no such file, it is damaged, it has an unknown version, it holds an unknown type, a
             field has another type or shape than the fields of a plan, or it is not a file of ``save_plan``.
+
+    Example:
+        >>> load_plan("missing.plan")
+        Traceback (most recent call last):
+        grasp_planner.core.errors.GraspPlannerError: needed a file of save_plan, but there is none at missing.plan
     """
     plan = _load(Path(path), "plan", Plan, device, known)
     return replace(plan, status=plan.status.as_subclass(Statuses))
@@ -81,6 +86,14 @@ def save_state(state: WarmStart, path: str | Path) -> Path:
 
     Raises:
         GraspPlannerError: see ``save_plan``.
+
+    Example:
+        >>> import tempfile
+        >>> from grasp_planner.core.plans import WarmStart
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     again = load_state(save_state(WarmStart(torch.ones(1, 3, 2)), f"{folder}/mine.state"))
+        >>> again.actions.shape
+        torch.Size([1, 3, 2])
     """
     return _save(state, "state", path)
 
@@ -95,6 +108,11 @@ def load_state(path: str | Path, *, device: str | torch.device = "cpu", known: I
 
     Raises:
         GraspPlannerError: see ``load_plan``.
+
+    Example:
+        >>> load_state("missing.state")
+        Traceback (most recent call last):
+        grasp_planner.core.errors.GraspPlannerError: needed a file of save_state, but there is none at missing.state
     """
     return _load(Path(path), "state", WarmStart, device, known)
 

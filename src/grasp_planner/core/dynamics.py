@@ -17,6 +17,15 @@ class Dynamics(Protocol):
         s_{t+1} = F(s_{t-h+1:t}, a_{t-h+1:t})
 
     ``context`` is h, the number of past states and actions that one prediction reads. A Markov model has context 1.
+
+    Example:
+        >>> class Coasting:
+        ...     context = 2
+        ...
+        ...     def __call__(self, states, actions):  # (n, 2, s), (n, 2, a) -> (n, s)
+        ...         return 2 * states[:, 1] - states[:, 0] + 0.1 * actions[:, 1]
+        >>> isinstance(Coasting(), Dynamics)
+        True
     """
 
     @property

@@ -19,7 +19,20 @@ from grasp_planner.core.errors import GraspPlannerError
 
 @runtime_checkable
 class Objective(Protocol):
-    """The interface of an objective. Both methods reduce the last axis only and accept any leading axes."""
+    """The interface of an objective. Both methods reduce the last axis only and accept any leading axes.
+
+    States and goals are divided by the problem's scale before an objective sees them.
+
+    Example:
+        >>> class Reward:
+        ...     def terminal(self, states, goal):  # (..., s), (..., s) -> (...)
+        ...         return -torch.exp(-(states - goal).square().sum(-1))
+        ...
+        ...     def stage(self, states, actions, goal):  # (..., s), (..., a), (..., s) -> (...)
+        ...         return 0.01 * actions.square().sum(-1)
+        >>> isinstance(Reward(), Objective)
+        True
+    """
 
     def terminal(self, states: Float[Tensor, "*batch s"], goal: Float[Tensor, "*batch s"]) -> Float[Tensor, "*batch"]:
         """Return the cost phi(s_T, g) of ending in ``states``."""

@@ -15,7 +15,12 @@ from grasp_planner.core.problem import Problem
 
 
 class Status(IntEnum):
-    """Why planning stopped, per problem."""
+    """Why planning stopped, per problem.
+
+    Example:
+        >>> Status(0).name
+        'CONVERGED'
+    """
 
     CONVERGED = 0
     """The best cost is at or below the planner's ``tolerance``, or it is the least cost that the objective can have."""
@@ -87,6 +92,11 @@ class Scored(NamedTuple):
         actions: ``(b, t, a)`` actions.
         states: ``(b, t, s)``, s_1 .. s_T of the rollout of the actions.
         cost: ``(b,)`` cost of the rollout.
+
+    Example:
+        >>> scored = Scored(torch.zeros(4, 10, 2), torch.zeros(4, 10, 3), torch.ones(4))
+        >>> scored.cost
+        tensor([1., 1., 1., 1.])
     """
 
     actions: Float[Tensor, "b t a"]
@@ -136,7 +146,11 @@ class WarmStart(NamedTuple):
         )
 
     def shifted(self, steps: int) -> WarmStart:
-        """Return the plan from model step ``steps`` on. The last action is repeated at the end."""
+        """Return the plan from model step ``steps`` on. The last action is repeated at the end.
+
+        Raises:
+            GraspPlannerError: ``steps`` is not a whole number >= 0.
+        """
         horizon = self.actions.shape[1]
         if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
             raise GraspPlannerError(f"a warm start is shifted by a whole number of steps >= 0, got {steps!r}")
@@ -154,6 +168,11 @@ class Snapshot(NamedTuple):
         transitions: one-step model evaluations per problem so far.
         actions: ``(b, t, a)`` actions of the best plans.
         cost: ``(b,)`` costs of the best plans.
+
+    Example:
+        >>> early = Snapshot(5, 0.1, 50, actions=torch.zeros(1, 10, 2), cost=torch.ones(1))
+        >>> early.step, early.transitions
+        (5, 50)
     """
 
     step: int
@@ -170,6 +189,20 @@ class Trace:
     The scoring of the last actions is not a step, so a plan that it finds appears only in the last snapshot. In the
     first steps, a snapshot is taken at every improvement. Later snapshots are about 5 % of the steps so far apart. The
     last snapshot is taken at the end.
+
+    Attributes:
+        cost: ``(k, b)`` best cost of each problem after each of k - 1 steps.
+        seconds: wall-clock time at each row.
+        transitions: one-step model evaluations per problem at each row.
+        snapshots: the best plans at some of the rows.
+
+    Example:
+        >>> from grasp_planner import GD, Budget, Markov, Problem, plan
+        >>> step = Markov(lambda state, action: state + 0.1 * action)
+        >>> problem = Problem.between(step, torch.zeros(1, 2), torch.full((1, 2), 0.5), 10, low=-torch.ones(2), high=1)
+        >>> trace = plan(problem, GD(), Budget(steps=5)).trace
+        >>> trace.cost.shape, trace.snapshots[-1].step
+        (torch.Size([6, 1]), 5)
     """
 
     cost: Float[Tensor, "k b"]
@@ -193,6 +226,16 @@ class Plan:
         calls: model calls, each on many rows.
         trace: best cost after each step, and snapshots of plans with their times.
         warm_start: the argument ``warm_start`` of the next call of ``plan``, unchanged or ``.shifted(k)``.
+
+    Example:
+        >>> from grasp_planner import GD, Budget, Markov, Problem, plan
+        >>> step = Markov(lambda state, action: state + 0.1 * action)
+        >>> problem = Problem.between(step, torch.zeros(1, 2), torch.full((1, 2), 0.5), 10, low=-torch.ones(2), high=1)
+        >>> found = plan(problem, GD(), Budget(steps=20))
+        >>> found.actions.shape, found.states.shape, found.cost.shape, found.status
+        (torch.Size([1, 10, 2]), torch.Size([1, 10, 2]), torch.Size([1]), [BUDGET])
+        >>> found.steps, found.transitions  # 22 rollouts: of the first actions, of each step, and of the last actions
+        (20, 220)
     """
 
     actions: Float[Tensor, "b t a"]
@@ -240,7 +283,15 @@ def first_actions_of(
 
 
 def score(problem: Problem, actions: Float[Tensor, "b t a"]) -> Scored:
-    """Roll actions out and compute their cost, without a graph."""
+    """Roll actions out and compute their cost, without a graph.
+
+    Example:
+        >>> from grasp_planner import Markov, Problem
+        >>> step = Markov(lambda state, action: state + 0.1 * action)
+        >>> problem = Problem.between(step, torch.zeros(1, 2), torch.ones(1, 2), 10, low=-torch.ones(2), high=1)
+        >>> score(problem, torch.ones(1, 10, 2)).states[0, 4]
+        tensor([0.5000, 0.5000])
+    """
     with torch.no_grad():
         states = problem.rollout(actions)
         return Scored(actions, states, problem.cost(states, actions))

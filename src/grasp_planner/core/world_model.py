@@ -24,6 +24,14 @@ class WorldModel(Protocol):
         low: (a,) lower bounds of a model action, in the model's own (normalised) units.
         high: (a,) upper bounds.
         scale: (s,) typical size of each latent coordinate, > 0.
+
+    Example:
+        >>> from grasp_planner import load_world_model
+        >>> model = load_world_model("pusht-state")
+        >>> isinstance(model, WorldModel), model.context, model.frameskip
+        (True, 1, 5)
+        >>> model.encode({"state": torch.zeros(4, 1, 7)}).shape
+        torch.Size([4, 1, 8])
     """
 
     @property
@@ -62,7 +70,14 @@ class WorldModel(Protocol):
 
 @runtime_checkable
 class ActionUnits(Protocol):
-    """Optional: the actions of the world model are normalised. Otherwise, they are in the environment's units."""
+    """Optional: the actions of the world model are normalised. Otherwise, they are in the environment's units.
+
+    Example:
+        >>> from grasp_planner import load_world_model
+        >>> model = load_world_model("pusht-state")
+        >>> isinstance(model, ActionUnits), model.environment_actions(torch.zeros(4, 10)).shape
+        (True, torch.Size([4, 5, 2]))
+    """
 
     def environment_actions(self, actions: Float[Tensor, "*batch a"]) -> Float[Tensor, "*batch frameskip e"]:
         """Convert blocks to environment actions, earliest first, in the environment's units."""
@@ -75,7 +90,14 @@ class ActionUnits(Protocol):
 
 @runtime_checkable
 class StateDecoder(Protocol):
-    """Optional: the world model decodes latents to environment states."""
+    """Optional: the world model decodes latents to environment states.
+
+    Example:
+        >>> from grasp_planner import load_world_model
+        >>> model = load_world_model("pusht-state")
+        >>> isinstance(model, StateDecoder), model.decode_state(torch.zeros(4, 8)).shape
+        (True, torch.Size([4, 7]))
+    """
 
     def decode_state(self, latents: Float[Tensor, "*batch s"]) -> Float[Tensor, "*batch state"]:
         """Decode latents to the environment's state vector, in the environment's units."""
@@ -101,12 +123,24 @@ class GoalWeights(Protocol):
 
 
 def goal_objective(model: WorldModel) -> GoalDistance:
-    """Return the distance to the goal, weighted by ``model.goal_weights`` if the model has them."""
+    """Return the distance to the goal, weighted by ``model.goal_weights`` if the model has them.
+
+    Example:
+        >>> from grasp_planner import load_world_model
+        >>> goal_objective(load_world_model("pusht-state")).weights_like(torch.zeros(8))
+        tensor([1., 1., 1., 1., 1., 1., 0., 0.])
+    """
     return GoalDistance(model.goal_weights) if isinstance(model, GoalWeights) else GoalDistance()
 
 
 def environment_actions(model: WorldModel, actions: Tensor) -> Tensor:
-    """Convert model actions ``(..., a)`` to blocks ``(..., frameskip, e)`` of environment actions."""
+    """Convert model actions ``(..., a)`` to blocks ``(..., frameskip, e)`` of environment actions.
+
+    Example:
+        >>> from grasp_planner import load_world_model
+        >>> environment_actions(load_world_model("pusht-state"), torch.zeros(4, 12, 10)).shape
+        torch.Size([4, 12, 5, 2])
+    """
     if isinstance(model, ActionUnits):
         return model.environment_actions(actions)
     return actions.unflatten(-1, (model.frameskip, -1))

@@ -84,8 +84,20 @@ class Info:
 def info(path: str | Path, *, progress: bool = False) -> Info:
     """Summarise the data set at `path`. Statistics are computed if the data set does not store them.
 
+    Args:
+        path: the data set's folder.
+        progress: whether to show a progress bar while pictures are unpacked.
+
     Raises:
         GraspPlannerError: there is no data set, or it is broken; the message names the file.
+
+    Example:
+        >>> import tempfile
+        >>> from grasp_planner.data import collect
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     found = info(collect("wall", 2, f"{folder}/wall", steps=10, workers=1, progress=False))
+        >>> found.episodes, found.steps, found.shapes["state"]
+        (2, 20, 'float64 2')
     """
     source = locate(Path(path))
     episodes = read(path, pictures=False, progress=progress)
@@ -141,6 +153,14 @@ def contact_sheet(
     Raises:
         GraspPlannerError: there are no pictures, or the data set is broken.
         MissingExtraError: pillow is not installed.
+
+    Example:
+        >>> import tempfile
+        >>> from grasp_planner.data import collect
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     data = collect("wall", 2, f"{folder}/wall", steps=10, workers=1, progress=False)
+        ...     contact_sheet(data, f"{folder}/wall.png", frames=3).name
+        'wall.png'
     """
     try:
         from PIL import Image, ImageDraw

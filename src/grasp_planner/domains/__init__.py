@@ -27,6 +27,12 @@ def register() -> None:
 
     Raises:
         MissingExtraError: Gymnasium is not installed.
+
+    Example:
+        >>> import gymnasium
+        >>> register()
+        >>> gymnasium.make("grasp_planner/WallSingle-v1").reset(seed=0)[0]["state"].shape
+        (2,)
     """
     try:
         import gymnasium

@@ -19,7 +19,12 @@ STEPS = 10  # model steps in the rollout
 
 @dataclass(frozen=True)
 class Check:
-    """The result of one check: the name, whether the model passed, and details."""
+    """The result of one check: the name, whether the model passed, and details.
+
+    Example:
+        >>> Check("scale", True, "2 latent coordinates").passed
+        True
+    """
 
     name: str
     passed: bool
@@ -33,6 +38,11 @@ class Report:
     Attributes:
         model: name of the model's class.
         checks: the results, in the order of the checks.
+
+    Example:
+        >>> print(Report("Mine", (Check("scale", False, "must be finite and > 0, got [0.0]"),)))
+        Mine: 1 of 1 checks failed
+        FAIL  scale  must be finite and > 0, got [0.0]
     """
 
     model: str

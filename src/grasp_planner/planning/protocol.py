@@ -27,6 +27,13 @@ class Planner(Protocol):
     ``noise`` holds one random stream per problem, and is different for each call. A planner may have an attribute
     ``tolerance``: a problem whose best cost is at or below the tolerance is CONVERGED. Without the attribute, the
     tolerance is 0.
+
+    Example:
+        >>> from grasp_planner import GD
+        >>> isinstance(GD(lr=0.1), Planner)
+        True
+
+    docs/writing_a_planner.md has a complete planner.
     """
 
     def init(self, problem: Problem, actions: Float[Tensor, "b t a"], noise: Noise) -> Any:
@@ -80,6 +87,14 @@ class Progress(NamedTuple):
         best: the best plans so far, in the caller's own latent units.
         rolled_out: whether the last step rolled actions out.
         status: ``(b,)`` values of :class:`~grasp_planner.core.plans.Status`; -1 for problems that are still running.
+
+    Example:
+        >>> from grasp_planner import GD, Budget, Markov, plan
+        >>> step = Markov(lambda state, action: state + 0.1 * action)
+        >>> problem = Problem.between(step, torch.zeros(1, 2), torch.ones(1, 2), 20, low=-torch.ones(2), high=1)
+        >>> found = plan(problem, GD(), Budget(steps=100), callback=lambda progress: progress.step == 3)
+        >>> found.steps, found.status
+        (3, [INTERRUPTED])
     """
 
     problem: Problem

@@ -18,6 +18,11 @@ class Engine(Protocol):
         device: device of the batches and the weights.
         rank: number of this process; rank 0 writes files.
         processes: number of processes that share each step; each process computes its part of the batch.
+
+    Example:
+        >>> engine: Engine = SingleDevice("cpu")
+        >>> engine.rank, engine.processes
+        (0, 1)
     """
 
     device: torch.device
@@ -43,6 +48,10 @@ class SingleDevice:
     Args:
         device: ``"cpu"``, ``"cuda"``, ...
         precision: ``"float32"`` or ``"bfloat16"``.
+
+    Example:
+        >>> SingleDevice("cpu").device
+        device(type='cpu')
     """
 
     def __init__(self, device: str | torch.device = "cpu", precision: str = "float32") -> None:
@@ -77,6 +86,11 @@ class FabricEngine:
 
     Raises:
         MissingExtraError: lightning-fabric is not installed.
+        GraspPlannerError: the number of devices or of machines is below 1.
+
+    Example:
+        >>> FabricEngine(devices=1, accelerator="cpu").processes  # doctest: +SKIP
+        1
     """
 
     def __init__(self, devices: int = 1, accelerator: str = "auto", precision: str = "float32", nodes: int = 1) -> None:

@@ -46,6 +46,10 @@ class Training:
         seconds: wall-clock time, summed over all parts of a training that was resumed.
         errors: open-loop errors on held-out episodes: name -> horizon in environment steps -> mean, median, p90.
         collapsed: whether the latent has collapsed, so that it no longer distinguishes states.
+
+    Example:
+        >>> Training(Path("runs/mine"), steps=100, seconds=2.5, errors={}, collapsed=False).folder.name
+        'mine'
     """
 
     folder: Path
@@ -95,6 +99,19 @@ def train(
         GraspPlannerError: the data do not fit the recipe, ``out`` cannot be written, ``out`` holds another training, or
             the loss is no longer finite.
         OSError: a file cannot be written, for example since the disk is full. The last checkpoint is unchanged.
+
+    Example:
+        >>> import tempfile
+        >>> from grasp_planner.models import StateModelConfig
+        >>> from grasp_planner.training import Phase
+        >>> walks = [np.cumsum(np.random.default_rng(i).normal(size=(31, 2)), axis=0) for i in range(8)]
+        >>> data = Episodes.of([{"state": walk} for walk in walks], [np.diff(walk, axis=0) for walk in walks])
+        >>> model = StateModelConfig(state_size=2, action_size=2, frameskip=1, substeps=1, width=16)
+        >>> mine = Recipe(model, steps=3, phases=(Phase(1.0, 1, 16),), validation=0.25, horizons=(5,))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     done = train(mine, data, folder, progress=False)
+        >>> done.steps, done.collapsed, sorted(done.errors)
+        (3, False, ['state_0', 'state_1'])
     """
     engine = SingleDevice(device, recipe.precision) if engine is None else engine
     folder = make_folder(Path(out))

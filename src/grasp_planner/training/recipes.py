@@ -28,6 +28,13 @@ class Phase:
         batch: windows per batch.
         frozen: keep the encoder of a pixel model fixed at its running average. All pictures are encoded once, so the
             predictor trains as fast as a state-based model. Frozen phases come last.
+
+    Raises:
+        GraspPlannerError: the share is not in (0, 1], or another number is below 1.
+
+    Example:
+        >>> Phase(share=1.0, unroll=5, batch=256).frozen
+        False
     """
 
     share: float
@@ -60,6 +67,14 @@ class Recipe:
         seed: seed of the initial weights, of the split, and of the batches.
         latent_loss: additional losses of models whose encoder is trained, and what is measured (``measures``).
         precision: ``"float32"``, or ``"bfloat16"`` for mixed precision, which is faster for large models on a GPU.
+
+    Raises:
+        GraspPlannerError: the shares of the phases do not add up to 1, or settings do not fit together.
+
+    Example:
+        >>> mine = Recipe(StateModelConfig(state_size=3, action_size=1), steps=1000, phases=(Phase(1.0, 5, 256),))
+        >>> mine.lr
+        0.002
     """
 
     model: StateModelConfig | LatentModelConfig | PatchModelConfig

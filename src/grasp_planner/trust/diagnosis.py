@@ -35,6 +35,14 @@ class Diagnosis:
         disagreement: (b, t) disagreement of an ensemble along the plan; ``None`` if the model is not an ensemble.
         error: (b, t) predicted errors of the plan's states, by the trust law.
         trust: (b,) model steps up to which the plan can be trusted.
+
+    Example:
+        >>> from grasp_planner import GD, Budget, Markov, plan
+        >>> step = Markov(lambda state, action: state + 0.1 * action)
+        >>> problem = Problem.between(step, torch.zeros(1, 2), torch.ones(1, 2), 20, -torch.ones(2), torch.ones(2))
+        >>> told = diagnose(problem, plan(problem, GD(), Budget(steps=5)))
+        >>> told.gain.shape, told.disagreement is None
+        (torch.Size([1, 20]), True)
     """
 
     gap: Float[Tensor, "b t_less_1"] | None

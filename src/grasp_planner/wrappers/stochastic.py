@@ -16,7 +16,15 @@ from grasp_planner.core.world_model import WorldModel, environment_actions, goal
 
 @runtime_checkable
 class Stochastic(WorldModel, Protocol):
-    """A world model that predicts a distribution. A call returns the mean, so planners use the mean by default."""
+    """A world model that predicts a distribution. A call returns the mean, so planners use the mean by default.
+
+    Example:
+        >>> from grasp_planner.models import Ensemble, load_world_model
+        >>> ensemble = Ensemble([load_world_model("pusht-state"), load_world_model("pusht-state")])
+        >>> mean, std = ensemble.distribution(torch.zeros(4, 1, 9), torch.zeros(4, 1, 10))
+        >>> isinstance(ensemble, Stochastic), mean.shape, std.shape
+        (True, torch.Size([4, 9]), torch.Size([4, 9]))
+    """
 
     def distribution(
         self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]

@@ -78,6 +78,14 @@ def problem_of(
 
     Raises:
         GraspPlannerError: the horizon is not a whole number of model steps, or the model rejects the observations.
+
+    Example:
+        >>> from grasp_planner import load_world_model
+        >>> from grasp_planner.bench.tasks import episodes, task
+        >>> wall = task("wall/dset", horizon=20)  # environment steps
+        >>> problem = problem_of(wall, load_world_model("wall-state"), episodes(wall, "validation", 3))
+        >>> problem.batch, problem.horizon
+        (3, 4)
     """
     check_actions(task, model)
     horizon, env = model_steps(model, task.horizon), task.make(pixels=pixels)

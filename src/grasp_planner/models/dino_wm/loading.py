@@ -58,7 +58,10 @@ def load_dino_wm(
             together; this kind of model is not supported.
 
     Example:
-        ``load_dino_wm("outputs/pusht", "published", allow_pickle=True, use=UseSettings(alpha=1.0, history=1))``
+        >>> use = UseSettings(alpha=1.0, history=1)
+        >>> load_dino_wm("outputs/pusht", "published", allow_pickle=True, use=use)  # doctest: +SKIP
+
+        ``examples/dino_wm_checkpoint.py`` makes a small checkpoint, loads it and plans in it.
 
     Source: DINO-WM (arXiv 2411.04983) and its code. Differences: a plan starts from up to h observed frames, while
     their code starts from one frame (``UseSettings(history=1)``); actions have bounds; a latent does not contain the

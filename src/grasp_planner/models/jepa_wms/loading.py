@@ -52,7 +52,8 @@ def load_jepa_wms(
             kind of model is not supported.
 
     Example:
-        ``load_jepa_wms("pt_jepa-wm.pth.tar", "pt_jepa-wm.yaml", "published", use=UseSettings(alpha=0.1, history=1))``
+        >>> use = UseSettings(alpha=0.1, history=1)
+        >>> load_jepa_wms("pt_jepa-wm.pth.tar", "pt_jepa-wm.yaml", "published", use=use)  # doctest: +SKIP
 
     Source: JEPA-WMs (arXiv 2512.24497) and its code. Differences: a plan starts from up to h observed frames, while
     their code starts from one frame (``UseSettings(history=1)``); actions have bounds.

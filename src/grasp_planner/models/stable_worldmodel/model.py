@@ -163,6 +163,10 @@ def from_stable_worldmodel(
 
     Raises:
         GraspPlannerError: the kind is unknown, or the model lacks an attribute of its kind.
+
+    Example:
+        >>> units = Statistics(action_mean=(0.0, 0.0), action_std=(0.2, 0.2))
+        >>> from_stable_worldmodel(load_pretrained("user/lewm"), units, frameskip=5)  # doctest: +SKIP
     """
     wrapped = StableWorldModel(core_of(model, kind), statistics, frameskip, pictures=pictures, use=use)
     return wrapped.eval().requires_grad_(False)

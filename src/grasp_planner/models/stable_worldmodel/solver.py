@@ -62,7 +62,10 @@ class WorldModelSolver:
         GraspPlannerError: arguments do not fit together, or the model has no one-step prediction in its latent.
 
     Example:
-        ``WorldModelPolicy(WorldModelSolver(GRASP(), Budget(seconds=2.0), cost=evaluator), PlanConfig(15, 5, ...))``
+        >>> from grasp_planner import GRASP, load_world_model
+        >>> solver = WorldModelSolver(GRASP(), Budget(seconds=2.0), model=load_world_model("pusht-state"))
+
+        ``examples/stable_worldmodel_solver.py`` makes the calls of stable-worldmodel's policy.
 
     Source: the solver protocol of stable-worldmodel 0.1.1 and of its main branch of August 2026. Differences from the
     solvers in stable-worldmodel: actions respect the bounds, problems do not influence each other, nothing is printed,

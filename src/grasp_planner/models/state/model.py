@@ -40,6 +40,13 @@ class StateModelConfig:
             inputs of the network.
         goal_weights: weight of each latent coordinate in the distance from a goal; ``None``: the weights of the
             features.
+
+    Raises:
+        GraspPlannerError: a number is not a positive integer, ``features`` is unknown, or ``substeps`` does not fit.
+
+    Example:
+        >>> StateModelConfig(state_size=3, action_size=1, frameskip=2, substeps=2).width
+        128
     """
 
     state_size: int
