@@ -108,16 +108,14 @@ class Noise:
             )
         return cls(_mixed_(torch.tensor(chosen, dtype=torch.int64, device=device)))
 
-    def fold(self, number: int | Int[Tensor, "*k b"]) -> Noise:
+    def fold(self, number: int | Int[Tensor, " b"]) -> Noise:
         """Derive new streams, independent of these streams and of the streams of other numbers.
 
         Args:
-            number: for example the number of a step; or ``(b,)`` int64, a number for each problem. Numbers ``(k, 1)``
-                give the streams ``(k, b)`` of k numbers.
+            number: for example the number of a step; or ``(b,)`` int64, a number for each problem.
         """
         if isinstance(number, Tensor):
-            factor = (number.to(self.seeds) + 1).mul_(_signed(_FOLD))
-            return Noise(_mixed_((self.seeds ^ factor).add_(_GOLDEN)))
+            return Noise(_folded(self.seeds, number))
         return Noise(_mixed_((self.seeds ^ _signed((number + 1) * _FOLD)).add_(_GOLDEN)))
 
     def steps(self, first: int) -> Iterator[Noise]:
@@ -128,7 +126,7 @@ class Noise:
         """
         for start in count(first, _STEPS_TOGETHER):
             numbers = torch.arange(start, start + _STEPS_TOGETHER, device=self.seeds.device)
-            draws = _Draws(self.fold(numbers[:, None]).seeds)
+            draws = _Draws(_folded(self.seeds, numbers[:, None]))
             yield from (Noise(seeds, (draws, step)) for step, seeds in enumerate(draws.seeds.unbind()))
 
     def repeat(self, candidates: int) -> Noise:
@@ -149,6 +147,12 @@ class Noise:
             draws, step = self._shared
             return draws.normal(step, shape, dtype)
         return _normal(self.seeds, shape, dtype)
+
+
+def _folded(seeds: Int[Tensor, " b"], numbers: Tensor) -> Tensor:
+    """Derive the streams of numbers ``(b,)``, or of numbers ``(k, 1)``: then ``(k, b)`` streams."""
+    factor = (numbers.to(seeds) + 1).mul_(_signed(_FOLD))
+    return _mixed_((seeds ^ factor).add_(_GOLDEN))
 
 
 class _Draws:

@@ -34,7 +34,7 @@ def few(count: int) -> np.ndarray:
     """Return the indices of at most four of ``count`` states: the last one, and others at equal distances before it.
 
     >>> few(10).tolist(), few(3).tolist()
-    ([2, 4, 7, 9], [0, 1, 2])
+    ([2, 4, 6, 9], [0, 1, 2])
     """
     return np.unique((np.linspace(0, count, min(count, FEW) + 1)[1:] - 1).round().astype(int))
 

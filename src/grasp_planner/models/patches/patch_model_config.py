@@ -38,6 +38,14 @@ class PatchModelConfig:
         alpha: weight of the proprioceptive distance to a goal, relative to the visual distance; both are mean squares.
         proprio_weights: relative weight of each number of the proprioception in this distance; empty: equal weights.
         angles: indices of the numbers in the state that are angles.
+
+    Raises:
+        GraspPlannerError: a setting is out of range, or the settings of encoder and patches do not fit together.
+
+    Example:
+        >>> config = PatchModelConfig(state_size=2, action_size=2)
+        >>> config.patches, config.visual
+        (16, 512)
     """
 
     state_size: int
