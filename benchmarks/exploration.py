@@ -69,8 +69,6 @@ def rows() -> dict[str, Planner]:
         "kicks of 1.0": outer(kick_std=1.0),
         "restarts every 8 steps": outer(restart_every=8),
         "4 starts": outer(starts=4),
-        "8 starts": outer(starts=8),
-        "race: 16 starts for 7 steps, then 8": outer(starts=8, race_starts=16),
         "64 starts": outer(starts=64),
         "1 rollout per linearisation": outer(planner=dataclasses.replace(whole.planner, rollouts=1), restart_every=5),
         "3 products instead of the exact Jacobian": inner(products=3),

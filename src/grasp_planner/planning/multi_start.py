@@ -26,17 +26,15 @@ class MultiStartState(NamedTuple):
 
     Attributes:
         inner: the inner planner's state.
-        starts: the present number of starts per problem.
         leader: the start of each problem that was best when the starts were last scored.
         best: the best plan that each start has seen since it last took over a plan; ``None`` if nothing was scored yet,
-            or if no restart will follow.
+            or if there are no restarts.
         steps: steps of the inner planner since the last restart.
         lowest: the lowest cost of each problem at the last restart; infinite before.
         kick_std: standard deviation of the next kicks of each problem.
     """
 
     inner: Any
-    starts: int
     leader: Int[Tensor, " b"]
     best: Scored | None
     steps: int
@@ -58,9 +56,6 @@ class MultiStart:
     One step is one step of the inner planner on b * n rows. Without restarts, the starts do not influence each other.
     The noise xi has the power spectrum 1 / f^noise_beta over time: with noise_beta > 0 it is smooth.
 
-    With ``race_starts``, planning begins with more than n starts. After ``race_steps`` steps, a restart keeps only the
-    n best starts: many starts get few steps, and few starts get many steps.
-
     Args:
         planner: the inner planner, which sees ``b * starts`` problems.
         starts: n, number of starts per problem.
@@ -71,13 +66,10 @@ class MultiStart:
         kick_growth: factor by which the kicks of a problem grow at each restart at which its lowest cost has not fallen
             by 5 %. After a fall, the kicks have the standard deviation ``kick_std`` again.
         noise_beta: exponent of the power spectrum of starts and kicks. 0: white noise.
-        race_starts: number of starts at the beginning, at least ``starts``. ``None``: no race.
-        race_steps: steps of the inner planner before the race ends.
         tolerance: stop a problem whose best cost is at or below this. It is raised to the inner planner's tolerance.
 
     Raises:
-        GraspPlannerError: a setting is out of range, ``race_starts`` is less than ``starts``, or ``planner`` is not a
-            planner.
+        GraspPlannerError: a setting is out of range, or ``planner`` is not a planner.
 
     Example:
         >>> from grasp_planner import GaussNewton, MultiStart
@@ -96,76 +88,58 @@ class MultiStart:
     kick_std: float = 0.0
     kick_growth: float = 1.0
     noise_beta: float = 0.0
-    race_starts: int | None = None
-    race_steps: int = 7
     tolerance: float = 0.0
 
     def __post_init__(self) -> None:
         check_planner(self, "planner")
         at_least(self, 1, "kick_growth")
-        whole(self, 1, "starts", "race_steps", *(("restart_every",) if self.restart_every is not None else ()))
-        if self.race_starts is not None:
-            whole(self, self.starts, "race_starts")
+        whole(self, 1, "starts", *(("restart_every",) if self.restart_every is not None else ()))
         between_zero_and_one(self, "survivors")
         at_least(self, 0, "start_std", "kick_std", "noise_beta", "tolerance")
         object.__setattr__(self, "tolerance", max(self.tolerance, tolerance_of(self.planner)))
 
     def init(self, problem: Problem, actions: Tensor, noise: Noise) -> MultiStartState:
         """Draw the starts; the first start is at the given actions."""
-        count = self.starts if self.race_starts is None else self.race_starts
-        starts = spread(problem, actions, count, self.start_std, noise.fold(0), self.noise_beta).flatten(0, 1)
-        inner = self.planner.init(problem.repeat(count), starts, noise.fold(1).repeat(count))
+        starts = spread(problem, actions, self.starts, self.start_std, noise.fold(0), self.noise_beta).flatten(0, 1)
+        inner = self.planner.init(problem.repeat(self.starts), starts, noise.fold(1).repeat(self.starts))
         leader = torch.zeros(problem.batch, dtype=torch.long, device=actions.device)
         lowest, kick_std = (torch.full_like(actions[:, 0, 0], value) for value in (torch.inf, self.kick_std))
-        return MultiStartState(inner, count, leader, best=None, steps=0, lowest=lowest, kick_std=kick_std)
+        return MultiStartState(inner, leader, best=None, steps=0, lowest=lowest, kick_std=kick_std)
 
     def step(self, problem: Problem, state: MultiStartState, noise: Noise) -> tuple[MultiStartState, Scored | None]:
         """Make one step of the inner planner on every start, after a restart if one is due."""
-        every = self.steps_to_restart(state)
-        if every is not None and state.steps >= every and state.best is not None:
-            state = self.restarted(problem, state, noise.fold(0))
-            every = self.steps_to_restart(state)
-        inner, scored = self.planner.step(problem.repeat(state.starts), state.inner, noise.repeat(state.starts))
-        best = None if every is None else best_of(state.best, scored)  # only restarts need it
+        many = problem.repeat(self.starts)
+        if self.restart_every is not None and state.steps >= self.restart_every and state.best is not None:
+            state = self.restarted(many, state, noise.fold(0))
+        inner, scored = self.planner.step(many, state.inner, noise.repeat(self.starts))
+        best = None if self.restart_every is None else best_of(state.best, scored)  # only restarts need it
         state = state._replace(inner=inner, best=best, steps=state.steps + 1)
         if scored is None:
             return state, None
-        winner, leader = best_candidate(scored, state.starts)
+        winner, leader = best_candidate(scored, self.starts)
         return state._replace(leader=leader), winner
 
-    def steps_to_restart(self, state: MultiStartState) -> int | None:
-        """Return the number of steps between two restarts: that of the race before the race has ended."""
-        return self.race_steps if state.starts > self.starts else self.restart_every
-
     def restarted(self, problem: Problem, state: MultiStartState, noise: Noise) -> MultiStartState:
-        """Let the worst starts take over the plans of the best starts, or end the race; kick all plans; begin again."""
-        best, leader = self.selected(state)
+        """Let the worst starts take over the plans of the best starts, kick all plans, and begin again."""
+        assert state.best is not None
+        best = self.selected(state.best)
         lowest = finite_costs(best, self.starts).amin(1)
         stalled = lowest > _PROGRESS * state.lowest
         grown = (state.kick_std * self.kick_growth).clamp(max=_MOST_GROWTH * self.kick_std)
         kick_std = torch.where(stalled, grown, self.kick_std)
         white = noise.fold(0).normal((self.starts, *best.actions.shape[1:]), best.actions.dtype)
         kicks = (kick_std[:, None, None, None] * coloured(white, self.noise_beta)).flatten(0, 1)
-        many = problem.repeat(self.starts)
-        inner = self.planner.init(many, problem.clamp(best.actions + kicks), noise.fold(1).repeat(self.starts))
-        return MultiStartState(inner, self.starts, leader, best, steps=0, lowest=lowest, kick_std=kick_std)
+        inner = self.planner.init(problem, problem.clamp(best.actions + kicks), noise.fold(1).repeat(self.starts))
+        return MultiStartState(inner, state.leader, best, steps=0, lowest=lowest, kick_std=kick_std)
 
-    def selected(self, state: MultiStartState) -> tuple[Scored, Int[Tensor, " b"]]:
-        """Return the plans of the n starts after a restart, and the position of the leader among them.
-
-        At the end of a race, they are the n best plans. Otherwise, the best starts keep their plans, and the worst
-        starts have taken over the plans of the best starts.
-        """
-        assert state.best is not None
-        order = finite_costs(state.best, state.starts).argsort(dim=1, stable=True)
-        if state.starts > self.starts:
-            source, leader = order[:, : self.starts], torch.zeros_like(state.leader)
-        else:
-            kept = max(1, round(self.survivors * self.starts))
-            source, leader = torch.empty_like(order), state.leader
-            source.scatter_(1, order, order[:, torch.arange(self.starts, device=order.device) % kept])
-        rows = (source + state.starts * torch.arange(len(order), device=order.device)[:, None]).flatten()
-        return Scored(state.best.actions[rows], state.best.states[rows], state.best.cost[rows]), leader
+    def selected(self, best: Scored) -> Scored:
+        """Return the best plans of all starts, in which the worst starts have taken over those of the best starts."""
+        kept = max(1, round(self.survivors * self.starts))
+        order = finite_costs(best, self.starts).argsort(dim=1, stable=True)
+        source = torch.empty_like(order)
+        source.scatter_(1, order, order[:, torch.arange(self.starts, device=order.device) % kept])
+        rows = (source + self.starts * torch.arange(len(order), device=order.device)[:, None]).flatten()
+        return Scored(best.actions[rows], best.states[rows], best.cost[rows])
 
     def actions(self, state: MultiStartState) -> Float[Tensor, "b t a"]:
         """Return the actions of the start that was best when the starts were last scored."""
