@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -116,7 +115,6 @@ class _Search:
         self.status = torch.full((problem.batch,), _RUNNING, device=problem.start.device)
         self.counted, self.active = self.status, problem.batch  # the number of running problems in the last status seen
         self.best: Scored = None  # type: ignore[assignment]  (set by the first take)
-        self.converted: tuple[Scored, Scored] | None = None  # the best plans, and the same in the caller's units
         self.known_actions: Tensor | None = None  # the actions that were rolled out last
         self.recorder = Recorder()
 
@@ -146,8 +144,7 @@ class _Search:
     def take(self, offer: Scored | None, actions: Tensor) -> None:
         """Keep the better plans of the problems that still run; mark the faulty and the converged problems."""
         self.known_actions = None if offer is None else offer.actions
-        # A sum takes a tenth of the time of looking at every action. It is finite in nearly all steps.
-        if offer is None and math.isfinite(actions.sum().item()):
+        if offer is None and actions.sum().isfinite():  # a tenth of the time of looking at every action
             return
         running = self.status == _RUNNING
         faulty = ~torch.isfinite(actions).flatten(1).all(1)
@@ -161,11 +158,10 @@ class _Search:
     def running(self) -> bool:
         """Return whether any problem still runs. From now on, the model is evaluated for running problems only."""
         if self.counted is not self.status:
-            running = self.status == _RUNNING
-            count = int(running.sum())
-            if count < self.active:
-                self.meter.answer_only(running)
-            self.counted, self.active = self.status, count
+            before, self.active = self.active, int((self.status == _RUNNING).sum())
+            self.counted = self.status
+            if self.active < before:
+                self.meter.answer_only(self.status == _RUNNING)
         return self.active > 0
 
     def room(self) -> bool:
@@ -203,24 +199,18 @@ class _Search:
         seconds = time.perf_counter() - self.started
         self.recorder.add(self.steps, seconds, self.transitions(), self.best)
         if self.callback is not None:
-            now = self.theirs, self.steps, seconds, self.share(), state, self.found(), self.known_actions is not None
+            best = self.best._replace(states=self.best.states * self.problem.unit[:, None])
+            now = self.theirs, self.steps, seconds, self.share(), state, best, self.known_actions is not None
             if asks_to_stop(self.callback(Progress(*now, self.status))):
                 raise _StopAsked
-
-    def found(self) -> Scored:
-        """Return the best plans, in the caller's own latent units."""
-        if self.converted is None or self.converted[0] is not self.best:
-            self.converted = self.best, self.best._replace(states=self.best.states * self.problem.unit[:, None])
-        return self.converted[1]
 
     def result(self, warm_start: WarmStart) -> Plan:
         """Return the plan. Problems that were still running get the reason why planning ended as their status."""
         seconds, transitions = time.perf_counter() - self.started, self.transitions()
-        actions, states, cost = self.found()
         return Plan(
-            actions=actions,
-            states=states,
-            cost=cost,
+            actions=self.best.actions,
+            states=self.best.states * self.problem.unit[:, None],
+            cost=self.best.cost,
             status=torch.where(self.status == _RUNNING, int(self.ended), self.status).as_subclass(Statuses),
             steps=self.steps,
             seconds=seconds,
