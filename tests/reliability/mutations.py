@@ -358,7 +358,7 @@ GUARDS = (
     Guard(
         "temporary folders of living processes are kept",
         "remove_abandoned",
-        Call("lock_file"),
+        Call("_lock"),
         ATOMIC,
         "only_what_dead",
     ),

@@ -33,12 +33,6 @@ def _load_latent(folder: Path, device: Device) -> WorldModel:
     return LatentModel.from_pretrained(folder, device=device)
 
 
-def _load_patches(folder: Path, device: Device) -> WorldModel:
-    from grasp_planner.models.patches.patch_world_model import PatchWorldModel
-
-    return PatchWorldModel.from_pretrained(folder, device=device)
-
-
 def _ball_nav(device: Device) -> WorldModel:
     from grasp_planner.models.ball_nav import BallNav
 
@@ -74,11 +68,7 @@ def _load_jepa_wms(folder: Path, device: Device, statistics: Statistics | str | 
     return load_jepa_wms(weights, settings, statistics, device=device)
 
 
-KINDS: dict[str, Callable[[Path, Device], WorldModel]] = {
-    "state": _load_state,
-    "latent": _load_latent,
-    "patches": _load_patches,
-}
+KINDS: dict[str, Callable[[Path, Device], WorldModel]] = {"state": _load_state, "latent": _load_latent}
 """Our own kinds of models: kind in ``config.json`` -> loader."""
 
 ANALYTIC: dict[str, Callable[[Device], WorldModel]] = {

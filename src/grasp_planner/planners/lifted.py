@@ -57,11 +57,7 @@ def lifted_loss(
 
 
 def lifted_gradients(
-    problem: Problem,
-    states: Float[Tensor, "b t_less_1 s"],
-    actions: Float[Tensor, "b t a"],
-    goal_weight: float,
-    stop_gradient: bool,
+    problem: Problem, states: Tensor, actions: Tensor, goal_weight: float, stop_gradient: bool
 ) -> tuple[Float[Tensor, "b t_less_1 s"], Float[Tensor, "b t a"]]:
     """Compute the gradients of :func:`lifted_loss` with respect to states and actions, with NaN where there is a fault.
 

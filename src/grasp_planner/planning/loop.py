@@ -55,9 +55,8 @@ def run(
         first_actions, state, age = first_actions_of(problem, planner, warm_start)
         streams = Noise.of(seeds, problem.batch, problem.states.device).steps(age)
         search = _Search(problem.detached(), planner, budget, started, callback)
-        # The limits come into force after the first plan is scored, so that there is always a plan to return.
         search.take(search.call(score_first, first_actions), first_actions)
-        search.limit(keep_a_rollout=True)
+        search.limit(keep_a_rollout=True)  # only now, so that there is always a plan to return
         try:
             search.record(state)
             if state is None and search.running():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -45,7 +44,6 @@ class LatentLearner(nn.Module):
         super().__init__()
         self.model = LatentModel(config)
         self.loss, self.tolerance = loss, tolerance
-        self.observations = self.cut(config.frameskip).keys
         self.inverse = MLP(2 * config.latent, config.action_size, 128, 2)
 
     def cut(self, unroll: int) -> Cut:
@@ -53,12 +51,6 @@ class LatentLearner(nn.Module):
         config = self.model.config
         keys = ("pixels", "state", "proprio") if config.proprio_size else ("pixels", "state")
         return Cut(config.context, unroll // config.frameskip, config.frameskip, keys)
-
-    def encoded(
-        self, parts: Sequence[Episodes], *, device: torch.device, seed: int, fitted: bool, progress: bool
-    ) -> list[Episodes]:
-        """Return the data sets unchanged, since the encoder is trained with the predictor."""
-        return list(parts)
 
     def prepare(self, episodes: Episodes, seed: int) -> None:
         """Set statistics of actions, proprioception and states, and the linear model of proprioception.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -29,28 +29,12 @@ class Learner(Protocol):
 
     Attributes:
         model: the model that is trained, averaged and saved.
-        observations: the observations that are read from the data sets.
     """
 
     model: Any
-    observations: tuple[str, ...]
 
     def cut(self, unroll: int) -> Cut:
         """Describe the windows that are needed to predict ``unroll`` environment steps in a row."""
-        ...
-
-    def encoded(
-        self, parts: Sequence[Episodes], *, device: torch.device, seed: int, fitted: bool, progress: bool
-    ) -> list[Episodes]:
-        """Return the data sets with what a frozen encoder makes of them; other learners return them unchanged.
-
-        Args:
-            parts: the data sets.
-            device: where to encode.
-            seed: seed of the sample from which the encoder's statistics are computed.
-            fitted: whether the learner has the encoder and its statistics already, from a saved state.
-            progress: show a progress bar.
-        """
         ...
 
     def prepare(self, episodes: Episodes, seed: int) -> None:

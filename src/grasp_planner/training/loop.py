@@ -29,7 +29,7 @@ from grasp_planner.training.learner import Learner
 from grasp_planner.training.logs import CSVLog, TensorBoard
 from grasp_planner.training.recipes import Recipe, build_learner
 from grasp_planner.training.schedules import running_average, warmup_then_cosine
-from grasp_planner.training.sources import Data, data_sets, describe, joined
+from grasp_planner.training.sources import Data, describe, episodes_of
 from grasp_planner.training.validation import health, open_loop_errors, to_tensors
 
 SUMMARY_FILE = "training.json"
@@ -117,15 +117,14 @@ def train(
     folder = make_folder(Path(out))
     if not resume and (folder / STATE_FILE).exists():
         raise GraspPlannerError(f"{folder} already holds a training: resume it (resume=True), or give another folder")
-    run = _Run.begin(recipe, data, folder, engine, resume, progress)
+    run = _Run.begin(recipe, data, folder, engine, resume)
     first_step, earlier, begun = run.step, run.seconds, time.monotonic()
     writes = engine.rank == 0
     log = CSVLog(folder / "log.csv", first_step) if writes else None
     validation = CSVLog(folder / "validation.csv", first_step) if writes else None
     board = TensorBoard(folder / "tensorboard") if tensorboard and writes else None
 
-    done, total = recipe.windows(first_step), recipe.windows(recipe.steps)
-    bar = progress_bar(f"{folder.name}, windows", total, done=done, show=progress and writes)
+    bar = progress_bar(folder.name, recipe.steps, done=first_step, show=progress and writes)
     with (
         delayed_interrupt() as interrupted,
         bar as advance,
@@ -133,7 +132,7 @@ def train(
     ):
         while run.step < recipe.steps:
             row = run.advance()
-            advance(recipe.phase(run.step - 1).batch)
+            advance(1)
             run.seconds = earlier + time.monotonic() - begun
             last = run.step == recipe.steps
             if log is not None and (last or run.step % log_every == 0):
@@ -176,27 +175,10 @@ class _Run:
     seconds: float = 0.0
 
     @classmethod
-    def begin(
-        cls,
-        recipe: Recipe,
-        data: Data | Sequence[Data],
-        folder: Path,
-        engine: Engine,
-        resume: bool,
-        progress: bool,
-    ) -> _Run:
+    def begin(cls, recipe: Recipe, data: Data | Sequence[Data], folder: Path, engine: Engine, resume: bool) -> _Run:
         state = load_state(folder, recipe.as_dict()) if resume else None
         learner = build_learner(recipe)
-        if state is not None:
-            learner.load_state_dict(state["learner"])
-        parts = learner.encoded(
-            data_sets(data, learner.observations),
-            device=engine.device,
-            seed=recipe.seed,
-            fitted=state is not None,
-            progress=progress and engine.rank == 0,
-        )
-        episodes = joined(parts, learner.cut(recipe.model.frameskip).keys)
+        episodes = episodes_of(data, learner.cut(1).keys)
         training, held_out = split(episodes, recipe.validation, recipe.seed)
         windows = {}
         for phase in recipe.phases:

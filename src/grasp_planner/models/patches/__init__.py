@@ -1,1 +1,1 @@
-"""World models on patch tokens: our own, and the common parts of the models of DINO-WM and JEPA-WMs."""
+"""World models on patch tokens: the common parts of the models of DINO-WM and JEPA-WMs."""
