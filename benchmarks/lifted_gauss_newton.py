@@ -12,8 +12,8 @@ from torch import Tensor
 from grasp_planner import GaussNewton, Problem, Scored
 from grasp_planner.core.noise import Noise
 from grasp_planner.core.plans import score
+from grasp_planner.planners.lifted import diffused
 from grasp_planner.planners.linearisation import linearise
-from grasp_planner.planning.coloured import coloured
 
 
 class LiftedState(NamedTuple):
@@ -98,8 +98,7 @@ class LiftedGaussNewton:
         normal.diagonal(dim1=-2, dim2=-1).add_(ridge[:, None, None])
         change = torch.linalg.solve(normal, by_action.mT @ missed[..., None])[..., 0]
         towards = self.share * (model.predicted[:, :-1] - state.states)
-        white = noise.normal(tuple(state.states.shape[1:]), state.states.dtype)
-        states = state.states + towards + self.state_noise * left * coloured(white[:, None], self.noise_beta)[:, 0]
+        states = diffused(state.states + towards, self.state_noise * left, self.noise_beta, noise)
         return LiftedState(states, problem.clamp(state.actions + change), state.phase + 1, None)
 
     def actions(self, state: LiftedState) -> Float[Tensor, "b t a"]:

@@ -7,10 +7,10 @@ from statistics import median
 from typing import Any
 
 from grasp_planner.bench.analysing.cells import OfWork, arms_of, cells_of, label_of
-from grasp_planner.bench.analysing.rows import BOLD, EMPTY, Table, columns_of, published_row, row_of, share_text
+from grasp_planner.bench.analysing.rows import EMPTY, Table, columns_of, published_row, row_of, share_text
 from grasp_planner.bench.analysing.significance import Paired
 from grasp_planner.bench.analysing.timed_tables import seconds_table, timed_success_table
-from grasp_planner.bench.analysing.winners import success_ranking, won_cells
+from grasp_planner.bench.analysing.winners import BOLD, success_ranking, won_cells
 from grasp_planner.bench.records import ChoiceRecord, EpisodeRecord, Record, of_kind
 from grasp_planner.bench.suites.published_results import PUBLISHED, PublishedTable
 from grasp_planner.bench.suites.settings import settings_text

@@ -11,7 +11,6 @@ from grasp_planner.bench.analysing.significance import Share
 from grasp_planner.bench.suites.published_results import Published, PublishedTable
 
 EMPTY = ""
-BOLD = "Bold: the best planner, and all planners that a paired test cannot tell from it (p >= 0.05)."
 
 AnyRecord = TypeVar("AnyRecord", bound=OfWork)
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from statistics import median
 
 from grasp_planner.bench.analysing.cells import arms_of
-from grasp_planner.bench.analysing.rows import BOLD, EMPTY, Table, columns_of, published_row, row_of, share_text
-from grasp_planner.bench.analysing.winners import seconds_ranking, won_cells
+from grasp_planner.bench.analysing.rows import EMPTY, Table, columns_of, published_row, row_of, share_text
+from grasp_planner.bench.analysing.winners import BOLD, seconds_ranking, won_cells
 from grasp_planner.bench.machine_load import load_warning
 from grasp_planner.bench.records import Record, of_kind
 from grasp_planner.bench.suites.published_results import PublishedTable

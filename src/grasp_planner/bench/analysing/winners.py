@@ -16,6 +16,9 @@ from grasp_planner.bench.work import CellName
 LEVEL = 0.05
 """Planners whose paired test against the best planner has a p-value of at least this are winners, too."""
 
+BOLD = f"Bold: the best planner, and all planners that a paired test cannot tell from it (p >= {LEVEL})."
+"""What bold means in a table, for the table's note."""
+
 Scores = Mapping[str, Mapping[Any, float]]
 """For each arm, a score for each problem. Larger scores are better."""
 
@@ -144,5 +147,4 @@ def highlighted(records: Sequence[Record]) -> str:
 
 def _paired(first: Sequence[float], second: Sequence[float]) -> Paired:
     pairs = list(zip(first, second, strict=True))
-    better, worse = sum(a > b for a, b in pairs), sum(a < b for a, b in pairs)
-    return Paired(both=len(pairs) - better - worse, first_only=better, second_only=worse, neither=0)
+    return Paired.of([a > b for a, b in pairs], [a < b for a, b in pairs])
