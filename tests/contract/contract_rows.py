@@ -185,6 +185,11 @@ ROWS = [
             survivors=0.5,
         ),
     ),
+    Row(
+        "multi_start",
+        "gauss-newton-race",
+        MultiStart(GaussNewton(), starts=2, start_std=0.5, race_starts=4, race_steps=2, restart_every=4, kick_std=0.1),
+    ),
     Row("multi_start", "latco", MultiStart(LatCo(score_every=2), starts=2, start_std=0.3)),
     Row(
         "sequential",

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import toys
-from grasp_planner import CEM, GD, GRASP, Budget, LatCo, MultiStart, Sequential, plan
+from grasp_planner import CEM, GD, GRASP, Budget, GraspPlannerError, LatCo, MultiStart, Sequential, plan
 from grasp_planner.core.noise import Noise
 
 INNER = {
@@ -122,14 +122,13 @@ def test_at_a_restart_the_worst_starts_take_over_the_best_plans():
     problem = toys.problem(2, 4)
     before, after = states_of(problem, planner, 4, seeds=[1, 2])[2:4]
     cost, best = before.best.cost.reshape(2, 4), before.best.actions.unflatten(0, (2, 4))
-    restarted = after.inner.moments  # one step of descent after the restart: the plans themselves are in `after.best`
-    assert restarted.count == 1
+    assert (
+        after.inner.moments.count == 1
+    )  # one step of descent after the restart: `after.best` has the plans themselves
     for i in range(2):
-        order = cost[i].argsort()
-        source = dict(zip(order[2:].tolist(), order[:2].tolist())) | {int(k): int(k) for k in order[:2]}
-        for j, k in source.items():
-            # The step scored the plan that the start began with.
-            torch.testing.assert_close(after.best.actions.unflatten(0, (2, 4))[i, j], best[i, k])
+        first, second = cost[i].argsort()[:2].tolist()
+        for place, source in enumerate([first, second, first, second]):
+            torch.testing.assert_close(after.best.actions.unflatten(0, (2, 4))[i, place], best[i, source])
 
 
 def test_a_kick_has_the_std_and_goes_back_to_the_best_plan_of_each_start():
@@ -139,7 +138,9 @@ def test_a_kick_has_the_std_and_goes_back_to_the_best_plan_of_each_start():
     assert kicked.std().item() == pytest.approx(0.2, rel=0.1) and abs(kicked.mean().item()) < 0.05
     again = states_of(problem, planner, 7, seeds=[1, 2])
     # The second kick starts from the best plan, not from the first kick.
-    best = again[5].best.actions
+    seen = again[5].best
+    order = seen.cost.unflatten(0, (2, 40)).argsort(dim=1, stable=True)
+    best = torch.cat([seen.actions.unflatten(0, (2, 40))[i, order[i]] for i in range(2)])
     away = again[6].inner.actions - best
     assert away.std().item() == pytest.approx(0.2, rel=0.1)
 
@@ -171,7 +172,7 @@ def test_a_restart_waits_for_a_score():
     """LatCo scores every third step only; before the first score there is no best plan to go back to."""
     planner = MultiStart(LatCo(score_every=2), starts=2, restart_every=1, kick_std=0.1)
     seen = states_of(toys.problem(2, 4), planner, 5, seeds=1)
-    assert [state.steps for state in seen] == [1, 2, 3, 1, 1]
+    assert [state.steps_left for state in seen] == [0, -1, -2, 0, 0]
     assert seen[1].best is None and seen[2].best is not None
 
 
@@ -187,7 +188,7 @@ def test_kicks_grow_while_the_lowest_cost_does_not_fall():
 def test_kicks_are_small_again_after_the_lowest_cost_fell():
     planner = dataclasses.replace(KICKED, planner=GD(lr=0.05), kick_std=0.2, kick_growth=2.0)
     seen = states_of(toys.problem(16, 4), planner, 40, seeds=1)
-    restarts = [(a, b) for a, b in zip(seen, seen[1:]) if b.steps == 1]
+    restarts = [(a, b) for a, b in zip(seen, seen[1:]) if b.steps_left > a.steps_left]
     fell = torch.stack([b.lowest <= 0.95 * a.lowest for a, b in restarts])
     std = torch.stack([b.kick_std for _, b in restarts])
     assert fell[1:].any() and not fell.all()
@@ -200,3 +201,43 @@ def test_kicks_of_a_problem_that_stalls_for_ever_do_not_overflow():
     planner = dataclasses.replace(KICKED, planner=GD(lr=0.0), kick_std=1e-9, kick_growth=1e3, restart_every=1)
     last = states_of(toys.problem(3, 4), planner, 150, seeds=1)[-1]
     torch.testing.assert_close(last.kick_std, torch.full((3,), 1e-3).double())
+
+
+RACE = MultiStart(GD(lr=0.05), starts=2, start_std=0.5, race_starts=5, race_steps=3)
+
+
+def test_a_race_ends_with_the_best_starts():
+    problem = toys.problem(2, 4)
+    seen = states_of(problem, RACE, 6, seeds=[1, 2])
+    assert [state.starts for state in seen] == [5, 5, 5, 2, 2, 2]
+    assert [len(state.inner.actions) for state in seen] == [10, 10, 10, 4, 4, 4]
+    before, after = seen[2], seen[3]
+    cost, best = before.best.cost.reshape(2, 5), before.best.actions.unflatten(0, (2, 5))
+    assert after.best is None and after.inner.moments.count == 1
+    for i in range(2):
+        for place, source in enumerate(cost[i].argsort()[:2].tolist()):
+            row = toys.rows(problem, [i]).normalised()
+            begun = GD(lr=0.05).init(row, best[i, [source]], Noise.of(0, 1))
+            expected, _ = GD(lr=0.05).step(row, begun, Noise.of(0, 1))
+            torch.testing.assert_close(after.inner.actions.unflatten(0, (2, 2))[i, [place]], expected.actions)
+
+
+def test_after_a_race_restarts_follow():
+    planner = dataclasses.replace(RACE, restart_every=2, kick_std=0.1)
+    seen = states_of(toys.problem(1, 4), planner, 8, seeds=1)
+    assert [state.steps_left for state in seen] == [2, 1, 0, 1, 0, 1, 0, 1]
+    assert seen[5].best is not None and len(seen[5].best.cost) == 2
+
+
+def test_the_plan_at_the_end_of_a_race_is_that_of_the_best_start():
+    """The inner planner scores nothing in its first steps, so the leader is still the one that won the race."""
+    planner = MultiStart(LatCo(score_every=2), starts=2, start_std=1.0, race_starts=6, race_steps=3)
+    seen = states_of(toys.problem(3, 4), planner, 5, seeds=1)
+    race, after = seen[2], seen[3]
+    assert race.starts == 6 and after.starts == 2 and after.leader.tolist() == [0, 0, 0]
+    assert (race.leader > 1).any()
+
+
+def test_a_race_of_fewer_starts_is_refused():
+    with pytest.raises(GraspPlannerError, match=r"MultiStart.race_starts must be .* 4"):
+        MultiStart(GD(), starts=4, race_starts=3)

@@ -53,6 +53,14 @@ def best_candidate(many: Scored, count: int) -> tuple[Scored, Int[Tensor, " b"]]
     return Scored(many.actions[row], many.states[row], many.cost[row]), position
 
 
+def fittest(many: Scored, count: int, survivors: int, offspring: int) -> Scored:
+    """Return ``offspring`` rows for each problem: its ``survivors`` best rows of ``count``, best first, repeated."""
+    order = finite_costs(many, count).argsort(dim=1, stable=True)
+    chosen = order[:, torch.arange(offspring, device=order.device) % survivors]
+    rows = (chosen + count * torch.arange(len(order), device=order.device)[:, None]).flatten()
+    return Scored(many.actions[rows], many.states[rows], many.cost[rows])
+
+
 def leading(values: Float[Tensor, "b_n ..."], leader: Int[Tensor, " b"]) -> Float[Tensor, "b ..."]:
     """Take the values of each problem's leader, or of another candidate if those of the leader are not finite."""
     many = values.unflatten(0, (leader.shape[0], -1))

@@ -13,7 +13,7 @@ from grasp_planner.core.checks import at_least, between_zero_and_one, whole
 from grasp_planner.core.noise import Noise
 from grasp_planner.core.plans import Scored, best_of
 from grasp_planner.core.problem import Problem
-from grasp_planner.planning.candidates import best_candidate, finite_costs, leading, spread
+from grasp_planner.planning.candidates import best_candidate, finite_costs, fittest, leading, spread
 from grasp_planner.planning.coloured import coloured
 from grasp_planner.planning.protocol import Planner, check_planner, tolerance_of, virtual_states
 
@@ -26,18 +26,20 @@ class MultiStartState(NamedTuple):
 
     Attributes:
         inner: the inner planner's state.
+        starts: the present number of starts per problem.
         leader: the start of each problem that was best when the starts were last scored.
         best: the best plan that each start has seen since it last took over a plan; ``None`` if nothing was scored yet,
-            or if there are no restarts.
-        steps: steps of the inner planner since the last restart.
+            or if no restart will follow.
+        steps_left: steps of the inner planner until the next restart is due; infinite if no restart will follow.
         lowest: the lowest cost of each problem at the last restart; infinite before.
         kick_std: standard deviation of the next kicks of each problem.
     """
 
     inner: Any
+    starts: int
     leader: Int[Tensor, " b"]
     best: Scored | None
-    steps: int
+    steps_left: float
     lowest: Float[Tensor, " b"]
     kick_std: Float[Tensor, " b"]
 
@@ -49,12 +51,15 @@ class MultiStart:
         a^1 = the given actions,    a^j ~ clamp(N(a^1, start_std^2)),  j = 2..n
         every step: one step of the inner planner on all n starts;  the plan is the plan of the best start
         after every K such steps, a restart:
-            the worst n - m starts take over the best plans of the m best starts,  m = survivors * n
-            a^j <- clamp(best plan of start j + std * xi^j),   and the inner planner begins again
+            the n starts take over the best plans of the m best starts, in turn,  m = survivors * n
+            a^j <- clamp(plan of start j + std * xi^j),   and the inner planner begins again
             std <- kick_std if the lowest cost has fallen by 5 %, otherwise kick_growth * std
 
     One step is one step of the inner planner on b * n rows. Without restarts, the starts do not influence each other.
     The noise xi has the power spectrum 1 / f^noise_beta over time: with noise_beta > 0 it is smooth.
+
+    With ``race_starts``, planning begins with more than n starts. After ``race_steps`` steps, a restart keeps only the
+    n best starts: many starts get few steps, and few starts get many steps.
 
     Args:
         planner: the inner planner, which sees ``b * starts`` problems.
@@ -66,18 +71,22 @@ class MultiStart:
         kick_growth: factor by which the kicks of a problem grow at each restart at which its lowest cost has not fallen
             by 5 %. After a fall, the kicks have the standard deviation ``kick_std`` again.
         noise_beta: exponent of the power spectrum of starts and kicks. 0: white noise.
+        race_starts: number of starts at the beginning, at least ``starts``. ``None``: no race.
+        race_steps: steps of the inner planner before the race ends.
         tolerance: stop a problem whose best cost is at or below this. It is raised to the inner planner's tolerance.
 
     Raises:
-        GraspPlannerError: a setting is out of range, or ``planner`` is not a planner.
+        GraspPlannerError: a setting is out of range, ``race_starts`` is less than ``starts``, or ``planner`` is not a
+            planner.
 
     Example:
         >>> from grasp_planner import GaussNewton, MultiStart
         >>> planner = MultiStart(GaussNewton(), starts=16, start_std=2.0, restart_every=7, survivors=0.5, kick_std=1.0)
 
     Source: random restarts are common practice; restarts from kicked optima are iterated local search (Lourenco, Martin
-    and Stuetzle, 2003), and selection among starts is as in evolution strategies. Coloured noise is as in iCEM (Pinneri
-    et al., arXiv 2008.06389).
+    and Stuetzle, 2003), and selection among starts is as in evolution strategies. The race is successive halving
+    (Jamieson and Talwalkar, arXiv 1502.07943) with one halving. Coloured noise is as in iCEM (Pinneri et al., arXiv
+    2008.06389).
     """
 
     planner: Planner
@@ -88,58 +97,53 @@ class MultiStart:
     kick_std: float = 0.0
     kick_growth: float = 1.0
     noise_beta: float = 0.0
+    race_starts: int | None = None
+    race_steps: int = 7
     tolerance: float = 0.0
 
     def __post_init__(self) -> None:
         check_planner(self, "planner")
         at_least(self, 1, "kick_growth")
-        whole(self, 1, "starts", *(("restart_every",) if self.restart_every is not None else ()))
+        whole(self, 1, "starts", "race_steps", *(("restart_every",) if self.restart_every is not None else ()))
+        whole(self, self.starts, *(("race_starts",) if self.race_starts is not None else ()))
         between_zero_and_one(self, "survivors")
         at_least(self, 0, "start_std", "kick_std", "noise_beta", "tolerance")
         object.__setattr__(self, "tolerance", max(self.tolerance, tolerance_of(self.planner)))
 
     def init(self, problem: Problem, actions: Tensor, noise: Noise) -> MultiStartState:
         """Draw the starts; the first start is at the given actions."""
-        starts = spread(problem, actions, self.starts, self.start_std, noise.fold(0), self.noise_beta).flatten(0, 1)
-        inner = self.planner.init(problem.repeat(self.starts), starts, noise.fold(1).repeat(self.starts))
+        count, steps = (self.race_starts, self.race_steps) if self.race_starts else (self.starts, self.restart_every)
+        starts = spread(problem, actions, count, self.start_std, noise.fold(0), self.noise_beta).flatten(0, 1)
+        inner = self.planner.init(problem.repeat(count), starts, noise.fold(1).repeat(count))
         leader = torch.zeros(problem.batch, dtype=torch.long, device=actions.device)
         lowest, kick_std = (torch.full_like(actions[:, 0, 0], value) for value in (torch.inf, self.kick_std))
-        return MultiStartState(inner, leader, best=None, steps=0, lowest=lowest, kick_std=kick_std)
+        return MultiStartState(inner, count, leader, None, steps or torch.inf, lowest, kick_std)
 
     def step(self, problem: Problem, state: MultiStartState, noise: Noise) -> tuple[MultiStartState, Scored | None]:
         """Make one step of the inner planner on every start, after a restart if one is due."""
-        many = problem.repeat(self.starts)
-        if self.restart_every is not None and state.steps >= self.restart_every and state.best is not None:
-            state = self.restarted(many, state, noise.fold(0))
-        inner, scored = self.planner.step(many, state.inner, noise.repeat(self.starts))
-        best = None if self.restart_every is None else best_of(state.best, scored)  # only restarts need it
-        state = state._replace(inner=inner, best=best, steps=state.steps + 1)
+        if state.best is not None and state.steps_left <= 0:
+            state = self.restarted(problem, state, state.best, noise.fold(0))
+        inner, scored = self.planner.step(problem.repeat(state.starts), state.inner, noise.repeat(state.starts))
+        best = best_of(state.best, scored) if state.steps_left < torch.inf else None  # only restarts need it
+        state = state._replace(inner=inner, best=best, steps_left=state.steps_left - 1)
         if scored is None:
             return state, None
-        winner, leader = best_candidate(scored, self.starts)
+        winner, leader = best_candidate(scored, state.starts)
         return state._replace(leader=leader), winner
 
-    def restarted(self, problem: Problem, state: MultiStartState, noise: Noise) -> MultiStartState:
-        """Let the worst starts take over the plans of the best starts, kick all plans, and begin again."""
-        assert state.best is not None
-        best = self.selected(state.best)
-        lowest = finite_costs(best, self.starts).amin(1)
-        stalled = lowest > _PROGRESS * state.lowest
+    def restarted(self, problem: Problem, state: MultiStartState, best: Scored, noise: Noise) -> MultiStartState:
+        """Let every start begin again, from a kicked plan of one of the best starts. This also ends a race."""
+        racing = state.starts > self.starts
+        survivors = self.starts if racing else max(1, round(self.survivors * self.starts))
+        best = fittest(best, state.starts, survivors, self.starts)
+        lowest = finite_costs(best, self.starts)[:, 0]
         grown = (state.kick_std * self.kick_growth).clamp(max=_MOST_GROWTH * self.kick_std)
-        kick_std = torch.where(stalled, grown, self.kick_std)
+        kick_std = torch.where(lowest > _PROGRESS * state.lowest, grown, self.kick_std)
         white = noise.fold(0).normal((self.starts, *best.actions.shape[1:]), best.actions.dtype)
         kicks = (kick_std[:, None, None, None] * coloured(white, self.noise_beta)).flatten(0, 1)
-        inner = self.planner.init(problem, problem.clamp(best.actions + kicks), noise.fold(1).repeat(self.starts))
-        return MultiStartState(inner, state.leader, best, steps=0, lowest=lowest, kick_std=kick_std)
-
-    def selected(self, best: Scored) -> Scored:
-        """Return the best plans of all starts, in which the worst starts have taken over those of the best starts."""
-        kept = max(1, round(self.survivors * self.starts))
-        order = finite_costs(best, self.starts).argsort(dim=1, stable=True)
-        source = torch.empty_like(order)
-        source.scatter_(1, order, order[:, torch.arange(self.starts, device=order.device) % kept])
-        rows = (source + self.starts * torch.arange(len(order), device=order.device)[:, None]).flatten()
-        return Scored(best.actions[rows], best.states[rows], best.cost[rows])
+        many, leader, steps = problem.repeat(self.starts), torch.zeros_like(state.leader), self.restart_every
+        inner = self.planner.init(many, many.clamp(best.actions + kicks), noise.fold(1).repeat(self.starts))
+        return MultiStartState(inner, self.starts, leader, best, steps or torch.inf, lowest, kick_std)
 
     def actions(self, state: MultiStartState) -> Float[Tensor, "b t a"]:
         """Return the actions of the start that was best when the starts were last scored."""
