@@ -131,6 +131,8 @@ class Draw:
                 kick_std=self.number(0.01, 5.0),
                 kick_growth=self.one(1.0, 2.0),
                 noise_beta=self.one(0.0, 2.0),
+                race_starts=self.one(None, 3, 4),
+                race_steps=self.whole(1, 5),
             ),
             lambda: Sequential(self.planner(depth - 1), self.planner(depth - 1), share=float(self.rng.random())),
         ]

@@ -30,7 +30,7 @@ class MultiStartState(NamedTuple):
         leader: the start of each problem that was best when the starts were last scored.
         best: the best plan that each start has seen since it last took over a plan; ``None`` if nothing was scored yet,
             or if no restart will follow.
-        steps_left: steps of the inner planner until the next restart is due; infinite if no restart will follow.
+        steps_left: steps of the inner planner until the next restart is due; ``None`` if no restart will follow.
         lowest: the lowest cost of each problem at the last restart; infinite before.
         kick_std: standard deviation of the next kicks of each problem.
     """
@@ -39,7 +39,7 @@ class MultiStartState(NamedTuple):
     starts: int
     leader: Int[Tensor, " b"]
     best: Scored | None
-    steps_left: float
+    steps_left: int | None
     lowest: Float[Tensor, " b"]
     kick_std: Float[Tensor, " b"]
 
@@ -117,15 +117,16 @@ class MultiStart:
         inner = self.planner.init(problem.repeat(count), starts, noise.fold(1).repeat(count))
         leader = torch.zeros(problem.batch, dtype=torch.long, device=actions.device)
         lowest, kick_std = (torch.full_like(actions[:, 0, 0], value) for value in (torch.inf, self.kick_std))
-        return MultiStartState(inner, count, leader, None, steps or torch.inf, lowest, kick_std)
+        return MultiStartState(inner, count, leader, None, steps, lowest, kick_std)
 
     def step(self, problem: Problem, state: MultiStartState, noise: Noise) -> tuple[MultiStartState, Scored | None]:
         """Make one step of the inner planner on every start, after a restart if one is due."""
-        if state.best is not None and state.steps_left <= 0:
+        if state.best is not None and state.steps_left is not None and state.steps_left <= 0:
             state = self.restarted(problem, state, state.best, noise.fold(0))
         inner, scored = self.planner.step(problem.repeat(state.starts), state.inner, noise.repeat(state.starts))
-        best = best_of(state.best, scored) if state.steps_left < torch.inf else None  # only restarts need it
-        state = state._replace(inner=inner, best=best, steps_left=state.steps_left - 1)
+        left = None if state.steps_left is None else state.steps_left - 1
+        best = None if left is None else best_of(state.best, scored)  # only restarts need it
+        state = state._replace(inner=inner, best=best, steps_left=left)
         if scored is None:
             return state, None
         winner, leader = best_candidate(scored, state.starts)
@@ -141,9 +142,9 @@ class MultiStart:
         kick_std = torch.where(lowest > _PROGRESS * state.lowest, grown, self.kick_std)
         white = noise.fold(0).normal((self.starts, *best.actions.shape[1:]), best.actions.dtype)
         kicks = (kick_std[:, None, None, None] * coloured(white, self.noise_beta)).flatten(0, 1)
-        many, leader, steps = problem.repeat(self.starts), torch.zeros_like(state.leader), self.restart_every
+        many, leader = problem.repeat(self.starts), torch.zeros_like(state.leader)
         inner = self.planner.init(many, many.clamp(best.actions + kicks), noise.fold(1).repeat(self.starts))
-        return MultiStartState(inner, self.starts, leader, best, steps or torch.inf, lowest, kick_std)
+        return MultiStartState(inner, self.starts, leader, best, self.restart_every, lowest, kick_std)
 
     def actions(self, state: MultiStartState) -> Float[Tensor, "b t a"]:
         """Return the actions of the start that was best when the starts were last scored."""
