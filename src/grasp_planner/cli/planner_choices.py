@@ -60,10 +60,15 @@ def parts(planner: Planner) -> str:
     >>> from grasp_planner import CEM, GD, MultiStart, Sequential
     >>> parts(CEM()), parts(Sequential(MultiStart(GD(), starts=8), GD()))
     ('CEM', 'GD from 8 starts, then GD')
+    >>> parts(MultiStart(GD(), starts=8, race_starts=32))
+    'GD from the best 8 of 32 starts'
     """
     if isinstance(planner, MultiStart):
+        starts = (
+            planner.starts if planner.race_starts is None else f"the best {planner.starts} of {planner.race_starts}"
+        )
         kicks = "" if planner.restart_every is None else ", with restarts"
-        return f"{parts(planner.planner)} from {planner.starts} starts{kicks}"
+        return f"{parts(planner.planner)} from {starts} starts{kicks}"
     if isinstance(planner, Sequential):
         return f"{parts(planner.first)}, then {parts(planner.second)}"
     return type(planner).__name__

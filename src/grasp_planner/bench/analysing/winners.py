@@ -16,7 +16,10 @@ from grasp_planner.bench.work import CellName
 LEVEL = 0.05
 """Planners whose paired test against the best planner has a p-value of at least this are winners, too."""
 
-BOLD = f"Bold: the best planner, and all planners that a paired test cannot tell from it (p >= {LEVEL})."
+BOLD = (
+    f"Bold: the best planner, and all planners that a paired test cannot tell from it (p >= {LEVEL}, corrected for the "
+    "number of planners)."
+)
 """What bold means in a table, for the table's note."""
 
 Scores = Mapping[str, Mapping[Any, float]]
@@ -29,7 +32,7 @@ class Ranking:
 
     Args:
         scores: the score of each arm over all problems, the best arm first.
-        p_values: p-value of the paired test of the best arm against each other arm.
+        p_values: p-value of the paired test of the best arm against each other arm, corrected for the number of arms.
         problems: number of problems.
     """
 
@@ -51,7 +54,9 @@ class Ranking:
 def ranking(scores: Scores, middle: Callable[[Sequence[float]], float] = mean) -> Ranking | None:
     """Rank the arms by the mean (or another ``middle``) of their scores; ``None`` if there is no common problem.
 
-    The paired test is McNemar's exact test for scores of 0 and 1, and the sign test for other scores.
+    The paired test is McNemar's exact test for scores of 0 and 1, and the sign test for other scores. The best arm is
+    compared with all others, so the p-values are corrected by Holm's method (Scandinavian Journal of Statistics 6,
+    1979).
 
     >>> ranking({"A": {1: 1.0, 2: 0.0}, "B": {1: 1.0, 2: 1.0}}).winners
     ('B', 'A')
@@ -63,7 +68,23 @@ def ranking(scores: Scores, middle: Callable[[Sequence[float]], float] = mean) -
     middles = {arm: middle(found) for arm, found in lists.items()}
     order = sorted(middles, key=lambda arm: (-middles[arm], arm))
     tests = {arm: _paired(lists[order[0]], lists[arm]).p_value for arm in order[1:]}
-    return Ranking({arm: middles[arm] for arm in order}, tests, len(common))
+    return Ranking({arm: middles[arm] for arm in order}, holm(tests), len(common))
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Correct the p-values of several tests: the chance that any test of no difference is below p is at most p.
+
+    The i-th smallest of m p-values becomes max_{j <= i} min(1, (m - j + 1) p_j), in the given order of the tests.
+
+    >>> holm({"A": 0.03, "B": 0.01, "C": 0.5})
+    {'A': 0.06, 'B': 0.03, 'C': 0.5}
+    """
+    rising, largest, count = sorted(p_values, key=lambda arm: p_values[arm]), 0.0, len(p_values)
+    corrected = {}
+    for i, arm in enumerate(rising):
+        largest = max(largest, min(1.0, (count - i) * p_values[arm]))
+        corrected[arm] = largest
+    return {arm: corrected[arm] for arm in p_values}
 
 
 def success_ranking(records: Sequence[Record], cell: CellName | None = None) -> Ranking | None:
@@ -127,8 +148,12 @@ def verdict(records: Sequence[Record]) -> str:
             f"best planner, {second}, took {-next_best:.2g} s."
         )
     p_value = ranked.p_values[second]
+    test = "p" if len(ranked.p_values) == 1 else "corrected p"
     chance = "Chance may explain" if p_value >= LEVEL else "Chance does not explain"
-    said = [by, f"{chance} this difference (paired test, p = {p_value:.2g})."]
+    said = [
+        by,
+        f"{chance} this difference (paired test, {test} = {p_value:.2g}).",
+    ]
     if others := [arm for arm in ranked.winners[1:] if arm != second]:
         said.append(f"The test cannot tell {best} from {' and '.join(others)} either.")
     return " ".join(said)
