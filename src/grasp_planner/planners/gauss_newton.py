@@ -84,7 +84,7 @@ class GaussNewton:
     accepted: float = 0.3
     rejected: float = 4.0
     rollouts: int = 6
-    products: int = 32
+    products: int = 16
     memory_limit: int = 2**30
     tolerance: float = 0.0
 
