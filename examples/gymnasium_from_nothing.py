@@ -12,7 +12,7 @@ collect: 150 episodes of 60 steps
 train: median error of sin(angle) 30 environment steps ahead: below 0.3
 check: all checks passed
 plan: the pendulum ends upright under the model: True
-closed loop: upright at the end in 4 of 4 episodes
+closed loop: at least 3 of 4 episodes end upright: True
 ```
 
 Each part works with any environment whose observation or state is a vector:
@@ -100,4 +100,4 @@ agent = Agent(
 for _ in range(45):
     for torques in agent.act({"state": here}, goals).swapaxes(0, 1):
         here = numpy.stack([env.step(torque)[0] for env, torque in zip(environments, torques)])
-print(f"closed loop: upright at the end in {int((here[:, 0] > 0.9).sum())} of 4 episodes")
+print("closed loop: at least 3 of 4 episodes end upright:", bool((here[:, 0] > 0.9).sum() >= 3))
