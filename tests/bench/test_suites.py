@@ -103,7 +103,7 @@ def test_the_long_suite_is_the_papers_table() -> None:
         ["GRASP, paper", "GRASP, authors' code", "GRASP, second order", "recommended"],
     )
     names = [*tuned, "GRASP, polished", *fixed]
-    assert suite.episodes == 200 and [arm.name for arm in suite.arms] == names
+    assert suite.episodes == 100 and [arm.name for arm in suite.arms] == names
     assert [arm.name for arm in suite.arms if arm.space] == tuned and suite.main_arm == "recommended"
     assert suite.tuning.trials[0] >= 40 and {cell.task for cell in suite.cells} == {"push_t/dset/v2"}
     pictured = load_suite("push-t-long", "pixels")

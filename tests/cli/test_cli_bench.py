@@ -78,7 +78,7 @@ def test_what_would_be_done_is_said_without_doing_it(
     monkeypatch.chdir(tmp_path)
     assert main(["bench", "push-t-long", "--plan-only"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "11,000 plans in batches of 50" in printed and "H = 80, pusht-state" in printed
+    assert "5,500 plans in batches of 50" in printed and "H = 80, pusht-state" in printed
     assert "tuned for all cells together: CEM; iCEM; MPPI; GD; LatCo; GRASP" in printed
     assert "with fixed settings: GRASP, paper; GRASP, authors' code; GRASP, second order; recommended" in printed
     assert "1000 horizons" in printed
