@@ -55,7 +55,7 @@ def load_suite(name_or_path: str | Path, variant: Variant = "state") -> Suite:
             of range. The error names the file, the entry and what was expected.
 
     >>> load_suite("push-t-long").episodes
-    200
+    100
     """
     path = _file(name_or_path)
     with reading(path, "suite (TOML)"):
