@@ -122,9 +122,8 @@ def test_at_a_restart_the_worst_starts_take_over_the_best_plans():
     problem = toys.problem(2, 4)
     before, after = states_of(problem, planner, 4, seeds=[1, 2])[2:4]
     cost, best = before.best.cost.reshape(2, 4), before.best.actions.unflatten(0, (2, 4))
-    assert (
-        after.inner.moments.count == 1
-    )  # one step of descent after the restart: `after.best` has the plans themselves
+    # There was one step of descent after the restart, and `after.best` has the plans that the restart began with.
+    assert after.inner.moments.count == 1
     for i in range(2):
         first, second = cost[i].argsort()[:2].tolist()
         for place, source in enumerate([first, second, first, second]):

@@ -49,16 +49,13 @@ def best_candidate(many: Scored, count: int) -> tuple[Scored, Int[Tensor, " b"]]
     The cost of the chosen row is not finite only if no row of its problem has a finite cost.
     """
     position = finite_costs(many, count).argmin(1)
-    row = torch.arange(len(position), device=position.device) * count + position
-    return Scored(many.actions[row], many.states[row], many.cost[row]), position
+    return _taken(many, count, position[:, None]), position
 
 
 def fittest(many: Scored, count: int, survivors: int, offspring: int) -> Scored:
     """Return ``offspring`` rows for each problem: its ``survivors`` best rows of ``count``, best first, repeated."""
     order = finite_costs(many, count).argsort(dim=1, stable=True)
-    chosen = order[:, torch.arange(offspring, device=order.device) % survivors]
-    rows = (chosen + count * torch.arange(len(order), device=order.device)[:, None]).flatten()
-    return Scored(many.actions[rows], many.states[rows], many.cost[rows])
+    return _taken(many, count, order[:, torch.arange(offspring, device=order.device) % survivors])
 
 
 def leading(values: Float[Tensor, "b_n ..."], leader: Int[Tensor, " b"]) -> Float[Tensor, "b ..."]:
@@ -69,3 +66,9 @@ def leading(values: Float[Tensor, "b_n ..."], leader: Int[Tensor, " b"]) -> Floa
     finite = torch.isfinite(many).flatten(2).all(2)
     position = torch.where(finite.gather(1, leader[:, None])[:, 0], leader, finite.long().argmax(1))
     return many[torch.arange(many.shape[0], device=many.device), position]
+
+
+def _taken(many: Scored, count: int, positions: Int[Tensor, "b k"]) -> Scored:
+    """Return the rows at ``positions`` among the ``count`` rows of each problem."""
+    rows = (positions + count * torch.arange(len(positions), device=positions.device)[:, None]).flatten()
+    return Scored(many.actions[rows], many.states[rows], many.cost[rows])

@@ -150,10 +150,7 @@ def verdict(records: Sequence[Record]) -> str:
     p_value = ranked.p_values[second]
     test = "p" if len(ranked.p_values) == 1 else "corrected p"
     chance = "Chance may explain" if p_value >= LEVEL else "Chance does not explain"
-    said = [
-        by,
-        f"{chance} this difference (paired test, {test} = {p_value:.2g}).",
-    ]
+    said = [by, f"{chance} this difference (paired test, {test} = {p_value:.2g})."]
     if others := [arm for arm in ranked.winners[1:] if arm != second]:
         said.append(f"The test cannot tell {best} from {' and '.join(others)} either.")
     return " ".join(said)
