@@ -84,7 +84,7 @@ def test_what_would_be_done_is_said_without_doing_it(
     assert "1000 horizons" in printed
     assert main(["bench", "push-t-equal-time", "--plan-only"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "tuned for all cells together: CEM" in printed and "1.5 seconds of one thread for each episode" in printed
+    assert "with fixed settings: CEM; iCEM" in printed and "1.5 seconds of one thread for each episode" in printed
     assert not list(tmp_path.iterdir())
 
 
