@@ -86,26 +86,35 @@ def timed_records(count: int = 4) -> list[TimedRecord]:
 
 
 def shown_records() -> list[ShownRecord]:
-    """Return records of a block pushed to the right, by GRASP with virtual states and by CEM without."""
+    """Return records of a block pushed to the right, by GRASP with virtual states and by CEM and GD without.
+
+    GRASP solves the episode. The plan of CEM reaches the goal in the model and goes half of the way in the simulator.
+    The plan of GD goes half of the way in both.
+    """
     start = np.array([100.0, 250, 200, 250, 0.3, 0, 0])
     goal = np.array([260.0, 250, 360, 250, 0.3, 0, 0])
     share = np.linspace(0, 1, 21)[:, None]
-    executed = (start + share * (goal - start)).tolist()
-    rollout = executed[5::5]
+    whole, half = ((start + far * share * (goal - start)).tolist() for far in (1.0, 0.5))
     made = []
-    for arm in ("CEM", "GRASP"):
-        virtual = [rollout[:-1]] * 3 if arm == "GRASP" else None
+    for arm, executed, imagined in (("CEM", half, whole), ("GD", half, half), ("GRASP", whole, whole)):
+        rollout = imagined[5::5]
+        missed = float(np.linalg.norm(np.array(executed[-1][:4]) - goal[:4]))
         made.append(
             ShownRecord(
                 work=work(arm),
                 episode=2,
                 success=arm == "GRASP",
-                distances={"position_px": 3.0, "angle_deg": 1.0},
+                distances={"position_px": missed, "angle_deg": 0.0},
                 env="PushT-v1",
                 frameskip=5,
                 executed=executed,
                 goal=goal.tolist(),
-                recording=PlannedMoments((0, 5, 10), [rollout] * 3, virtual, (None, 2.0, 0.5)),
+                recording=PlannedMoments(
+                    steps=(0, 5, 10),
+                    rollouts=[rollout] * 3,
+                    virtual=[rollout[:-1]] * 3 if arm == "GRASP" else None,
+                    best_cost=(None, 2.0, 0.5),
+                ),
             )
         )
     return made

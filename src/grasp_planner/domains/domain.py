@@ -87,6 +87,8 @@ class Domain:
             ``ball_nav_hook_100/random_state/v1``.
         versions: versions of the tasks, the last part of their names, from the oldest to the newest, for each goal
             source that has other versions than ``v1``. Versions differ in their episodes.
+        tolerances: the distances that ``success`` judges, by name: a success needs distances below these values.
+            Reports name these values for failed episodes.
     """
 
     name: str
@@ -102,6 +104,7 @@ class Domain:
     models: tuple[str, ...] = ()
     variants: Mapping[str, Variant] = field(default_factory=dict, hash=False)
     versions: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    tolerances: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     @property
     def entry_point(self) -> str:

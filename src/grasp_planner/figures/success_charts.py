@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from html import escape
 from io import StringIO
+from itertools import pairwise
 from textwrap import fill
 from typing import TYPE_CHECKING
 
@@ -13,12 +15,16 @@ from grasp_planner.figures.theme import CURVE_COLOURS, PLANNER_COLOURS, light, v
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from grasp_planner.bench.analysing.success_curves import Chart
 
-WIDTH, HEIGHT, LEGEND_ROW = 5.0, 3.1, 0.25  # inches; small, so that text stays readable on a phone
+WIDTH, HEIGHT = 5.0, 3.1  # inches, without the legend; small, so that text stays readable on a phone
 FONT = 10.0  # points
-TITLE = 54  # letters in a line of the title
+TITLE, NAME = 44, 46  # letters in a line of the title, and of a name in the legend
+COLUMNS = 4  # of the legend, at most
+ROOM = 0.92  # share of the width that the legend may take, since browsers have other fonts
+DODGE = 0.5  # share of the distance between two points in which the error bars of all curves lie side by side
 FEW = 12  # a curve of at most this many points gets a marker at each point
 THICK, THIN = 2.6, 1.4  # points; the highlighted line is thick and solid
 DASHES = ((0, (4, 2)), (0, (1, 1.6)), (0, (5, 2, 1, 2)))
@@ -35,38 +41,55 @@ def chart_svg(chart: Chart, standalone: bool = False) -> str:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    columns = 2 if max(len(curve.name) for curve in chart.curves) > 14 else 4
-    rows = -(-len(chart.curves) // columns)
-    figure = new_figure(WIDTH, HEIGHT + LEGEND_ROW * rows)
+    figure = new_figure(WIDTH, HEIGHT)
     figure.set_facecolor("none")
     axes = figure.add_subplot()
+    known = sorted({x for curve in chart.curves for x in curve.x})
+    few = len(known) <= FEW and not chart.logarithmic
+    apart = DODGE * min((b - a for a, b in pairwise(known)), default=0.0) / len(chart.curves)
     for i, curve in enumerate(chart.curves):
         colour = light(PLANNER_COLOURS.get(curve.name, CURVE_COLOURS[(4 + i) % len(CURVE_COLOURS)]))
         marker = "o" if len(curve.x) <= FEW else ""
         first = curve.name == chart.highlighted
-        axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.2 if first else 0.08, linewidth=0)
-        (line,) = axes.plot(curve.x, curve.y, color=colour, marker=marker, markersize=4, label=curve.name)
+        x = [at + apart * (i - (len(chart.curves) - 1) / 2) for at in curve.x] if few else curve.x
+        if few:
+            axes.vlines(x, curve.low, curve.high, color=colour, linewidth=2 * THIN if first else THIN, alpha=0.7)
+        else:
+            axes.fill_between(x, curve.low, curve.high, color=colour, alpha=0.2 if first else 0.08, linewidth=0)
+        (line,) = axes.plot(x, curve.y, color=colour, marker=marker, markersize=4, label=fill(curve.name, NAME))
         line.set(linestyle="-" if first else DASHES[i % len(DASHES)], linewidth=THICK if first else THIN)
         line.set_zorder(3 if first else 2)
-    _finish(axes, chart)
-    figure.legend(loc="lower left", ncols=columns, fontsize=FONT, frameon=False, labelcolor=light("ink"))
-    figure.tight_layout(rect=(0, LEGEND_ROW * (rows + 0.3) / (HEIGHT + LEGEND_ROW * rows), 1, 1))
+    _finish(axes, chart, known)
+    legend = _legend_height(figure)
+    figure.set_size_inches(WIDTH, HEIGHT + legend)
+    figure.tight_layout(rect=(0, legend / (HEIGHT + legend), 1, 1))
     return _themed(_svg_of(figure, chart.name), chart, standalone)
 
 
-def _finish(axes: Axes, chart: Chart) -> None:
+def _legend_height(figure: Figure) -> float:
+    """Add a legend below the axes, in as many columns as fit into the width, and return its height in inches."""
+    for columns in range(COLUMNS, 0, -1):
+        legend = figure.legend(loc="lower left", ncols=columns, fontsize=FONT, frameon=False, labelcolor=light("ink"))
+        box = legend.get_window_extent()
+        if box.width <= ROOM * WIDTH * figure.dpi:
+            break
+        if columns > 1:
+            legend.remove()
+    return box.height / figure.dpi
+
+
+def _finish(axes: Axes, chart: Chart, known: Sequence[float]) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
     ink, faint = light("ink"), light("faint")
-    known = sorted({x for curve in chart.curves for x in curve.x})
     if chart.logarithmic:
         axes.set_xscale("log")
         axes.set_xlim((known[0], known[-1]) if known[-1] > known[0] else (known[0] / 2, known[0] * 2))
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0) if known[-1] <= 1000 * known[0] else (1.0,)))
         axes.xaxis.set_minor_formatter(NullFormatter())
     elif len(known) <= FEW:
         axes.set_xticks(known)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))  # never 1e+06 or 10^6
     axes.set_ylim(0, 1)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
     axes.grid(axis="y", color=light("grid"))

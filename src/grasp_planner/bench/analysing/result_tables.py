@@ -37,6 +37,7 @@ def tables(records: Sequence[Record], published: str = "") -> list[Table]:
         seconds_table(records, theirs),
         timed_success_table(records),
         pairs_table(records),
+        failure_table(records),
         model_table(records),
         distance_table(records),
         gap_table(records),
@@ -106,6 +107,24 @@ def model_table(records: Sequence[Record]) -> Table:
         rows=tuple(_rows_of_kinds(tested, rules, share_text)),
         note="Model: at the goal after the last step of the model's rollout. Any time: at the goal after any step in "
         "the simulator, which is an easier rule than after the last step.",
+    )
+
+
+def failure_table(records: Sequence[Record]) -> Table:
+    """Count the failed episodes in which the search failed, and those in which the model was wrong."""
+    tested = [record for record in of_kind(records, EpisodeRecord) if record.success_model is not None]
+    rules: dict[str, Callable[[EpisodeRecord], bool | None]] = {
+        "search failed": lambda record: None if record.won else not record.success_model,
+        "model wrong": lambda record: None if record.won else record.success_model,
+    }
+    return Table(
+        name="failures",
+        title="Why episodes failed",
+        columns=columns_of(tested),
+        rows=tuple(_rows_of_kinds(tested, rules, _among_failures)),
+        note="Number of failed episodes with this cause, of all failed episodes. Search failed: the rollout of the "
+        "plan in the model does not end at the goal. Model wrong: the rollout ends at the goal, and the simulator does "
+        "not.",
     )
 
 
@@ -220,6 +239,12 @@ def _rows_of_kinds(
         for arm in arms_of(records)
         for kind, value in kinds.items()
     ]
+
+
+def _among_failures(causes: Sequence[bool | None]) -> str:
+    """Return the number of failures with a cause among all failures; ``None`` stands for a solved episode."""
+    failed = [cause for cause in causes if cause is not None]
+    return f"{sum(failed)} of {len(failed)}" if failed else "no failure"
 
 
 def _spending(records: Sequence[EpisodeRecord]) -> str:

@@ -67,4 +67,5 @@ BALL_NAV = Domain(
     horizons=HORIZONS,
     models=("ball-nav", *(variant.model for variant in VARIANTS.values())),
     variants=VARIANTS,
+    tolerances={"position_m": RADIUS},
 )

@@ -50,4 +50,5 @@ POINT_MAZE = Domain(
     distances,
     DATA,
     models=("pointmaze-state", "pointmaze-pixels"),
+    tolerances={"position_m": TOLERANCE},
 )

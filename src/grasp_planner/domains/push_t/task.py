@@ -104,4 +104,5 @@ PUSH_T = Domain(
     other_policies={"push_t_wild": PushTWildPolicy},
     models=("pusht-state", "pusht-pixels", "pusht-state-frameskip-1"),
     versions={"dset": ("v1", "v2")},
+    tolerances={"position_px": POSITION_TOLERANCE, "angle_deg": float(np.degrees(ANGLE_TOLERANCE))},
 )

@@ -50,4 +50,5 @@ WALL = Domain(
     distances,
     DATA,
     models=("wall-state", "wall-pixels"),
+    tolerances={"position_px": TOLERANCE},
 )

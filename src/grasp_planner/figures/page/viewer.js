@@ -9,7 +9,7 @@
   document.getElementById("theme").addEventListener("click", () => theme(root.dataset.theme === "dark" ? "light" : "dark"));
 
   const colour = (name) => getComputedStyle(root).getPropertyValue(name).trim();
-  // From early (violet) to late (amber), as in the package's other pictures.
+  // From early (violet) to late (amber).
   const TIMES = [[78, 3, 160], [156, 23, 158], [208, 61, 119], [238, 114, 81], [251, 166, 54]];
   const timeColour = (share) => {
     const at = share * (TIMES.length - 1), i = Math.min(Math.floor(at), TIMES.length - 2), rest = at - i;
@@ -49,7 +49,7 @@
       this.pen.setLineDash(dash || []); this.polygon(points, false); this.pen.setLineDash([]);
     }
     all(state, edge, fill, width, dash) { for (const body of this.scene.bodies) this.body(body, state, edge, fill, width, dash); }
-    path(states, edge) {
+    path(states, edge, width = 2) {
       for (const body of this.scene.bodies) {
         this.pen.beginPath();
         states.forEach((state, i) => {
@@ -57,28 +57,31 @@
           const middle = points.reduce(([a, b], [x, y]) => [a + x / n, b + y / n], [0, 0]);
           this.pen[i ? "lineTo" : "moveTo"](...this.at(...middle));
         });
-        this.pen.strokeStyle = edge; this.pen.lineWidth = 2; this.pen.stroke();
+        this.pen.strokeStyle = edge; this.pen.lineWidth = width; this.pen.stroke();
       }
     }
   }
 
+  const plain = (value) => value.toLocaleString("en", { maximumSignificantDigits: 3 });
+  const REASONS = { solved: "solved", "search failed": "failed: search", "model wrong": "failed: model", failed: "failed" };
+
   class Viewer {
     constructor(element, content) {
       this.element = element; this.content = content;
-      const part = (name) => element.querySelector(`[data-part="${name}"]`);
-      this.part = part;
-      this.model = new Stage(part("model")); this.world = new Stage(part("world"));
-      this.cell = part("cell"); this.arms = part("arms");
-      this.iteration = part("iteration"); this.step = part("step"); this.play = part("play");
+      this.part = (name) => element.querySelector(`[data-part="${name}"]`);
+      const { part } = this;
+      this.stage = new Stage(part("picture"));
+      this.cell = part("cell"); this.arms = part("arms"); this.time = part("time"); this.play = part("play");
       content.groups.forEach((group, i) => {
         const main = group.plans.find((plan) => plan.arm === content.main);
         const mark = main ? ` (${content.main} ${main.success ? "✓" : "✗"})` : "";
         this.cell.add(new Option(group.title + mark, i));
       });
       this.cell.addEventListener("change", () => this.choose(Number(this.cell.value)));
-      this.iteration.addEventListener("input", () => this.draw());
-      this.step.addEventListener("input", () => { this.stop(); this.draw(); });
+      this.time.addEventListener("input", () => { this.stop(); this.draw(); });
       this.play.addEventListener("click", () => (this.timer ? this.stop() : this.start()));
+      part("planning").addEventListener("click", () => this.go(0));
+      part("execution").addEventListener("click", () => this.go(this.half));
       addEventListener("resize", () => this.draw());
       redraws.push(() => this.draw());
       this.choose(0);
@@ -88,7 +91,7 @@
       this.arms.replaceChildren(...this.group.plans.map((plan, k) => {
         const button = document.createElement("button");
         button.textContent = `${plan.arm} ${plan.success ? "✓" : "✗"}`;
-        button.title = plan.success ? "solved" : "failed";
+        button.title = REASONS[plan.reason];
         button.addEventListener("click", () => this.show(k));
         return button;
       }));
@@ -96,59 +99,108 @@
       this.show(main < 0 ? 0 : main);
     }
     show(k) {
-      this.stop();
       this.plan = this.group.plans[k];
       [...this.arms.children].forEach((button, i) => button.setAttribute("aria-pressed", String(i === k)));
-      const made = this.plan.recording;
-      this.iteration.disabled = !made;
-      this.iteration.max = made ? made.steps.length - 1 : 0;
-      this.iteration.value = this.iteration.max;
-      this.step.max = this.plan.executed.length - 1;
-      this.step.value = this.step.max;
-      this.draw();
+      const { plan } = this, made = plan.recording;
+      // The time line has two halves of the same length: planning, then execution.
+      this.moments = made ? made.steps.length : 0;
+      this.half = Math.max(this.moments, plan.executed.length);
+      this.time.min = made ? 0 : this.half;
+      this.time.max = 2 * this.half - 1;
+      this.part("planning").disabled = !made;
+      this.part("outcome").replaceChildren(
+        Object.assign(document.createElement("strong"), { textContent: `${plan.arm}, ${REASONS[plan.reason]}.` }),
+        ` ${plan.told}`,
+      );
+      this.part("states").textContent = `${made && made.lifted ? "virtual states" : "states of the rollout"}, early to late`;
+      this.part("distances").hidden = !plan.distances.length;
+      this.part("distances").tBodies[0].replaceChildren(...plan.distances.map((one) => {
+        const row = document.createElement("tr");
+        const known = (value) => value || { text: "not known", missed: false };
+        const cells = [[one.name], [`< ${one.limit}`], ...[one.simulator, one.model].map(known).map((v) => [v.text, v.missed])];
+        for (const [text, missed] of cells) {
+          row.append(Object.assign(document.createElement("td"), { textContent: text, className: missed ? "missed" : "" }));
+        }
+        return row;
+      }));
+      this.go(Number(this.time.max));
     }
+    go(position) { this.stop(); this.time.value = position; this.draw(); }
     start() {
-      if (Number(this.step.value) >= Number(this.step.max)) this.step.value = 0;
+      if (this.time.value === this.time.max) this.time.value = this.time.min;
       this.play.textContent = "Pause";
+      const pace = Math.max(1, Math.round(this.half / 60));
       this.timer = setInterval(() => {
-        if (Number(this.step.value) >= Number(this.step.max)) return this.stop();
-        this.step.value = Number(this.step.value) + 1;
+        if (this.time.value === this.time.max) return this.stop();
+        this.time.value = Number(this.time.value) + pace;
         this.draw();
       }, 70);
     }
     stop() { clearInterval(this.timer); this.timer = null; this.play.textContent = "Play"; }
+    // The moment of planning and the index of the executed state at the slider's position.
+    place() {
+      const position = Number(this.time.value), last = Math.max(1, this.half - 1);
+      const planning = position < this.half;
+      const share = (planning ? position : position - this.half) / last;
+      return {
+        planning,
+        moment: planning ? Math.round(share * (this.moments - 1)) : this.moments - 1,
+        index: planning ? 0 : Math.round(share * (this.plan.executed.length - 1)),
+      };
+    }
     draw() {
-      const { plan, group } = this, scene = this.content.scenes[group.env];
-      const start = plan.executed[0], made = plan.recording;
-      for (const stage of [this.model, this.world]) {
-        stage.clear(scene, group.view);
-        stage.all(start, colour("--start"), 0.25, 1);
+      const { plan, group, stage } = this, made = plan.recording, start = plan.executed[0];
+      const { planning, moment, index } = this.place();
+      stage.clear(this.content.scenes[group.env], group.view);
+      stage.all(start, colour("--start"), 0.25, 1);
+      if (planning) this.drawPlanning(made, moment, start); else this.drawExecution(made, moment, index);
+      stage.all(group.goal, colour("--goal"), 0.07, 2, [6, 3]);
+      for (const name of ["planning", "execution"]) {
+        this.part(name).setAttribute("aria-pressed", String((name === "planning") === planning));
       }
+      const step = plan.steps[index], last = plan.steps[plan.steps.length - 1];
+      Object.assign(this.element.dataset, {
+        shown: planning ? "planning" : "execution", iteration: made ? made.steps[moment] : "", step, arm: plan.arm, half: this.half,
+      });
+      if (!planning) return void (this.part("now").value = `environment step ${step} of ${last}`);
+      const cost = made.best_cost[moment], ended = made.steps[made.steps.length - 1];
+      this.part("now").value = `planner step ${made.steps[moment]} of ${ended}` + (cost === null ? "" : `, best cost ${plain(cost)}`);
+    }
+    drawPlanning(made, moment, start) {
+      const states = made.states[moment], rollout = made.rollouts[moment];
+      states.forEach((state, t) => this.stage.all(state, timeColour(t / Math.max(1, states.length - 1)), 0.12, 1.6));
+      this.stage.path([start, ...rollout], colour("--plan"));
+      this.stage.all(rollout[rollout.length - 1], colour("--plan"), 0.3, 1.6);
+    }
+    // The simulator in front, and behind it the plan in the model, at the same environment step.
+    drawExecution(made, moment, index) {
+      const { plan, stage } = this;
       if (made) {
-        const k = Number(this.iteration.value), rollout = made.rollouts[k];
-        const ghosts = made.virtual ? made.virtual[k] : rollout;
-        ghosts.forEach((state, t) => this.model.all(state, timeColour(t / Math.max(1, ghosts.length - 1)), 0.05, 1.3));
-        this.model.path([start, ...rollout], colour("--plan"));
-        this.model.all(rollout[rollout.length - 1], colour("--plan"), 0.3, 1.6);
-        const cost = made.best_cost[k];
-        this.part("iteration-is").value = `step ${made.steps[k]}` + (cost === null ? "" : `, cost ${cost.toPrecision(3)}`);
-        this.element.dataset.iteration = made.steps[k];
-      } else {
-        this.part("iteration-is").value = "not decoded";
+        const rollout = made.rollouts[moment];
+        const reached = made.at.filter((at) => at <= plan.steps[index]).length;
+        stage.path([plan.executed[0], ...rollout], colour("--plan"), 1);
+        if (reached) stage.all(rollout[reached - 1], colour("--plan"), 0, 1.6);
       }
-      const t = Number(this.step.value);
-      this.world.path(plan.executed.slice(0, t + 1), colour("--run"));
-      this.world.all(plan.executed[t], colour("--run"), 0.5, 1.6);
-      for (const stage of [this.model, this.world]) stage.all(group.goal, colour("--goal"), 0.07, 2, [6, 3]);
-      this.part("step-is").value = `step ${t} of ${this.step.max}`;
-      this.part("outcome").textContent = `${plan.arm}: ${plan.success ? "solved" : "failed"}, ${plan.told}`;
-      this.element.dataset.step = t;
-      this.element.dataset.arm = plan.arm;
+      stage.path(plan.executed.slice(0, index + 1), colour("--run"));
+      stage.all(plan.executed[index], colour("--run"), 0.5, 1.6);
     }
   }
 
   for (const element of document.querySelectorAll("[data-viewer]")) {
     new Viewer(element, JSON.parse(document.getElementById(element.dataset.viewer).textContent));
+  }
+  // Tables that are wider than the page say so, and mark the side on which more columns are.
+  for (const box of document.querySelectorAll(".scroll")) {
+    const hint = Object.assign(document.createElement("p"), { className: "hint", textContent: "Wide table: scroll it sideways →" });
+    box.after(hint);
+    const update = () => {
+      box.toggleAttribute("data-wide", box.scrollWidth > box.clientWidth + 1);
+      box.toggleAttribute("data-more", box.scrollLeft + box.clientWidth < box.scrollWidth - 2);
+      if (box.hasAttribute("data-wide")) box.tabIndex = 0; else box.removeAttribute("tabindex");
+    };
+    box.addEventListener("scroll", update);
+    new ResizeObserver(update).observe(box);
+    update();
   }
   root.dataset.ready = "yes";
 })();
