@@ -14,8 +14,10 @@ import pytest
 
 from failing_jobs import always_die, die_once, fault
 from grasp_planner import GraspPlannerError
+from grasp_planner.bench.analysing.failures import judged_distances, reason_of
 from grasp_planner.bench.record_files import read_records
 from grasp_planner.bench.record_json import comparable
+from grasp_planner.bench.records import EpisodeRecord, ShownRecord, of_kind
 from grasp_planner.bench.running.engines import Serial, engine
 from grasp_planner.bench.running.suite_run import Run
 from grasp_planner.bench.suites.loading import load_suite
@@ -36,6 +38,20 @@ def test_every_stage_leaves_its_records(finished: Path) -> None:
     assert counts["sweep"] == cells * tuned * (3 + 2) and counts["choice"] == cells * arms
     assert counts["episode"] == cells * arms * 5 and counts["timed"] == cells * arms * 2
     assert arms * cells <= counts["shown"] <= 2 * arms * cells
+
+
+def test_a_recording_and_the_record_of_an_episode_name_the_same_cause(finished: Path) -> None:
+    found = read_records([finished])
+    tested = {(one.work.cell, one.work.arm, one.episode): one for one in of_kind(found, EpisodeRecord)}
+    shown = of_kind(found, ShownRecord)
+    assert shown
+    for one in shown:
+        same = tested[one.work.cell, one.work.arm, one.episode]
+        cause = "solved" if same.success else "model wrong" if same.success_model else "search failed"
+        assert reason_of(one) == cause and same.distances_model is not None
+        (position,) = judged_distances(one)
+        measured = [same.distances["position_px"], same.distances_model["position_px"]]
+        assert position.limit == 4.5 and [position.simulator, position.model] == pytest.approx(measured, abs=1e-2)
 
 
 def test_planners_are_tuned_alike_on_episodes_that_the_test_never_uses(finished: Path) -> None:

@@ -67,7 +67,7 @@ def test_bench_then_report(suite: Path, tmp_path: Path, capsys: pytest.CaptureFi
     told = json.loads((tmp_path / "page" / "summary.json").read_text())
     (kept,) = told["suites"]
     names = {table["name"] for table in kept["tables"]}
-    assert names == {"success", "seconds", "pairs", "model", "distances", "gaps", "spending", "tuning"}
+    assert names == {"success", "seconds", "pairs", "failures", "model", "distances", "gaps", "spending", "tuning"}
     assert {chart["name"].partition("-")[0] for chart in kept["charts"]} == {"horizon", "seconds", "transitions"}
     assert main(["report", str(out / "episodes.jsonl"), "--out", str(tmp_path / "some")]) == 0
 

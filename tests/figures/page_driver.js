@@ -1,4 +1,4 @@
-// Drives the viewer of a report, and measures the layout of the page in both themes. See test_report.py.
+// Drives the viewer of a report, and measures the layout of the page in both themes. See test_episode_viewer.py.
 "use strict";
 {
 const say = (name, value) => { document.documentElement.dataset[name] = value; };
@@ -78,6 +78,8 @@ const faults = () => {
   say("played", data.shown === "planning" && Number(part("time").value) > 0);
   pick("CEM"); say("cem", part("outcome").textContent); pick("GD"); say("gd", part("outcome").textContent);
   say("missed", [...viewer.querySelectorAll("td.missed")].map((cell) => cell.textContent));
+  pick("iCEM"); move(0);
+  say("undecoded", [data.shown, data.step, part("planning").disabled, part("now").value]); say("icem", part("outcome").textContent);
   say("done", "yes");
 })().catch((error) => say("fault", String(error)));
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from grasp_planner.bench.records import ChoiceRecord, Clock, EpisodeRecord, PlannedMoments, Record, ShownRecord, Winner
 from grasp_planner.bench.timed_records import Moment, TimedClock, TimedRecord
 from grasp_planner.bench.work import Work
+from grasp_planner.figures.report_page import Section
 
 CLOCK = Clock(seconds=1.0, batch=8, machine="x86_64", at=1_700_000_000)
 VERSIONS = {"python": "3.11", "torch": "2"}
@@ -133,3 +135,14 @@ def all_records() -> list[Record]:
 def in_model(record: Record, model: str) -> Record:
     """Return the same record of another model."""
     return replace(record, work=replace(record.work, model=model))
+
+
+def renamed(records: Sequence[Record], name: str, new: str) -> list[Record]:
+    """Return the same records with another name of one planner."""
+    return [replace(one, work=replace(one.work, arm=new)) if one.work.arm == name else one for one in records]
+
+
+def section(records: Sequence[Record] | None = None) -> Section:
+    """Return a section of a report, by default with all records."""
+    given = all_records() if records is None else records
+    return Section("made-up", "A <made-up> suite", "For tests", "push-t-long", given)

@@ -1,47 +1,24 @@
-"""The report: its numbers are those of the records, its page is self-contained, and it works in a browser."""
+"""The report: its numbers are those of the records, and its page is self-contained."""
 
 from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
-from collections.abc import Sequence
 from dataclasses import replace
-from html import unescape
 from html.parser import HTMLParser
-from pathlib import Path
 from xml.etree import ElementTree
 
-import numpy as np
 import pytest
-from report_records import WINS, all_records, episode_records, in_model, shown_records, timed_records
+from report_records import all_records, episode_records, in_model, renamed, section, timed_records
 
-from grasp_planner.bench.analysing.failures import explanation, goal_distances, reason_of
-from grasp_planner.bench.analysing.result_tables import failure_table, pairs_table, success_table, tables
+from grasp_planner.bench.analysing.result_tables import pairs_table, success_table, tables
 from grasp_planner.bench.analysing.significance import Paired, Share
 from grasp_planner.bench.analysing.success_curves import Chart, Curve, charts, time_charts
 from grasp_planner.bench.analysing.timed_tables import seconds_table, timed_success_table
 from grasp_planner.bench.analysing.winners import success_ranking, verdict
-from grasp_planner.bench.records import PlannedMoments, Record
 from grasp_planner.bench.suites.published_results import PUBLISHED
-from grasp_planner.domains.domain import Domain
-from grasp_planner.domains.registry import DOMAINS
-from grasp_planner.figures.episode_viewer import viewer_content
-from grasp_planner.figures.report_page import Section, chart_files, markdown, report_markdown, report_page
+from grasp_planner.figures.report_page import chart_files, markdown, report_markdown, report_page
 from grasp_planner.figures.success_charts import chart_svg
-
-BROWSER = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), "")
-
-
-def section(records: Sequence[Record] | None = None) -> Section:
-    given = all_records() if records is None else records
-    return Section("made-up", "A <made-up> suite", "For tests", "push-t-long", given)
-
-
-def long_named() -> Section:
-    """Return a section with six planners, whose names are long."""
-    return Section("long-names", "Long names", "For tests", "", with_long_names())
 
 
 class Seen(HTMLParser):
@@ -175,6 +152,12 @@ def test_the_page_is_whole_and_needs_no_network() -> None:
     assert len(groups[0]["plans"][2]["recording"]["states"][0]) == 3 and groups[0]["plans"][2]["recording"]["lifted"]
 
 
+def test_a_suite_without_a_description_has_no_sentence_about_it() -> None:
+    unknown = replace(section(), about="")
+    assert "<p>.</p>" not in report_page([unknown]) and "\n.\n" not in report_markdown([unknown])
+    assert "<p>For tests.</p>" in report_page([section()]) and "\nFor tests.\n" in report_markdown([section()])
+
+
 def test_data_cannot_end_the_script() -> None:
     records = [in_model(record, "</script><script>alert(1)</script>") for record in all_records()]
     assert "<script>alert" not in report_page([section(records)])
@@ -204,64 +187,6 @@ def test_mcnemar_against_numbers_worked_by_hand() -> None:
     assert Paired(0, 1, 9, 0).p_value == Paired(0, 9, 1, 0).p_value
 
 
-def test_failures_are_counted_by_their_cause() -> None:
-    # All plans of episodes 0 to 6 reach the goal under the model. GRASP fails in episodes 6 and 7.
-    (table,) = [table for table in tables(all_records()) if table.name == "failures"]
-    rows = {row[0]: row[1:] for row in table.rows}
-    assert rows["GRASP, model wrong"] == rows["GRASP, search failed"] == ("1 of 2", "1 of 2")
-    assert rows["CEM, model wrong"][0] == "6 of 7" and rows["CEM, search failed"][0] == "1 of 7"
-    solved = [replace(one, success=True) for one in episode_records()]
-    assert {cell for row in failure_table(solved).rows for cell in row[1:]} == {"no failure"}
-    assert not failure_table([replace(one, success_model=None) for one in episode_records()]).rows
-
-
-def test_a_failed_episode_says_what_it_missed_and_why() -> None:
-    cem, gd, grasp = shown_records()
-    missed = "The position is 113 px from the goal, and a success needs less than 20 px."
-    assert [reason_of(one) for one in (cem, gd, grasp)] == ["model wrong", "search failed", "solved"]
-    assert explanation(cem).startswith(f"{missed} The model was wrong: under the model, the plan reaches the goal")
-    assert explanation(gd).startswith(f"{missed} The search failed: the plan does not reach the goal under the model")
-    assert "position 113 px and angle 0 deg" in explanation(gd) and "wrong" not in explanation(grasp)
-    undecoded = replace(cem, recording=None)
-    assert reason_of(undecoded) == "failed" and "cannot be told apart" in explanation(undecoded)
-    lost = replace(gd, distances={"position_px": None, "angle_deg": 0.0})
-    assert explanation(lost).startswith("The position is not finite from the goal")
-    elsewhere = replace(cem, work=replace(cem.work, task="mine/dset/v1"))
-    assert not goal_distances(elsewhere) and "cannot be told apart" in explanation(elsewhere)
-
-
-@pytest.mark.parametrize("domain", DOMAINS.values(), ids=DOMAINS)
-def test_the_tolerances_of_a_world_are_its_success_rule(domain: Domain) -> None:
-    rng = np.random.default_rng(0)
-    goal = rng.uniform(0, 1, {"push_t": 7, "point_maze": 4}.get(domain.name, 2))
-    spread = np.full(len(goal), max(domain.tolerances.values()) / 2)
-    spread[4:] = 0.3  # rad
-    states = goal + spread * rng.standard_normal((400, len(goal)))
-    distances = domain.distances(states, goal)
-    within = np.all([distances[name] < limit for name, limit in domain.tolerances.items()], axis=0)
-    np.testing.assert_array_equal(domain.success(states, goal), within)
-    assert 0.1 < within.mean() < 0.9
-
-
-def test_recordings_of_long_episodes_stay_small() -> None:
-    record = shown_records()[2]
-    long = np.linspace(0, 1, 1001)[:, None] * (np.array(record.goal) - record.executed[0]) + record.executed[0]
-    rollouts = np.tile(long[1:], (36, 1, 1)) + np.random.default_rng(0).normal(size=(36, 1000, 7))
-    moments = PlannedMoments(tuple(range(36)), rollouts.tolist(), rollouts[:, :-1].tolist(), (0.123456,) * 36)
-    content = viewer_content([replace(record, frameskip=1, executed=long.tolist(), recording=moments)])
-    assert content is not None and len(json.dumps(content)) < 60_000
-    (plan,) = content["groups"][0]["plans"]
-    assert plan["steps"][0] == 0 and plan["steps"][-1] == 1000 and plan["recording"]["at"][-1] == 1000
-    np.testing.assert_allclose(plan["executed"][-1], np.array(record.goal)[:5], atol=0.1)
-
-
-def test_an_episode_of_one_model_step_has_no_virtual_states() -> None:
-    record = shown_records()[2]
-    moments = PlannedMoments((0,), [[record.executed[-1]]], [[]], (1.0,))
-    content = viewer_content([replace(record, recording=moments)])
-    assert content is not None and content["groups"][0]["plans"][0]["recording"]["states"] == [[]]
-
-
 def test_ticks_are_plain_numbers() -> None:
     curve = Curve("a", (1e3, 1e4, 1e7), (0.1, 0.5, 0.9), (0.0, 0.4, 0.8), (0.2, 0.6, 1.0))
     drawn = chart_svg(Chart("x", "X", "model transitions", (curve,), logarithmic=True))
@@ -269,61 +194,6 @@ def test_ticks_are_plain_numbers() -> None:
     short = replace(curve, x=(0.01, 0.1, 0.3))
     drawn = chart_svg(Chart("x", "X", "seconds", (short,), logarithmic=True))
     assert ">0.01<" in drawn and ">0.1<" in drawn and ">0.3<" in drawn
-
-
-LONG_NAMES = (
-    *("recommended", "GD, 16 starts", "GRASP, then GD", "GRASP, the settings of the paper", "GaussNewton"),
-    "MultiStart of LatCo with restarts, kicks of the noise, and a race of 24 starts",
-)
-
-
-def with_long_names() -> list[Record]:
-    """Return records of six planners with long names."""
-    arms = list(WINS)
-    made: list[Record] = all_records()
-    for new, old in zip(LONG_NAMES, arms * 2, strict=True):
-        made += renamed([one for one in all_records() if one.work.arm == old], old, new)
-    return [one for one in made if one.work.arm in LONG_NAMES]
-
-
-DRIVER = Path(__file__).parent / "page_driver.js"
-
-
-@pytest.mark.skipif(not BROWSER, reason="no chromium here")
-@pytest.mark.parametrize("size", ["1200,900", "500,900"])
-def test_it_works_in_a_browser(tmp_path: Path, size: str) -> None:
-    page = tmp_path / "report.html"
-    driver = f"<script>{DRIVER.read_text(encoding='utf-8')}</script>"
-    page.write_text(report_page([section(), long_named()]).replace("</body>", f"{driver}</body>"), encoding="utf-8")
-    words = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"]
-    words += [f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={size}", "--virtual-time-budget=3000"]
-    words += ["--host-resolver-rules=MAP * ~NOTFOUND", "--dump-dom", page.as_uri()]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=600)
-    (html,) = re.findall(r"<html[^>]*>", done.stdout)
-    said = {name: unescape(value) for name, value in re.findall(r'data-([\w-]+)="([^"]*)"', html)}
-    assert "fault" not in said and said["ready"] == said["done"] == "yes", said
-    assert said["before"] == "execution,10,20,GRASP" and said["solved"].startswith(
-        "GRASP, solved. The position is 0 px"
-    )
-    assert said["planning"] == "planning,5,planner step 5 of 10, best cost 2"
-    assert said["execution"] == "execution,7,environment step 7 of 20"
-    assert said["switched"] == "planningtruefalse" and said["play"] == "Pause" and said["played"] == "true"
-    missed = "The position is 113 px from the goal, and a success needs less than 20 px."
-    assert said["cem"].startswith(f"CEM, failed: model. {missed} The model was wrong")
-    assert (
-        said["gd"].startswith(f"GD, failed: search. {missed} The search failed") and said["missed"] == "113 px,113 px"
-    )
-    assert set(said["themes"].split(",")) == {"light", "dark"} and json.loads(said["faults"]) == []
-    assert int(said["hints"]) >= 1 or size != "500,900"
-    pictures = {name: np.array(colours, dtype=float) for name, colours in json.loads(said["pictures"]).items()}
-    assert set(pictures) == {f"{theme} {shown}" for theme in ("light", "dark") for shown in ("planning", "execution")}
-    for name, picture in pictures.items():
-        apart = [np.abs(picture - other).mean() for its, other in pictures.items() if its != name]
-        assert picture.std() > 1 and min(apart) > 0.5, (name, apart)
-
-
-def renamed(records: Sequence[Record], name: str, new: str) -> list[Record]:
-    return [replace(one, work=replace(one.work, arm=new)) if one.work.arm == name else one for one in records]
 
 
 def test_the_report_begins_with_who_won_by_how_much_and_whether_by_chance() -> None:

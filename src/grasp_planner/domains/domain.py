@@ -87,8 +87,8 @@ class Domain:
             ``ball_nav_hook_100/random_state/v1``.
         versions: versions of the tasks, the last part of their names, from the oldest to the newest, for each goal
             source that has other versions than ``v1``. Versions differ in their episodes.
-        tolerances: the distances that ``success`` judges, by name: a success needs distances below these values.
-            Reports name these values for failed episodes.
+        tolerances: the limit of each distance that ``success`` judges, by the name of the distance. A success needs
+            every one of these distances below its limit. Reports state the limits; without limits, they state none.
     """
 
     name: str
@@ -129,3 +129,13 @@ class Domain:
     def drops(self, start: np.ndarray, goal: np.ndarray) -> bool:
         """Return whether tasks drop a pair of states (s,), because it is already solved."""
         return bool((self.already_solved or self.success)(start, goal))
+
+
+def with_unit(name: str, number: str) -> str:
+    """Return a number with the unit at the end of a distance's name.
+
+    >>> with_unit("position_px", "12"), with_unit("angle_deg", "4"), with_unit("velocity_m_s", "0.1")
+    ('12 px', '4°', '0.1 m/s')
+    """
+    unit = name.partition("_")[2].replace("_", "/")
+    return f"{number}°" if unit == "deg" else f"{number} {unit}".rstrip()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from grasp_planner.bench.analysing.cells import arms_of, environment_of
-from grasp_planner.bench.analysing.failures import explanation, goal_distances, reason_of
+from grasp_planner.bench.analysing.failures import JudgedDistance, explanation, judged_distances, reason_of
 from grasp_planner.bench.records import PlannedMoments, Record, ShownRecord, of_kind
 from grasp_planner.bench.suites.suite import main_arm
 from grasp_planner.bench.work import CellName
@@ -17,8 +17,8 @@ from grasp_planner.domains.scenes import Scene, zoomed
 from grasp_planner.figures.panels import few
 from grasp_planner.io.typed_json import to_json
 
-MOST_EXECUTED, MOST_PLANNED = 101, 33  # states of an execution and of a rollout: longer ones are thinned out
-SHARPNESS = 2000  # positions are rounded to at least this many places in the width of the view
+MOST_EXECUTED, MOST_PLANNED = 101, 33  # states of an execution and of a rollout in the page, at most
+SHARPNESS = 2000  # different positions in the width of the world after rounding, at least
 ANGLE_DECIMALS = 3  # rad
 
 
@@ -54,7 +54,7 @@ def _group(cell: CellName, episode: int, plans: Sequence[ShownRecord]) -> dict[s
     task, horizon, model = cell
     first = plans[0]
     whole = SCENES[first.env]
-    seen = np.concatenate([np.array([*plan.executed, plan.goal]) for plan in plans])
+    seen = np.concatenate([_states_in_view(plan) for plan in plans])
     return {
         "title": f"{environment_of(task)}, H = {horizon}, {model}, episode {episode}",
         "env": first.env,
@@ -64,6 +64,12 @@ def _group(cell: CellName, episode: int, plans: Sequence[ShownRecord]) -> dict[s
     }
 
 
+def _states_in_view(plan: ShownRecord) -> np.ndarray:
+    """Return the executed states, the goal, and the rollout of the executed plan in the model: (n, s)."""
+    rollout = [] if plan.recording is None else plan.recording.rollouts[-1]
+    return np.array([*plan.executed, plan.goal, *rollout])
+
+
 def _plan(scene: Scene, plan: ShownRecord) -> dict[str, Any]:
     steps = thinned(len(plan.executed), MOST_EXECUTED)
     return {
@@ -71,20 +77,22 @@ def _plan(scene: Scene, plan: ShownRecord) -> dict[str, Any]:
         "success": plan.success,
         "reason": reason_of(plan),
         "told": explanation(plan),
-        "distances": [
-            {
-                "name": one.name,
-                "limit": one.text(one.limit),
-                "simulator": {"text": one.text(one.simulator), "missed": one.missed(one.simulator)},
-                "model": None
-                if plan.recording is None
-                else {"text": one.text(one.model), "missed": one.missed(one.model)},
-            }
-            for one in goal_distances(plan)
-        ],
+        "distances": [_judged(one) for one in judged_distances(plan)],
         "steps": steps,
         "executed": _drawn(scene, [plan.executed[i] for i in steps]),
         "recording": None if plan.recording is None else _recording(scene, plan.recording, plan.frameskip),
+    }
+
+
+def _judged(distance: JudgedDistance) -> dict[str, Any]:
+    """Return a row of the table of distances: texts, and whether the simulator and the model miss the limit."""
+    known = distance.model is not None
+    return {
+        "quantity": distance.quantity,
+        "limit": distance.text(distance.limit),
+        "simulator": distance.text(distance.simulator),
+        "model": distance.text(distance.model) if known else "not known",
+        "missed": [distance.missed(distance.simulator), known and distance.missed(distance.model)],
     }
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from grasp_planner.domains.domain import with_unit
 from grasp_planner.domains.registry import scene
 from grasp_planner.domains.scenes import Scene, zoomed
 from grasp_planner.figures.style import EXECUTED, FAINT, FONT, GOAL, INK, PANEL, PAPER, PLANNED, START, WALL
@@ -196,20 +197,18 @@ def add_legend(figure: Figure, lifted: Sequence[bool], **where: Any) -> None:
 def outcome(recording: Recording) -> str:
     """Return the result in the simulator: success, and the distances to the goal."""
     named = ("position", "angle")  # success depends on these distances; the others are their components
-    told = [_with_unit(name, value) for name, value in recording.distances.items() if name.startswith(named)]
+    told = [_distance_text(name, value) for name, value in recording.distances.items() if name.startswith(named)]
     return f"{'success' if recording.success else 'missed'}, {', '.join(told)} off"
 
 
-def _with_unit(name: str, value: float) -> str:
-    """Return the value with its unit: ``12 px`` for a name that ends on ``_px``, ``4°`` for ``_deg``.
+def _distance_text(name: str, value: float) -> str:
+    """Return a distance with its unit. Pixels and degrees are rounded to whole numbers.
 
-    >>> _with_unit("position_px", 11.8), _with_unit("angle_deg", 4.2), _with_unit("position", 0.1234)
+    >>> _distance_text("position_px", 11.8), _distance_text("angle_deg", 4.2), _distance_text("position", 0.1234)
     ('12 px', '4°', '0.123')
     """
-    unit = name.partition("_")[2]
-    if unit in ("px", "deg"):
-        return f"{value:.0f}°" if unit == "deg" else f"{value:.0f} px"
-    return f"{value:.3g} {unit}".strip()
+    digits = ".0f" if name.endswith(("_px", "_deg")) else ".3g"
+    return with_unit(name, f"{value:{digits}}")
 
 
 def _closed(points: np.ndarray) -> np.ndarray:

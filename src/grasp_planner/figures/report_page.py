@@ -29,7 +29,7 @@ class Section:
     Args:
         name: name of the suite.
         title: heading.
-        about: one sentence that says what is compared, without a full stop.
+        about: one sentence that says what is compared, without a full stop; empty: no sentence.
         published: name of the table of ``published_results`` that is shown next to the results; empty: no table.
         records: all records of the suite.
     """
@@ -92,7 +92,8 @@ def report_markdown(sections: Sequence[Section], pictures: bool = True) -> str:
     parts = []
     for section in sections:
         said = verdict(section.records)
-        parts += [f"## {section.title}", *([f"**{said}**"] if said else []), f"{section.about}."]
+        headline, about = f"**{said}**" if said else "", f"{section.about}." if section.about else ""
+        parts += [text for text in (f"## {section.title}", headline, about) if text]
         if pictures:
             parts += [f"![{chart.title}]({section.name}-{chart.name}.svg)" for chart in charts(section.records)]
         parts += [f"### {table.title}\n\n{markdown(table)}" for table in tables(section.records, section.published)]

@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from grasp_planner.bench.analysing.cells import OfWork, arms_of, cells_of, label_of
-from grasp_planner.bench.analysing.rows import EMPTY, Table, columns_of, published_row, row_of, share_text
+from grasp_planner.bench.analysing.rows import EMPTY, Table, columns_of, number_text, published_row, row_of, share_text
 from grasp_planner.bench.analysing.significance import Paired
 from grasp_planner.bench.analysing.timed_tables import seconds_table, timed_success_table
 from grasp_planner.bench.analysing.winners import BOLD, success_ranking, won_cells
@@ -244,7 +244,7 @@ def _rows_of_kinds(
 def _among_failures(causes: Sequence[bool | None]) -> str:
     """Return the number of failures with a cause among all failures; ``None`` stands for a solved episode."""
     failed = [cause for cause in causes if cause is not None]
-    return f"{sum(failed)} of {len(failed)}" if failed else "no failure"
+    return f"{sum(map(bool, failed))} of {len(failed)}" if failed else "no failure"
 
 
 def _spending(records: Sequence[EpisodeRecord]) -> str:
@@ -258,8 +258,7 @@ def _median(values: Iterable[float | None]) -> str:
     known = [value for value in values if value is not None]
     if not known:
         return EMPTY
-    middle = median(known)
-    return f"{middle:,.0f}" if middle >= 1000 else f"{middle:.3g}"
+    return number_text(median(known))
 
 
 def _counts(records: Sequence[EpisodeRecord]) -> str:

@@ -64,3 +64,12 @@ def published_row(
 def share_text(won: Sequence[bool | None]) -> str:
     """Return the share of successes in percent, with its interval."""
     return str(Share(sum(map(bool, won)), len(won)))
+
+
+def number_text(value: float) -> str:
+    """Return a number with three digits, or as a whole number from 1000 on.
+
+    >>> number_text(0.12345), number_text(999.7), number_text(1234567.8)
+    ('0.123', '1,000', '1,234,568')
+    """
+    return f"{value:,.0f}" if value >= 999.5 else f"{value:.3g}"

@@ -63,7 +63,13 @@
   }
 
   const plain = (value) => value.toLocaleString("en", { maximumSignificantDigits: 3 });
-  const REASONS = { solved: "solved", "search failed": "failed: search", "model wrong": "failed: model", failed: "failed" };
+  // What a planner did in an episode, by the reason of the record.
+  const ENDS = {
+    solved: "solved the episode",
+    "search failed": "failed: the search failed",
+    "model wrong": "failed: the model was wrong",
+    failed: "failed",
+  };
 
   class Viewer {
     constructor(element, content) {
@@ -91,7 +97,7 @@
       this.arms.replaceChildren(...this.group.plans.map((plan, k) => {
         const button = document.createElement("button");
         button.textContent = `${plan.arm} ${plan.success ? "✓" : "✗"}`;
-        button.title = REASONS[plan.reason];
+        button.title = `${plan.arm} ${ENDS[plan.reason]}`;
         button.addEventListener("click", () => this.show(k));
         return button;
       }));
@@ -109,15 +115,15 @@
       this.time.max = 2 * this.half - 1;
       this.part("planning").disabled = !made;
       this.part("outcome").replaceChildren(
-        Object.assign(document.createElement("strong"), { textContent: `${plan.arm}, ${REASONS[plan.reason]}.` }),
+        Object.assign(document.createElement("strong"), { textContent: `${plan.arm} ${ENDS[plan.reason]}.` }),
         ` ${plan.told}`,
       );
       this.part("states").textContent = `${made && made.lifted ? "virtual states" : "states of the rollout"}, early to late`;
       this.part("distances").hidden = !plan.distances.length;
       this.part("distances").tBodies[0].replaceChildren(...plan.distances.map((one) => {
         const row = document.createElement("tr");
-        const known = (value) => value || { text: "not known", missed: false };
-        const cells = [[one.name], [`< ${one.limit}`], ...[one.simulator, one.model].map(known).map((v) => [v.text, v.missed])];
+        const [simulator, model] = one.missed;
+        const cells = [[one.quantity], [`< ${one.limit}`], [one.simulator, simulator], [one.model, model]];
         for (const [text, missed] of cells) {
           row.append(Object.assign(document.createElement("td"), { textContent: text, className: missed ? "missed" : "" }));
         }
@@ -162,9 +168,13 @@
       Object.assign(this.element.dataset, {
         shown: planning ? "planning" : "execution", iteration: made ? made.steps[moment] : "", step, arm: plan.arm, half: this.half,
       });
-      if (!planning) return void (this.part("now").value = `environment step ${step} of ${last}`);
-      const cost = made.best_cost[moment], ended = made.steps[made.steps.length - 1];
-      this.part("now").value = `planner step ${made.steps[moment]} of ${ended}` + (cost === null ? "" : `, best cost ${plain(cost)}`);
+      const now = planning ? this.planned(made, moment) : `environment step ${step} of ${last}`;
+      this.part("now").value = now;
+      this.time.setAttribute("aria-valuetext", now);
+    }
+    planned(made, moment) {
+      const cost = made.best_cost[moment], last = made.steps[made.steps.length - 1];
+      return `planner step ${made.steps[moment]} of ${last}` + (cost === null ? "" : `, best cost ${plain(cost)}`);
     }
     drawPlanning(made, moment, start) {
       const states = made.states[moment], rollout = made.rollouts[moment];
@@ -199,7 +209,9 @@
       if (box.hasAttribute("data-wide")) box.tabIndex = 0; else box.removeAttribute("tabindex");
     };
     box.addEventListener("scroll", update);
-    new ResizeObserver(update).observe(box);
+    const resized = new ResizeObserver(update);
+    resized.observe(box);
+    resized.observe(box.firstElementChild);
     update();
   }
   root.dataset.ready = "yes";
