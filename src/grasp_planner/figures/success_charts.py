@@ -32,7 +32,7 @@ DRAWN_COLOURS = {light(name): f"var(--{name})" for name in ("ink", "faint", "gri
 
 
 def chart_svg(chart: Chart, standalone: bool = False) -> str:
-    """Draw a chart: a line, a band and a name for each planner.
+    """Draw a chart: for each planner a line, a name, and the 95 % intervals as bars (few points) or as a band.
 
     Args:
         chart: a chart of ``success_curves``.
