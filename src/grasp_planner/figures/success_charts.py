@@ -25,6 +25,7 @@ TITLE, NAME = 44, 46  # letters in a line of the title, and of a name in the leg
 COLUMNS = 4  # of the legend, at most
 ROOM = 0.92  # share of the width that the legend may take, since browsers have other fonts
 DODGE = 0.5  # share of the distance between two points in which the error bars of all curves lie side by side
+TICK_PAD = 8.0  # points; the first tick of the x axis is clear of the lowest tick of the y axis
 FEW = 12  # a curve of at most this many points gets a marker at each point
 THICK, THIN = 2.6, 1.4  # points; the highlighted line is thick and solid
 DASHES = ((0, (4, 2)), (0, (1, 1.6)), (0, (5, 2, 1, 2)))
@@ -56,7 +57,9 @@ def chart_svg(chart: Chart, standalone: bool = False) -> str:
             axes.vlines(x, curve.low, curve.high, color=colour, linewidth=2 * THIN if first else THIN, alpha=0.7)
         else:
             axes.fill_between(x, curve.low, curve.high, color=colour, alpha=0.2 if first else 0.08, linewidth=0)
-        (line,) = axes.plot(x, curve.y, color=colour, marker=marker, markersize=4, label=fill(curve.name, NAME))
+        (line,) = axes.plot(
+            x, curve.y, color=colour, marker=marker, markersize=4, label=fill(curve.name, NAME, break_on_hyphens=False)
+        )
         line.set(linestyle="-" if first else DASHES[i % len(DASHES)], linewidth=THICK if first else THIN)
         line.set_zorder(3 if first else 2)
     _finish(axes, chart, known)
@@ -96,9 +99,12 @@ def _finish(axes: Axes, chart: Chart, known: Sequence[float]) -> None:
     axes.set_axisbelow(True)
     axes.set_facecolor("none")
     axes.tick_params(which="both", labelsize=FONT, labelcolor=faint, length=0)
+    axes.tick_params(axis="x", which="both", pad=TICK_PAD)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    axes.set_title(fill(chart.title, TITLE), fontsize=FONT, fontweight="bold", color=ink, loc="left")
+    axes.set_title(
+        fill(chart.title, TITLE, break_on_hyphens=False), fontsize=FONT, fontweight="bold", color=ink, loc="left"
+    )
     axes.set_xlabel(chart.x_title, fontsize=FONT, color=ink)
 
 
