@@ -37,8 +37,8 @@ class Collect:
         seed: seed of the whole data set.
         workers: number of processes; None: one per core.
         policy: name of the scripted policy; None: the environment's default policy.
-        model: the model that the planner plans in: a packaged name, or a folder with config.json and
-            model.safetensors. None: the model of the environment.
+        model: the model that the planner plans in: a packaged name, a folder with config.json and model.safetensors,
+            or owner/name on the Hugging Face Hub. None: the model of the environment.
         transitions: budget of the planner in model steps per episode. The default budget is 30000.
         planner: the planner that collects the data; none: the scripted policy.
     """

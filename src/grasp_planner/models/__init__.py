@@ -3,6 +3,8 @@
 from grasp_planner.core.world_model import ActionUnits, StateDecoder, WorldModel
 from grasp_planner.models.check import Check, Report, check_world_model
 from grasp_planner.models.dino_wm.loading import load_dino_wm
+from grasp_planner.models.hub import download_model
+from grasp_planner.models.hub_upload import push_to_hub
 from grasp_planner.models.jepa_wms.loading import load_jepa_wms
 from grasp_planner.models.normalisation import Statistics
 from grasp_planner.models.picture_transform import Pictures
@@ -30,8 +32,10 @@ __all__ = [
     "WorldModel",
     "check_world_model",
     "checkpoints",
+    "download_model",
     "from_stable_worldmodel",
     "load_dino_wm",
     "load_jepa_wms",
     "load_world_model",
+    "push_to_hub",
 ]

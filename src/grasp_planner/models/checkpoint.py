@@ -1,7 +1,6 @@
 """Checkpoints of our own models: ``config.json`` describes the model, ``model.safetensors`` holds all tensors.
 
-``huggingface_hub`` reads and writes these two files, so a folder can be uploaded unchanged. Nothing is unpickled, and
-nothing is downloaded.
+The Hugging Face Hub knows both formats, so a folder can be uploaded unchanged. Nothing is unpickled.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import torch
 from grasp_planner.core.errors import GraspPlannerError, known_name, unknown_name
 from grasp_planner.core.world_model import WorldModel
 from grasp_planner.models.checkpoint import CONFIG_FILE, read_config
+from grasp_planner.models.hub import found_folder, is_repository
 from grasp_planner.models.stable_worldmodel.saved import how_to_load, is_saved_by_stable_worldmodel
 
 if TYPE_CHECKING:
@@ -101,7 +102,8 @@ def checkpoints() -> dict[str, Path]:
 def model_name(name_or_path: str | Path) -> str:
     """Return the registered name of a model that is given by any spelling of it, or the path of a folder.
 
-    A folder of the same name comes before another spelling, and after the registered spelling.
+    A folder of the same name comes before another spelling, and after the registered spelling. A repository of the
+    Hugging Face Hub keeps its name, and is not looked up.
 
     Raises:
         GraspPlannerError: there is no model of that name, and no such folder.
@@ -109,14 +111,16 @@ def model_name(name_or_path: str | Path) -> str:
     >>> model_name("PushT_State"), model_name("ball_nav")
     ('pusht-state', 'ball-nav')
     """
-    return _found(name_or_path)[0]
+    return str(name_or_path) if is_repository(name_or_path) else _found(name_or_path)[0]
 
 
 def model_folder(name_or_path: str | Path) -> Path | None:
     """Return the folder of a model; ``None`` if its dynamics are known.
 
+    A repository of the Hugging Face Hub is downloaded.
+
     Raises:
-        GraspPlannerError: there is no model of that name, and no such folder.
+        GraspPlannerError: there is no model of that name, no such folder, and no such repository.
     """
     return _found(name_or_path)[1]
 
@@ -126,6 +130,8 @@ def _found(name_or_path: str | Path) -> tuple[str, Path | None]:
     registered: dict[str, Path | None] = {**checkpoints(), **dict.fromkeys(ANALYTIC)}
     if isinstance(name_or_path, str) and name_or_path in registered:
         return name_or_path, registered[name_or_path]
+    if is_repository(name_or_path):
+        return str(name_or_path), found_folder(name_or_path)
     folder = Path(name_or_path)
     if folder.is_dir():
         return str(folder), folder
@@ -135,7 +141,8 @@ def _found(name_or_path: str | Path) -> tuple[str, Path | None]:
         )
     if isinstance(name_or_path, Path) or folder.name != str(name_or_path):
         raise GraspPlannerError(
-            f"no folder {folder}: give a folder with {CONFIG_FILE}, or one of {', '.join(sorted(registered))}"
+            f"no folder {folder}: give a folder with {CONFIG_FILE}, 'owner/name' on the Hugging Face Hub (with no "
+            f"folder 'owner' here), or one of {', '.join(sorted(registered))}"
         )
     name = known_name("checkpoint", name_or_path, registered)
     return name, registered[name]
@@ -148,14 +155,17 @@ def load_world_model(
     statistics: Statistics | str | None = None,
     allow_pickle: bool = False,
 ) -> WorldModel:
-    """Load a world model, frozen and in evaluation mode; nothing is downloaded, and no code of a file is run.
+    """Load a world model, frozen and in evaluation mode; no code of a file is run.
+
+    Only a name of the form ``"owner/name"`` leads to a download, from the Hugging Face Hub, and only if no folder here
+    is called ``owner``: see ``download_model``.
 
     Args:
         name_or_path: the name of a packaged checkpoint (see ``checkpoints()``) in any spelling; ``"ball-nav"``, whose
-            dynamics are known; or a folder. A folder holds ``config.json`` and ``model.safetensors``, or it was written
-            by DINO-WM's training script (``hydra.yaml``, ``checkpoints/``), or it holds a ``.pth.tar`` and a ``.yaml``
-            file of JEPA-WMs. ``load_dino_wm`` and ``load_jepa_wms`` have further settings. A folder that
-            stable-worldmodel wrote is answered with the call that loads it.
+            dynamics are known; a repository of the Hub; or a folder. A folder holds ``config.json`` and
+            ``model.safetensors``, or it was written by DINO-WM's training script (``hydra.yaml``, ``checkpoints/``), or
+            it holds a ``.pth.tar`` and a ``.yaml`` file of JEPA-WMs. ``load_dino_wm`` and ``load_jepa_wms`` have
+            further settings. A folder that stable-worldmodel wrote is answered with the call that loads it.
         device: device of the tensors.
         statistics: for DINO-WM and JEPA-WMs, whose files do not contain statistics: the statistics of the training
             data, or ``"published"``.
@@ -163,7 +173,7 @@ def load_world_model(
 
     Raises:
         GraspPlannerError: the name, the folder or the kind of model is unknown; files are missing or truncated, or do
-            not fit together; consent or statistics are missing.
+            not fit together; consent or statistics are missing; the Hub cannot be reached.
 
     Example:
         >>> model = load_world_model("pusht-state")

@@ -22,7 +22,7 @@ class CheckSettings:
     The exit status is 0 if the model keeps all promises, 1 if it breaks some, and 2 if it cannot be loaded.
 
     Args:
-        model: a packaged name or a folder with config.json and model.safetensors.
+        model: a packaged name, a folder with config.json and model.safetensors, or owner/name on the Hugging Face Hub.
         device: where the model runs.
         seed: seed of the random latents and actions that the model is tested on.
         out: JSON file for the results; None: no file.

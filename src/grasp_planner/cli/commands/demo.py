@@ -54,7 +54,7 @@ class Demo:
         show: number of the episode in the picture and the animation.
         animation: format of the animation.
         threads: number of threads of torch; 1 is best for a small model.
-        model: a packaged name or a folder with config.json and model.safetensors.
+        model: a packaged name, a folder with config.json and model.safetensors, or owner/name on the Hugging Face Hub.
     """
 
     out: Path = Path("out/demo")

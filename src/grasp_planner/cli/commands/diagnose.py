@@ -37,7 +37,8 @@ class Diagnose:
     Args:
         what: horizon, landscape, path, adversarial, wall; without a name, all of them.
         out: the folder for the files.
-        model: a packaged name or a folder with config.json and model.safetensors. None: the model of the task's world.
+        model: a packaged name, a folder with config.json and model.safetensors, or owner/name on the Hugging Face Hub.
+            None: the model of the task's world.
         task: the task that starts and goals come from, with the goal source dset.
         horizon: horizon in environment steps, for landscape and path.
         horizons: horizons in model steps, for horizon.

@@ -47,8 +47,8 @@ class PlanSettings:
 
     Args:
         task: world, or world/goal source: push_t, wall, point_maze, ball_nav; push_t/random_state.
-        model: a packaged name, or a folder with config.json and model.safetensors. None: the model of the task's
-            world.
+        model: a packaged name, a folder with config.json and model.safetensors, or owner/name on the Hugging Face Hub.
+            None: the model of the task's world.
         horizon: environment steps from start to goal; None: the task's own horizon.
         episodes: number of problems, planned in one batch.
         split: list that the episodes come from: test for results, validation for tuning.

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.models.checkpoint import load_model, save_model
+from grasp_planner.models.hub import found_folder
+from grasp_planner.models.hub_upload import push_model
 from grasp_planner.models.latent.config import KEYPOINT_UNIT, LatentModelConfig
 from grasp_planner.models.latent.encoders import build_encoder
 from grasp_planner.models.latent.predictors import build_predictor
@@ -170,11 +172,15 @@ class LatentModel(nn.Module):
         """Write ``config.json`` and ``model.safetensors``, each atomically, and return the folder."""
         return save_model(self, self.config, "latent", folder)
 
+    def push_to_hub(self, repository: str, *, license: str | None = None, private: bool = False) -> str:
+        """Upload the model with a new card to the Hugging Face Hub; see ``StateModel.push_to_hub``."""
+        return push_model(self, repository, license, private)
+
     @classmethod
-    def from_pretrained(cls, folder: str | Path, *, device: str | torch.device = "cpu") -> LatentModel:
-        """Load the model saved in ``folder``, frozen and in evaluation mode.
+    def from_pretrained(cls, name_or_folder: str | Path, *, device: str | torch.device = "cpu") -> LatentModel:
+        """Load the model from a folder or from ``"owner/name"`` on the Hub, frozen and in evaluation mode.
 
         Raises:
-            GraspPlannerError: files are missing or truncated, or they do not fit together.
+            GraspPlannerError: files are missing or truncated, or do not fit together; the Hub cannot be reached.
         """
-        return load_model(cls, LatentModelConfig, folder, device)
+        return load_model(cls, LatentModelConfig, found_folder(name_or_folder), device)

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from grasp_planner.core.errors import GraspPlannerError, unknown_name
 from grasp_planner.models.checkpoint import load_model, save_model
+from grasp_planner.models.hub import found_folder
+from grasp_planner.models.hub_upload import push_model
 from grasp_planner.models.integer_fields import check_integers
 from grasp_planner.models.normalisation import from_environment, to_environment
 from grasp_planner.models.state.plain import PlainDynamics
@@ -176,11 +178,21 @@ class StateModel(nn.Module):
         """Write ``config.json`` and ``model.safetensors``, each atomically, and return the folder."""
         return save_model(self, self.config, "state", folder)
 
-    @classmethod
-    def from_pretrained(cls, folder: str | Path, *, device: str | torch.device = "cpu") -> StateModel:
-        """Load the model saved in ``folder``, frozen and in evaluation mode.
+    def push_to_hub(self, repository: str, *, license: str | None = None, private: bool = False) -> str:
+        """Upload the model with a new card to the Hugging Face Hub, and return the address of the commit.
+
+        The function ``grasp_planner.models.push_to_hub`` uploads a folder, with its own card and training settings.
 
         Raises:
-            GraspPlannerError: files are missing, truncated or do not fit together.
+            GraspPlannerError: see the function.
         """
-        return load_model(cls, StateModelConfig, folder, device)
+        return push_model(self, repository, license, private)
+
+    @classmethod
+    def from_pretrained(cls, name_or_folder: str | Path, *, device: str | torch.device = "cpu") -> StateModel:
+        """Load the model from a folder or from ``"owner/name"`` on the Hub, frozen and in evaluation mode.
+
+        Raises:
+            GraspPlannerError: files are missing, truncated or do not fit together; the Hub cannot be reached.
+        """
+        return load_model(cls, StateModelConfig, found_folder(name_or_folder), device)
