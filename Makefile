@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check docs examples format setup clean
+.PHONY: demo test check docs wheel examples format setup clean
 
 demo: $(READY)
 	$(BIN)/grasp demo --out out/demo
@@ -23,6 +23,13 @@ check: $(READY)
 # The documentation site, in out/site. A warning or a dead link is an error.
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+# The distributions, in out/dist, checked and installed into a new environment. They are built by the pinned hatchling.
+wheel: $(READY)
+	rm -rf out/dist
+	$(BIN)/python -m build --no-isolation --outdir out/dist
+	$(BIN)/python -m twine check --strict out/dist/*
+	$(BIN)/python tests/wheel.py out/dist
 
 # Every example at its small size; its output is compared with the output that its text shows.
 examples: $(READY)
