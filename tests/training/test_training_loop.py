@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from training_data import CART, cart, push_t_like
 
 from grasp_planner import GraspPlannerError
+from grasp_planner.core.errors import MissingExtraError
 from grasp_planner.data import Episodes
 from grasp_planner.models import StateModel, StateModelConfig, check_world_model, load_world_model
 from grasp_planner.training import Phase, recipe, train
@@ -135,6 +137,25 @@ def test_tensorboard(tmp_path):
     pytest.importorskip("tensorboard")
     train(CART, cart(), tmp_path, progress=False, tensorboard=True, log_every=20)
     assert list((tmp_path / "tensorboard").glob("events*"))
+
+
+def test_weights_and_biases_without_a_connection(tmp_path, monkeypatch):
+    pytest.importorskip("wandb", reason="the extra `wandb` is not installed")
+    for name, value in {"MODE": "offline", "SILENT": "true", "ERROR_REPORTING": "false"}.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    train(CART, cart(), tmp_path, progress=False, wandb=True, log_every=20)
+    train(CART, cart(), tmp_path, progress=False, wandb=True, resume=True)
+    name = (tmp_path / "wandb_run.txt").read_text()
+    runs = sorted((tmp_path / "wandb").glob("offline-run-*/*.wandb"))
+    assert [path.name for path in runs] == [f"run-{name}.wandb"] * 2, "a resumed training continues its run"
+    logged = runs[0].read_bytes()
+    assert all(word in logged for word in (b"gradient_norm", b"state_0_10_mean", b"weight_decay", b"grasp-planner"))
+
+
+def test_without_wandb_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(MissingExtraError, match=r"grasp-planner\[wandb\]"):
+        train(CART, cart(), tmp_path, progress=False, wandb=True)
 
 
 def test_the_progress_bar_does_not_write_to_standard_output(tmp_path, capsys):

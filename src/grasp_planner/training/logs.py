@@ -1,14 +1,20 @@
-"""Logs of a training: CSV files, and optionally TensorBoard."""
+"""Logs of a training: CSV files, and optionally TensorBoard and Weights & Biases."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from grasp_planner.core.errors import missing_extra
-from grasp_planner.io.atomic import write_atomically
+from grasp_planner.io.atomic import write_atomically, write_bytes_atomically
+
+RUN_FILE = "wandb_run.txt"
+"""The identifier of the run at Weights & Biases, so that a resumed training continues the same run."""
 
 
 class CSVLog:
@@ -65,6 +71,63 @@ class TensorBoard:
     def close(self) -> None:
         """Flush and close the files."""
         self._writer.close()
+
+
+class WandB:
+    """A log of the same numbers as a run at Weights & Biases.
+
+    The settings of wandb apply, such as ``WANDB_PROJECT`` (default: grasp-planner) and ``WANDB_MODE=offline``. The
+    files are written to ``folder/wandb``.
+
+    Args:
+        folder: the folder of the training, whose name is the name of the run.
+        config: the settings of the training.
+        step: the step at which the training begins; above 0, the run of the earlier part is continued.
+
+    Raises:
+        MissingExtraError: wandb is not installed.
+    """
+
+    def __init__(self, folder: Path, config: Mapping[str, Any], step: int) -> None:
+        try:
+            import wandb
+        except ImportError as error:
+            raise missing_extra("wandb", "wandb", "the log at Weights & Biases") from error
+        path = folder / RUN_FILE
+        if step == 0 or not path.is_file():
+            write_bytes_atomically(path, uuid.uuid4().hex.encode())
+        self._run = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", "grasp-planner"),
+            name=folder.resolve().name,
+            id=path.read_text(encoding="utf-8"),
+            resume="allow",
+            dir=folder,
+            config=dict(config),
+        )
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Log every number of a row."""
+        self._run.log({name: value for name, value in row.items() if name != "step"}, step=row["step"])
+
+    def close(self) -> None:
+        """Flush and end the run."""
+        self._run.finish()
+
+
+@contextmanager
+def boards(
+    folder: Path, config: Mapping[str, Any], step: int, tensorboard: bool, wandb: bool
+) -> Iterator[list[TensorBoard | WandB]]:
+    """Open the logs that are asked for besides CSV files, and close them at the end of the block.
+
+    Raises:
+        MissingExtraError: a package is not installed.
+    """
+    with ExitStack() as opened:
+        yield [
+            *([opened.enter_context(closing(TensorBoard(folder / "tensorboard")))] if tensorboard else []),
+            *([opened.enter_context(closing(WandB(folder, config, step)))] if wandb else []),
+        ]
 
 
 def _write(path: Path, rows: list[dict[str, str]]) -> None:

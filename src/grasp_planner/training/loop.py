@@ -6,7 +6,6 @@ import platform
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from grasp_planner.training.checkpoints import STATE_FILE, load_state, save_stat
 from grasp_planner.training.engine import Engine, SingleDevice
 from grasp_planner.training.interrupts import delayed_interrupt
 from grasp_planner.training.learner import Learner
-from grasp_planner.training.logs import CSVLog, TensorBoard
+from grasp_planner.training.logs import CSVLog, boards
 from grasp_planner.training.recipes import Recipe, build_learner
 from grasp_planner.training.schedules import running_average, warmup_then_cosine
 from grasp_planner.training.sources import Data, describe, episodes_of
@@ -69,6 +68,7 @@ def train(
     engine: Engine | None = None,
     progress: bool = True,
     tensorboard: bool = False,
+    wandb: bool = False,
     log_every: int = 100,
     validate_every: int = 2000,
     checkpoint_every: int = 1000,
@@ -90,6 +90,7 @@ def train(
         engine: engine for several devices, see ``engine.FabricEngine``.
         progress: show a progress bar.
         tensorboard: also write TensorBoard logs, in ``out/tensorboard``.
+        wandb: also log to Weights & Biases; ``WANDB_MODE=offline`` writes only to ``out/wandb``.
         log_every: optimiser steps between rows of ``log.csv``.
         validate_every: optimiser steps between validations.
         checkpoint_every: optimiser steps between checkpoints.
@@ -122,13 +123,12 @@ def train(
     writes = engine.rank == 0
     log = CSVLog(folder / "log.csv", first_step) if writes else None
     validation = CSVLog(folder / "validation.csv", first_step) if writes else None
-    board = TensorBoard(folder / "tensorboard") if tensorboard and writes else None
 
     bar = progress_bar(folder.name, recipe.steps, done=first_step, show=progress and writes)
     with (
+        boards(folder, recipe.as_dict(), first_step, tensorboard and writes, wandb and writes) as opened,
         delayed_interrupt() as interrupted,
         bar as advance,
-        closing(board) if board is not None else nullcontext(),
     ):
         while run.step < recipe.steps:
             row = run.advance()
@@ -138,12 +138,12 @@ def train(
             if log is not None and (last or run.step % log_every == 0):
                 numbers = {"step": run.step, "seconds": round(run.seconds, 1), **row()}
                 log.write(numbers)
-                if board is not None:
+                for board in opened:
                     board.write(numbers)
             if validation is not None and (last or run.step % validate_every == 0):
                 errors = run.validate()
                 validation.write({"step": run.step, **errors})
-                if board is not None:
+                for board in opened:
                     board.write({"step": run.step, **errors})
                 if callback is not None:
                     callback(run.step, errors)

@@ -35,6 +35,7 @@ class Train:
         device: cpu, cuda, cuda:1, mps.
         devices: number of devices that share each batch, through lightning-fabric; 1: only --device.
         tensorboard: also write TensorBoard logs.
+        wandb: also log to Weights & Biases; the settings of wandb apply, such as WANDB_PROJECT and WANDB_MODE=offline.
         validate_every: optimiser steps between validations.
         checkpoint_every: optimiser steps between checkpoints.
     """
@@ -46,6 +47,7 @@ class Train:
     device: str = "cpu"
     devices: int = 1
     tensorboard: bool = False
+    wandb: bool = False
     validate_every: int = 2000
     checkpoint_every: int = 1000
 
@@ -71,6 +73,7 @@ def run(arguments: Sequence[str]) -> int:
             device=settings.device,
             engine=engine,
             tensorboard=settings.tensorboard,
+            wandb=settings.wandb,
             validate_every=settings.validate_every,
             checkpoint_every=settings.checkpoint_every,
         )
