@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 
 import imageio.v2 as imageio
+import numpy as np
 import pytest
 
 from grasp_planner.cli.main import main
+from grasp_planner.data.preview import episode_pictures
 
 RECIPE = "--steps 3 --phases.0.batch 8 --phases.1.batch 8 --horizons 5 10 --model.width 8 --model.depth 1"
 
@@ -53,6 +55,32 @@ def test_preview_writes_one_sheet(walls: Path, tmp_path: Path, capsys: pytest.Ca
     assert str(sheet) in capsys.readouterr().out and list(sheet.parent.iterdir()) == [sheet]
     picture = imageio.imread(sheet)
     assert picture.shape[1] > picture.shape[0] > 128
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "gif"])
+def test_preview_writes_an_animation_of_an_episode(
+    suffix: str, walls: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "films" / f"walls.{suffix}"
+    assert main(f"data preview {walls} --episode 3 --size 65 --out {path}".split()) == 0
+    assert str(path) in capsys.readouterr().out and list(path.parent.iterdir()) == [path]
+    with imageio.get_reader(path) as reader:
+        frames = [frame[..., :3] for frame in reader]
+    expected = episode_pictures(walls, 3, size=65)
+    assert {frame.shape for frame in frames} == {(66, 66, 3)} == {picture.shape for picture in expected}
+    # A GIF has few colours and shows equal frames as one longer frame; an MP4 is compressed.
+    assert len(frames) == len(expected) if suffix == "mp4" else 1 < len(frames) <= len(expected)
+    for frame, picture in ((frames[0], expected[0]), (frames[-1], expected[-1])):
+        assert np.abs(frame.astype(int) - picture).mean() < 8
+    assert np.abs(expected[0].astype(int) - expected[-1]).max() > 50, "something moves"
+
+
+def test_preview_of_an_episode_that_is_not_there(
+    walls: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for options, said in (("--episode 12", "episodes 0 to 11, got episode 12"), ("--size 0", "--size must be")):
+        assert main(f"data preview {walls} {options} --out {tmp_path / 'a.gif'}".split()) == 2
+        assert said in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
 def test_a_broken_data_set_is_one_line_that_names_the_file(

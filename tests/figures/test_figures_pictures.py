@@ -17,6 +17,7 @@ from recordings import push_t_recording
 from full_disk import largest_file
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.figures import planning_animation as animations
+from grasp_planner.figures.animation_files import FRAMES_PER_SECOND
 from grasp_planner.figures.panels import few, outcome, stage_of
 from grasp_planner.figures.planning_animation import animation_frames, chosen_moments, frame_count, planning_animation
 from grasp_planner.figures.planning_picture import planning_figure, planning_picture, telling_moments
@@ -75,7 +76,7 @@ def test_an_mp4_holds_every_frame(tmp_path: Path) -> None:
     path = planning_animation(recording, tmp_path / "a.mp4", moments=4, progress=seen.append)
     frames, seconds = imageio_ffmpeg.count_frames_and_secs(str(path))
     assert frames == len(seen) == frame_count(recording, 4) and seen[-1] == frames
-    assert seconds == pytest.approx(frames / animations.FRAMES_PER_SECOND, abs=0.2)
+    assert seconds == pytest.approx(frames / FRAMES_PER_SECOND, abs=0.2)
     assert list(tmp_path.iterdir()) == [path]
 
 

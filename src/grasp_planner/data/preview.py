@@ -1,9 +1,9 @@
-"""A summary of a data set: its content, its statistics, and a contact sheet of pictures."""
+"""A summary of a data set: its content, its statistics, a contact sheet, and the pictures of an episode."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -169,16 +169,9 @@ def contact_sheet(
 
     if episodes < 1 or frames < 1:
         raise GraspPlannerError(f"needed at least one episode and frame, got {episodes} and {frames}")
-    source = locate(Path(path))
-    if key is None and source.pictures:
-        key = source.pictures[0]
-    data = read(path, keys=None if key is None else [key], pictures=key is not None, progress=progress)
+    data, picture_at = _pictured(path, key, progress)
     rows = np.unique(np.linspace(0, len(data) - 1, min(episodes, len(data))).round().astype(int))
-    draw = _drawer(data) if key is None else None
-    pictures = {
-        int(row): [_picture(data, int(row), step, key, draw) for step in _moments(data, int(row), frames)]
-        for row in rows
-    }
+    pictures = {int(row): [picture_at(int(row), step) for step in _moments(data, int(row), frames)] for row in rows}
     side = size or next(iter(pictures.values()))[0].shape[0]
     cell = side + MARGIN
     sheet = Image.new("RGB", (MARGIN + frames * cell, len(rows) * (cell + HEADING) + MARGIN), "white")
@@ -195,6 +188,47 @@ def contact_sheet(
     out.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(out, format="PNG")
     return out
+
+
+def episode_pictures(
+    path: str | Path, episode: int, *, size: int | None = None, progress: bool = False
+) -> list[np.ndarray]:
+    """Return the pictures of one episode in order of time, (side, side, 3) uint8 with an even side.
+
+    Pictures come from the data set. If the data set has no pictures, its environment draws the states.
+
+    Args:
+        path: the data set.
+        episode: number of the episode, from 0.
+        size: side in px, rounded up to an even number; None: the size in the data.
+        progress: whether to show a progress bar while pictures are unpacked.
+
+    Raises:
+        GraspPlannerError: there is no such episode, there are no pictures, or the data set is broken.
+        MissingExtraError: pillow is not installed.
+    """
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise missing_extra("pillow", "figures", "pictures of an episode") from error
+
+    data, picture_at = _pictured(path, None, progress)
+    if not 0 <= episode < len(data):
+        raise GraspPlannerError(f"{path} has the episodes 0 to {len(data) - 1}, got episode {episode}")
+    pictures = [Image.fromarray(picture_at(episode, step)) for step in range(int(data.lengths[episode]) + 1)]
+    side = size or pictures[0].width
+    side += side % 2
+    return [np.asarray(picture.convert("RGB").resize((side, side))) for picture in pictures]
+
+
+def _pictured(path: str | Path, key: str | None, progress: bool) -> tuple[Episodes, Callable[[int, int], np.ndarray]]:
+    """Return a data set, and a function that returns the picture of an episode at a data step."""
+    source = locate(Path(path))
+    if key is None and source.pictures:
+        key = source.pictures[0]
+    data = read(path, keys=None if key is None else [key], pictures=key is not None, progress=progress)
+    draw = _drawer(data) if key is None else None
+    return data, lambda row, step: _picture(data, row, step, key, draw)
 
 
 def _moments(data: Episodes, row: int, frames: int) -> list[int]:

@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from grasp_planner.core.errors import GraspPlannerError, missing_extra
+from grasp_planner.figures.animation_files import check_suffix, write_animation
 from grasp_planner.figures.panels import CostPanel, ExecutionPanel, PlanPanel, add_legend, outcome, stage_of
 from grasp_planner.figures.style import FONT, GOAL, INK, Stage, new_figure
-from grasp_planner.io.atomic import write_atomically
 
 if TYPE_CHECKING:
     from grasp_planner.bench.running.planning_frames import Recording
 
-SUFFIXES = (".mp4", ".gif")
-FRAMES_PER_SECOND = 12
 HELD = 10  # frames for which the finished plan and the last state are shown
 
 
@@ -37,13 +34,12 @@ def planning_animation(
         MissingExtraError: matplotlib, imageio or its ffmpeg is not installed.
     """
     path = Path(path)
-    if path.suffix not in SUFFIXES:
-        raise GraspPlannerError(f"an animation is a file {' or '.join(SUFFIXES)}, got {path.name!r}")
-    if path.suffix == ".mp4":
-        return write_atomically(
-            path, lambda part: _write_mp4(part, _counted(animation_frames(recording, moments), progress))
-        )
-    return write_atomically(path, lambda part: _write_gif(part, recording, moments, progress))
+    check_suffix(path)
+    samples: list[np.ndarray] = []
+    if path.suffix == ".gif":
+        some = list(animation_frames(recording, 3))
+        samples = [some[index] for index in (0, 1, 2, -3 * HELD, -1)]
+    return write_animation(path, _counted(animation_frames(recording, moments), progress), samples)
 
 
 def animation_frames(recording: Recording, moments: int = 64) -> Iterator[np.ndarray]:
@@ -97,41 +93,3 @@ def _counted(frames: Iterator[np.ndarray], progress: Callable[[int], None] | Non
         yield frame
         if progress is not None:
             progress(number)
-
-
-def _write_mp4(path: Path, frames: Iterator[np.ndarray]) -> None:
-    try:
-        import imageio.v2 as imageio
-        import imageio_ffmpeg
-    except ImportError as error:
-        raise missing_extra("imageio-ffmpeg", "figures", "an animation as mp4 (gif does without)") from error
-    options = {"fps": FRAMES_PER_SECOND, "macro_block_size": 2, "quality": 8, "format": "FFMPEG"}
-    drawn, written, cause = 0, 0, None
-    try:
-        with imageio.get_writer(path, **options) as writer:
-            for frame in frames:
-                writer.append_data(frame)  # type: ignore[attr-defined]
-                drawn += 1
-        # The writer does not report that ffmpeg failed, so the frames in the file are counted.
-        written = imageio_ffmpeg.count_frames_and_secs(str(path))[0] or 0
-    except (OSError, RuntimeError) as error:
-        cause = error
-    if cause is not None or (written or 0) < drawn:
-        raise GraspPlannerError(
-            f"{path.name}: ffmpeg could not write the video: is the disk full? A gif does without ffmpeg"
-        ) from cause
-
-
-def _write_gif(path: Path, recording: Recording, moments: int, progress: Callable[[int], None] | None) -> None:
-    """Write a gif with one palette for all frames, which is faster than one per frame and avoids flicker."""
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise missing_extra("pillow", "figures", "an animation") from error
-    some = list(animation_frames(recording, 3))
-    palette = Image.fromarray(np.concatenate([some[0], some[1], some[2], some[-HELD * 3], some[-1]])).quantize(255)
-    frames = _counted(animation_frames(recording, moments), progress)
-    images = (Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames)
-    lasts = 10 * round(100 / FRAMES_PER_SECOND)  # ms; a gif counts time in units of 10 ms
-    with path.open("wb") as file:
-        next(images).save(file, format="GIF", save_all=True, append_images=images, duration=lasts, loop=0)

@@ -13,10 +13,10 @@ from grasp_planner.cli.tables import consoles
 from grasp_planner.core.errors import GraspPlannerError, known_name
 
 USAGE = """usage: grasp data info PATH
-       grasp data preview PATH [--out FILE.png]
+       grasp data preview PATH [--out FILE.png | FILE.mp4 | FILE.gif]
 
 info     print the number of episodes and steps, shapes, and statistics of every coordinate
-preview  write a sheet of pictures, a PNG
+preview  write a sheet of pictures, or an animation of an episode
 
 `grasp data info --help` and `grasp data preview --help` list the options."""
 
@@ -38,13 +38,16 @@ class Info:
 
 @dataclass(frozen=True)
 class Preview:
-    """Write a sheet of pictures: evenly spaced times (columns) of evenly spaced episodes (rows).
+    """Write a sheet of pictures, or an animation of one episode if --out ends on .mp4 or .gif.
+
+    The sheet shows evenly spaced times (columns) of evenly spaced episodes (rows).
 
     Args:
         path: folder of a data set in the format of Minari or DINO-WM.
-        out: the PNG to write.
-        episodes: maximum number of rows.
-        frames: number of columns.
+        out: the file to write: .png for a sheet, .mp4 or .gif for an animation.
+        episodes: maximum number of rows of a sheet.
+        frames: number of columns of a sheet.
+        episode: number of the episode of an animation, from 0.
         size: side length of a picture in px; None: as in the data.
     """
 
@@ -52,6 +55,7 @@ class Preview:
     out: Path = Path("preview.png")
     episodes: int = 6
     frames: int = 8
+    episode: int = 0
     size: int | None = None
 
 
@@ -92,18 +96,27 @@ def _info(arguments: Sequence[str]) -> int:
 
 def _preview(arguments: Sequence[str]) -> int:
     preview = parse(Preview, arguments, "data preview")
-    if preview.out.suffix.lower() != ".png":
-        raise GraspPlannerError(f"the sheet is a PNG: give --out a name that ends on .png, got {preview.out}")
-    from grasp_planner.data.preview import contact_sheet
+    from grasp_planner.data.preview import contact_sheet, episode_pictures
+    from grasp_planner.figures.animation_files import SUFFIXES, write_animation
 
-    with output_folder(preview.out.parent) as folder:
-        contact_sheet(
-            preview.path,
-            folder / preview.out.name,
-            episodes=preview.episodes,
-            frames=preview.frames,
-            size=preview.size,
-            progress=True,
+    if preview.out.suffix.lower() != ".png" and preview.out.suffix not in SUFFIXES:
+        raise GraspPlannerError(
+            f"give --out a name that ends on .png (a sheet), .mp4 or .gif (an animation), got {preview.out}"
         )
+    if preview.size is not None and preview.size < 1:
+        raise GraspPlannerError(f"--size must be at least 1 px, got {preview.size}")
+    with output_folder(preview.out.parent) as folder:
+        if preview.out.suffix in SUFFIXES:
+            pictures = episode_pictures(preview.path, preview.episode, size=preview.size, progress=True)
+            write_animation(folder / preview.out.name, iter(pictures), pictures[:: 1 + len(pictures) // 8])
+        else:
+            contact_sheet(
+                preview.path,
+                folder / preview.out.name,
+                episodes=preview.episodes,
+                frames=preview.frames,
+                size=preview.size,
+                progress=True,
+            )
     print(f"written to {preview.out}")
     return 0
