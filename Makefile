@@ -29,7 +29,7 @@ wheel: $(READY)
 	rm -rf out/dist
 	$(BIN)/python -m build --no-isolation --outdir out/dist
 	$(BIN)/python -m twine check --strict out/dist/*
-	$(BIN)/python tests/wheel.py out/dist
+	$(BIN)/python tests/distributions.py out/dist
 
 # Every example at its small size; its output is compared with the output that its text shows.
 examples: $(READY)

@@ -1,6 +1,6 @@
 """Check the built distributions: `make wheel` builds them into out/dist and runs this program.
 
-    python tests/wheel.py out/dist
+    python tests/distributions.py out/dist
 
 The wheel must hold every file of the package, its version must be the version of every other place, and it must work in
 a new virtual environment: alone, and beside the packages of this environment, of which it must need no other version.
