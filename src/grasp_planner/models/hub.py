@@ -121,8 +121,8 @@ def using_hub(doing: str) -> Iterator[Any]:
         (errors.RevisionNotFoundError, "the repository has no such branch, tag or commit"),
         (
             (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled),
-            "the Hub cannot be reached, and the model is not in the cache: check the connection and HF_HUB_OFFLINE, or "
-            "give a folder of this machine",
+            "the Hub cannot be reached: check the connection and HF_HUB_OFFLINE; only a model that was downloaded "
+            "before is found without a connection",
         ),
         (
             errors.EntryNotFoundError,
