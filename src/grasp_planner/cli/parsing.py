@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -22,6 +22,7 @@ def parse(
     arguments: Sequence[str],
     command: str,
     choices: Choices = no_choices,
+    given: Mapping[str, Any] | None = None,
 ) -> Settings:
     """Return an instance of a dataclass from the words of a command line.
 
@@ -33,6 +34,7 @@ def parse(
         arguments: the words after the command.
         command: the command, such as ``"data info"``, for help and errors.
         choices: a function that says which fields have named values.
+        given: values that replace the defaults of fields, by name; flags override them.
 
     Raises:
         GraspPlannerError: a flag or name is unknown, or a dataclass rejects a value.
@@ -61,6 +63,7 @@ def parse(
         specs = []
         for one in fields(kind):
             default = getattr(info.default, one.name) if isinstance(info.default, kind) else _default_of(one)
+            default = given.get(one.name, default) if given and kind is cls else default
             hint = _flag_type(one.name, hints[one.name], default, choices(kind, hints[one.name]))
             value = tyro.MISSING if default is MISSING else default
             specs.append(StructFieldSpec(one.name, hint, value, helptext=explained.get(one.name, "")))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 from grasp_planner.core.errors import GraspPlannerError, known_name, unknown_name
 from grasp_planner.io.text_files import read_json, write_json
@@ -17,7 +18,7 @@ Settings = dict[str, Any]
 """A planner as JSON values: ``"name"``, the name in ``PLANNERS``, and its fields. A field that holds a planner holds
 the settings of that planner."""
 
-NONE = "none"  # value of a field that holds no planner, for formats without null
+NONE = "none"  # the value None, for formats without null
 SCHEMA = 1
 DIGITS = 17  # significant digits that determine a number exactly
 
@@ -39,7 +40,7 @@ def planner_of(settings: Mapping[str, Any]) -> Planner:
     for field, value in given.items():
         if field not in known:
             raise unknown_name(f"setting of {name}", field, known)
-        if hints[field] == Planner | None and value in (None, NONE):
+        if value in (None, NONE) and NoneType in get_args(hints[field]):
             given[field] = None
         elif hints[field] not in (Planner, Planner | None):
             given[field] = from_json(hints[field], value, f"setting {field!r} of {name}")
@@ -47,7 +48,10 @@ def planner_of(settings: Mapping[str, Any]) -> Planner:
             given[field] = planner_of(value)
         else:
             raise GraspPlannerError(f"setting {field!r} of {name}: needed the settings of a planner, got {value!r}")
-    return cls(**given)
+    try:
+        return cls(**given)
+    except TypeError as error:
+        raise GraspPlannerError(f"settings of {name}: {error}") from error
 
 
 def settings_of(planner: Any) -> Settings:

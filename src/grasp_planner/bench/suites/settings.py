@@ -59,7 +59,7 @@ def changed(settings: Settings, change: Mapping[str, Any] | None) -> Settings:
     >>> changed({"name": "grasp", "sync": {"name": "gd", "lr": 0.1}}, {"sync.lr": 0.2, "state_noise": 0.0})
     {'name': 'grasp', 'sync': {'name': 'gd', 'lr': 0.2}, 'state_noise': 0.0}
     """
-    flat = _flat(settings)
+    flat = flat_settings(settings)
     for field, value in (change or {}).items():
         if value == NONE:
             flat = {name: one for name, one in flat.items() if not name.startswith(f"{field}.")}
@@ -110,8 +110,13 @@ def settings_text(settings: Mapping[str, Any]) -> str:
     return f"{settings['name']}({', '.join(f'{name} {text(one)}' for name, one in settings.items() if name != 'name')})"
 
 
-def _flat(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+def flat_settings(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Convert nested settings to settings with dotted names.
+
+    >>> flat_settings({"name": "grasp", "sync": {"name": "gd"}})
+    {'name': 'grasp', 'sync.name': 'gd'}
+    """
     flat: dict[str, Any] = {}
     for name, value in settings.items():
-        flat |= _flat(value, f"{before}{name}.") if isinstance(value, Mapping) else {f"{before}{name}": value}
+        flat |= flat_settings(value, f"{before}{name}.") if isinstance(value, Mapping) else {f"{before}{name}": value}
     return flat

@@ -12,12 +12,12 @@ from grasp_planner.bench.running.planning_frames import Recorder
 from grasp_planner.bench.running.task_models import model_for
 from grasp_planner.bench.tasks import episodes, task
 from grasp_planner.cli.checks import check_device, check_show
+from grasp_planner.cli.configuration import parse_with_file, write_config
 from grasp_planner.cli.drawing import Animation, check_drawing, draw
 from grasp_planner.cli.evaluating import evaluate_with_bar
 from grasp_planner.cli.folders import output_folder
 from grasp_planner.cli.limits import TRANSITIONS, budget_of, threads
-from grasp_planner.cli.parsing import parse
-from grasp_planner.cli.planner_choices import planner_choice
+from grasp_planner.cli.planner_choices import PLANNER_FIELD, planner_choices
 from grasp_planner.cli.results import write_plans, write_results
 from grasp_planner.cli.tables import consoles, print_results
 from grasp_planner.core.dynamics import Dynamics
@@ -38,10 +38,11 @@ class PlanSettings:
     """Plan episodes of a task in a world model, execute the plans in the simulator, and show what happened.
 
     The command prints a table, and writes plan.json (settings and measurements), plan.npz (actions in model and
-    environment units, states), planning.png and an animation.
+    environment units, states), planning.png, an animation, and plan.toml, with which --config repeats the run.
 
     Choose a planner by planner:NAME, and set its fields by flags: `planner:cem --planner.samples 500`. The name may
-    also be that of a preset: `planner:grasp/lewm`. A planner inside the planner is chosen in the same way:
+    also be that of a preset, `planner:grasp/lewm`, or of a planner file, `planner:out/tune/planner.json`. A planner
+    inside the planner is chosen in the same way:
     `planner:multi-start planner.planner:grasp --planner.planner.state-lr 0.1 planner.planner.sync:none`. Write the
     name of a planner before its flags. `grasp plan planner:NAME --help` lists the flags of a planner.
 
@@ -63,6 +64,7 @@ class PlanSettings:
         compile: compile the model first, which takes a minute. Planning is then faster on a GPU and for large models.
         memory: limit in GiB for evaluating the model, which is split into pieces if necessary. None: no limit.
         threads: number of threads of torch; None: torch's default. 1 is best for small models on a busy machine.
+        config: TOML file with settings; flags override them.
         planner: the planner.
     """
 
@@ -82,6 +84,7 @@ class PlanSettings:
     compile: bool = False
     memory: float | None = None
     threads: int | None = None
+    config: Path | None = None
     planner: Planner = field(default_factory=recommended)
 
 
@@ -110,6 +113,7 @@ def run(arguments: Sequence[str]) -> int:
             about = {"command": "plan", "model": name, "seed": settings.seed, "split": settings.split}
             write_results(folder / "plan.json", [evaluation], **about)
             write_plans(folder / "plan.npz", evaluation)
+            write_config(folder / "plan.toml", settings, "plan", PLANNER_FIELD)
             finished = draw([] if recording is None else [recording], folder, settings.animation, bars)
         written = sorted(path.name for path in folder.iterdir())
     print_results(console, [evaluation], name)
@@ -135,4 +139,4 @@ def parsed(arguments: Sequence[str]) -> PlanSettings:
     Raises:
         GraspPlannerError: a flag, planner or preset is unknown, or a setting is out of range.
     """
-    return parse(PlanSettings, arguments, "plan", planner_choice)
+    return parse_with_file(PlanSettings, arguments, "plan", planner_choices(arguments), PLANNER_FIELD)

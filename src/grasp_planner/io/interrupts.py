@@ -1,4 +1,4 @@
-"""Delay Ctrl-C to the end of an optimiser step, so that a training can be saved."""
+"""Delay Ctrl-C to the end of a block, or raise it again there if the block has caught it."""
 
 from __future__ import annotations
 
@@ -21,21 +21,42 @@ def delayed_interrupt() -> Iterator[Callable[[], bool]]:
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed.
     """
+    with _noticed_interrupt(delayed=1) as pressed:
+        yield pressed
+
+
+@contextmanager
+def lasting_interrupt() -> Iterator[None]:
+    """Raise ``KeyboardInterrupt`` at the end of the block if Ctrl-C was pressed in the block, and the block caught it.
+
+    Planning catches the ``KeyboardInterrupt`` and returns the best plan so far. Outside the main thread, and in a
+    process that ignores Ctrl-C, nothing is changed.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed.
+    """
+    with _noticed_interrupt(delayed=0):
+        yield
+
+
+@contextmanager
+def _noticed_interrupt(delayed: int) -> Iterator[Callable[[], bool]]:
+    """Raise ``KeyboardInterrupt`` at the end of the block if Ctrl-C was pressed; ignore the first ones until then."""
     usual = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(usual):
         yield lambda: False
         return
-    pressed = False
+    pressed = 0
 
     def note(number: int, frame: FrameType | None) -> None:
         nonlocal pressed
-        if pressed:
+        pressed += 1
+        if pressed > delayed:
             usual(number, frame)
-        pressed = True
 
     signal.signal(signal.SIGINT, note)
     try:
-        yield lambda: pressed
+        yield lambda: pressed > 0
     finally:
         signal.signal(signal.SIGINT, usual)
     if pressed:
