@@ -15,7 +15,8 @@ from grasp_planner.cli.folders import hint_when_stopped, leaving_no_empty_folder
 from grasp_planner.cli.tables import consoles
 from grasp_planner.core.errors import GraspPlannerError, known_name
 from grasp_planner.io.typed_json import from_json, to_json
-from grasp_planner.models import LatentModelConfig, StateModelConfig
+from grasp_planner.models import StateModelConfig
+from grasp_planner.models.latent.config import LatentModelConfig
 from grasp_planner.training import RECIPES, FabricEngine, Recipe, Training, recipe, train
 from grasp_planner.training.checkpoints import STATE_FILE
 
