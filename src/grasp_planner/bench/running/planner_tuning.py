@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -139,24 +140,25 @@ def tune_planners(
     names = list(dict.fromkeys(known_name("space of settings", one, spaces()) for one in planners))
     if not names:
         raise GraspPlannerError(f"needed the name of at least one planner, such as {', '.join(spaces())}")
-    storage = TrialStorage(make_folder(Path(folder)) / STORAGE_FILE, seed, {**(about or {}), "budget": asdict(budget)})
-    done = {name: storage.trials(name) for name in names}
-    for name in names:
-        watch(name, len(done[name]), _remark(done[name]))
+    identity = {**(about or {}), "budget": asdict(budget)}
 
     def run(settings: Settings) -> Outcome:
         return _outcome(losses, settings, budget, seed)
 
-    for number in range(trials):
+    with closing(TrialStorage(make_folder(Path(folder)) / STORAGE_FILE, seed, identity)) as storage:
+        done = {name: storage.trials(name) for name in names}
         for name in names:
-            if len(done[name]) <= number:
-                done[name].append(storage.add(name, run))
-                watch(name, len(done[name]), _remark(done[name]))
-        if all(one.error for found in done.values() for one in found):
-            raise GraspPlannerError(
-                f"the first {number + 1} trials of every planner failed, the last trial with the error: "
-                f"{done[names[-1]][-1].error}; correct the task or the model, and give another folder than {folder}"
-            )
+            watch(name, len(done[name]), _remark(done[name]))
+        for number in range(trials):
+            for name in names:
+                if len(done[name]) <= number:
+                    done[name].append(storage.add(name, run))
+                    watch(name, len(done[name]), _remark(done[name]))
+            if all(one.error for found in done.values() for one in found):
+                raise GraspPlannerError(
+                    f"the first {number + 1} trials of every planner failed, the last trial with the error: "
+                    f"{done[names[-1]][-1].error}; correct the task or the model, and give another folder than {folder}"
+                )
     found = [TunedPlanner(name, tuple(done[name])) for name in names]
     return Tuned(tuple(sorted(found, key=lambda one: math.inf if one.best is None else one.best.loss or 0.0)))
 

@@ -105,7 +105,7 @@ def world_model(name: str, device: Device) -> WorldModel:
     if not is_python_object(name):
         return load_world_model(name, device=device)
     found = python_object(name)
-    if not isinstance(found, WorldModel) and callable(found):
+    if isinstance(found, type) or (not isinstance(found, WorldModel) and callable(found)):
         found = found()
     if isinstance(found, WorldModel):
         return found

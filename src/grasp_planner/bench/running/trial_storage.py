@@ -78,6 +78,11 @@ class TrialStorage:
         with quiet(), reading(path, "Optuna storage (SQLite)"):
             self._storage = optuna.storages.RDBStorage(f"sqlite:///{path.absolute()}")
 
+    def close(self) -> None:
+        """Close the file."""
+        self._storage.remove_session()
+        self._storage.engine.dispose()
+
     def trials(self, space: str) -> list[Trial]:
         """Return the trials of a planner, in their order.
 

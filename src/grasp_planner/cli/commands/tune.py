@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ class Tune:
         transitions: budget in model steps per episode.
         seed: seed of the suggestions and of the planners' noise.
         out: the folder for the files.
-        device: where the model runs: cpu, cuda, cuda:1, mps.
+        device: where the model runs: cpu, cuda, cuda:1, mps. A model of your own decides this itself.
         threads: number of threads of torch; None: torch's default. 1 is best for small models on a busy machine.
         config: TOML file with settings; flags override them.
     """
@@ -171,7 +171,7 @@ def write_tuned(settings: Tune, tuned: Tuned, about: dict[str, Any]) -> None:
             "schema": SCHEMA,
             "command": "tune",
             "about": about,
-            "settings": to_json(settings),
+            "settings": to_json(replace(settings, config=None)),
             "versions": versions(),
             "best": tuned.planners[0].name,
             "planners": [planner_json(one) for one in tuned.planners],
