@@ -58,7 +58,7 @@ def test_a_file_gives_the_defaults_of_flags_and_flags_override_it(file: Path) ->
     found = plan.parsed(["--episodes", "7", "--config", str(file), "--planner.starts", "9"])
     assert (found.episodes, found.task) == (7, "wall")
     assert found.planner == MultiStart(GRASP(state_lr=0.3, sync=None), starts=9)
-    assert plan.parsed(["--config", str(file), "planner:cem", "--planner.samples", "9"]).planner == CEM(samples=9)
+    assert plan.parsed(["--config", str(file), "planner:cem", "--planner.samples", "99"]).planner == CEM(samples=99)
     found = plan.parsed(["--config", str(file), "planner.planner:gd", "--planner.planner.lr", "0.7"])
     assert found.planner == MultiStart(GD(lr=0.7), starts=5)
 
