@@ -77,21 +77,21 @@ def python_object(name: str) -> Any:
     if not path.is_file() or not wanted:
         problem = "the NAME is missing" if path.is_file() else "there is no such file"
         raise GraspPlannerError(f"needed FILE.py:NAME with an existing file, got {name!r}: {problem}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module_name = f"_of_user_{path.stem}"  # a name that no other module has
+    spec = importlib.util.spec_from_file_location(module_name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    before, sys.modules[path.stem] = sys.modules.get(path.stem), module
+    sys.modules[module_name] = module  # dataclasses look their module up
     sys.path.insert(0, str(path.parent.absolute()))  # as for a program, so that it can import its neighbours
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # the file is the user's, and may raise anything
-        if before is not None:
-            sys.modules[path.stem] = before
+        del sys.modules[module_name]
         raise GraspPlannerError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
     finally:
         sys.path.remove(str(path.parent.absolute()))
     if wanted not in vars(module):
-        own = [one for one, value in vars(module).items() if getattr(value, "__module__", None) == path.stem]
+        own = [one for one, value in vars(module).items() if getattr(value, "__module__", None) == module_name]
         raise GraspPlannerError(f"{path}: {unknown_name('object', wanted, own)}")
     return vars(module)[wanted]
 
