@@ -84,13 +84,16 @@ class TrialStorage:
         self._storage.engine.dispose()
 
     def trials(self, space: str) -> list[Trial]:
-        """Return the trials of a planner, in their order.
+        """Return the trials of a planner, in their order, after the trials of killed processes were ended.
 
         Raises:
             GraspPlannerError: the file holds another tuning, or a trial in the file is not one of this package.
         """
         with quiet():
-            return self._trials(self._study(space))
+            study = self._study(space)
+            with self._writing():
+                self._end_unfinished(study)
+            return self._trials(study)
 
     def add(self, space: str, run: Callable[[Settings], Outcome]) -> Trial:
         """Run the next trial of a planner, and store its result.
@@ -105,8 +108,6 @@ class TrialStorage:
 
         with quiet():
             study = self._study(space)
-            with self._writing():
-                self._end_unfinished(study)
             number, known = len(self._trials(study)), known_settings(space)
             if number < len(known):
                 trial = Trial(number, known[number], *run(known[number]))
