@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import reprlib
+import textwrap
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_type_hints
@@ -21,22 +23,37 @@ the settings of that planner."""
 NONE = "none"  # the value None, for formats without null
 SCHEMA = 1
 DIGITS = 17  # significant digits that determine a number exactly
+MOST_NESTED = 20
+"""Largest number of planners inside each other in settings."""
+MOST_BYTES = 2**18
+"""Largest size of a planner file, in bytes."""
 
 
 def planner_of(settings: Mapping[str, Any]) -> Planner:
     """Make a planner from its settings. Fields that the settings do not name keep their defaults.
 
     Raises:
-        GraspPlannerError: a planner or field is unknown, or a setting is of another type or out of range.
+        GraspPlannerError: a planner or field is unknown, a setting is missing, of another type or out of range, or too
+            many planners are inside each other.
 
     >>> planner_of({"name": "cem", "samples": 20, "elites": 4}).samples
     20
     """
+    return _planner(settings, MOST_NESTED)
+
+
+def _planner(settings: Mapping[str, Any], levels: int) -> Planner:
+    """Make a planner from settings with at most ``levels`` planners inside each other."""
+    if levels == 0:
+        raise GraspPlannerError(f"needed settings with at most {MOST_NESTED} planners inside each other, got more")
     given = dict(settings)
-    name = known_name("planner", str(given.pop("name", None)), PLANNERS)
-    cls = PLANNERS[name]
-    hints = get_type_hints(cls)
-    known = {one.name for one in fields(cls)}
+    name = given.pop("name", None)
+    if not isinstance(name, str):
+        raise GraspPlannerError(
+            f"needed settings with the name of a planner in the field 'name', got {reprlib.repr(dict(settings))}"
+        )
+    name = known_name("planner", name, PLANNERS)
+    hints, known = get_type_hints(PLANNERS[name]), {one.name: one for one in fields(PLANNERS[name])}
     for field, value in given.items():
         if field not in known:
             raise unknown_name(f"setting of {name}", field, known)
@@ -45,13 +62,15 @@ def planner_of(settings: Mapping[str, Any]) -> Planner:
         elif hints[field] not in (Planner, Planner | None):
             given[field] = from_json(hints[field], value, f"setting {field!r} of {name}")
         elif isinstance(value, Mapping):
-            given[field] = planner_of(value)
+            given[field] = _planner(value, levels - 1)
         else:
-            raise GraspPlannerError(f"setting {field!r} of {name}: needed the settings of a planner, got {value!r}")
-    try:
-        return cls(**given)
-    except TypeError as error:
-        raise GraspPlannerError(f"settings of {name}: {error}") from error
+            raise GraspPlannerError(
+                f"setting {field!r} of {name}: needed the settings of a planner, got {reprlib.repr(value)}"
+            )
+    for field, one in known.items():
+        if field not in given and one.default is MISSING and one.default_factory is MISSING:
+            raise GraspPlannerError(f"settings of {name}: the setting {field!r} is missing")
+    return PLANNERS[name](**given)
 
 
 def settings_of(planner: Any) -> Settings:
@@ -97,9 +116,16 @@ def save_planner(planner: Planner, path: str | Path, tuned: Mapping[str, Any] | 
     if path.suffix != ".json":
         raise GraspPlannerError(f"the name of a planner file must end in .json, got {path}")
     settings = to_json(settings_of(planner), DIGITS)
-    if planner_of(settings) != planner:
+    try:
+        complete = planner_of(settings) == planner
+    except GraspPlannerError as error:
+        raise GraspPlannerError(
+            f"needed a planner of this package, as are the planners inside it, got {planner!r}: {error}"
+        ) from error
+    if not complete:
         raise GraspPlannerError(f"needed a planner that its settings describe completely, got {planner!r}")
-    return write_json(path, {"schema": SCHEMA, "planner": settings} | ({} if tuned is None else {"tuned": dict(tuned)}))
+    origin = {} if tuned is None else {"tuned": to_json(tuned, DIGITS)}
+    return write_json(path, {"schema": SCHEMA, "planner": settings, **origin})
 
 
 def load_planner(path: str | Path) -> Planner:
@@ -118,15 +144,17 @@ def load_planner(path: str | Path) -> Planner:
         grasp_planner.core.errors.GraspPlannerError: missing.json: there is no such JSON file
     """
     path = Path(path)
-    content = read_json(path)
+    content = read_json(path, MOST_BYTES)
     if not isinstance(content.get("planner"), dict):
+        found = textwrap.shorten(", ".join(content), 100) or "of an empty object"
         raise GraspPlannerError(
             f"{path}: needed a planner file with the field 'planner', as `grasp tune` and save_planner write it, got "
-            f"the fields {', '.join(content) or 'of an empty object'}"
+            f"the fields {found}"
         )
-    if content.get("schema") != SCHEMA:
+    if (schema := content.get("schema")) != SCHEMA:
         raise GraspPlannerError(
-            f"{path}: needed a planner file of schema {SCHEMA}, got {content.get('schema')!r}: another release wrote it"
+            f"{path}: needed a planner file of schema {SCHEMA}, got {reprlib.repr(schema)}: another release wrote it; "
+            "save the planner again with save_planner of this release"
         )
     try:
         return planner_of(content["planner"])

@@ -29,14 +29,20 @@ def delayed_interrupt() -> Iterator[Callable[[], bool]]:
 def lasting_interrupt() -> Iterator[None]:
     """Raise ``KeyboardInterrupt`` at the end of the block if Ctrl-C was pressed in the block, and the block caught it.
 
-    Planning catches the ``KeyboardInterrupt`` and returns the best plan so far. Outside the main thread, and in a
-    process that ignores Ctrl-C, nothing is changed.
+    Planning catches the ``KeyboardInterrupt`` and returns the best plan so far. If an exception ends the block after
+    Ctrl-C, ``KeyboardInterrupt`` takes its place. Outside the main thread, and in a process that ignores Ctrl-C,
+    nothing is changed.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed.
     """
-    with _noticed_interrupt(delayed=0):
-        yield
+    with _noticed_interrupt(delayed=0) as pressed:
+        try:
+            yield
+        except Exception as error:
+            if pressed():
+                raise KeyboardInterrupt from error
+            raise
 
 
 @contextmanager
