@@ -140,7 +140,10 @@ def _flag_type(name: str, hint: Any, default: Any, choice: Choice | None) -> Any
     """Return the type that tyro turns into the flags of a field."""
     import tyro
 
-    if choice is not None:
+    # A choice does not hold a default of another class, such as a planner that a file puts inside another planner.
+    if choice is not None and (
+        not is_dataclass(default) or type(default) in {one.cls for one in choice.options.values()}
+    ):
         named = any(one.defaults == default for one in choice.options.values())
         options = [
             Annotated[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,9 +13,9 @@ from typing import Any
 from grasp_planner.bench.running.trial_storage import Outcome, Trial, TrialStorage
 from grasp_planner.bench.suites.spaces import spaces
 from grasp_planner.control.planner_files import Settings, planner_of
-from grasp_planner.core.errors import GraspPlannerError, known_name
+from grasp_planner.core.errors import GraspPlannerError, known_name, reason_of
 from grasp_planner.core.plans import Budget
-from grasp_planner.io.atomic import make_folder
+from grasp_planner.io.atomic import locked, make_folder
 from grasp_planner.io.interrupts import lasting_interrupt
 from grasp_planner.planning.protocol import Planner
 
@@ -27,6 +27,8 @@ Watch = Callable[[str, int, str], None]
 """A function of a planner's name, the number of its finished trials, and a remark."""
 
 STORAGE_FILE = "trials.db"
+MOST_FAILURES = 3
+"""A tuning ends after this many trials of each planner if all of them failed."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,9 @@ def tune_planners(
     The first trials of a planner are known good settings; TPE suggests the later trials. Planners take turns. The
     trials are stored in ``trials.db`` in the folder, a storage of Optuna. If the tuning is stopped or killed, the same
     call continues it, with the same trials as an uninterrupted tuning if the budget is in steps or transitions. A call
-    with a larger number of trials continues a finished tuning. A trial whose function raises an exception, or returns a
-    loss that is not finite, is stored as failed, with the reason.
+    with a larger number of trials continues a finished tuning. A call with a smaller number uses the first trials of
+    each planner only. A trial whose function raises an exception, or returns a loss that is not finite, is stored as
+    failed, with the reason.
 
     Args:
         losses: a function ``losses(planner, budget, seed)``. It plans validation episodes with the planner, the budget
@@ -113,14 +116,15 @@ def tune_planners(
         budget: budget of every plan.
         folder: the folder for the trials, which is created if needed.
         seed: seed of the suggestions and of the planners' noise.
-        about: JSON values that identify the task, such as the name of the model. A folder with the trials of another
-            task is refused.
+        about: JSON values that identify the task, such as the name of the model. A folder with trials of another task,
+            budget or seed is refused.
         watch: called after each trial.
 
     Raises:
         MissingExtraError: Optuna is not installed.
         GraspPlannerError: a planner is unknown, the number of trials is not positive, the folder holds another tuning
-            or cannot be written, or every trial failed.
+            or is used by another process or cannot be written, or the first 3 trials of every planner failed (all
+            trials, if there are fewer).
 
     Example:
         >>> import tempfile, torch
@@ -145,8 +149,9 @@ def tune_planners(
     def run(settings: Settings) -> Outcome:
         return _outcome(losses, settings, budget, seed)
 
-    with closing(TrialStorage(make_folder(Path(folder)) / STORAGE_FILE, seed, identity)) as storage:
-        done = {name: storage.trials(name) for name in names}
+    path = make_folder(Path(folder)) / STORAGE_FILE
+    with locked(path.parent), closing(TrialStorage(path, seed, identity)) as storage:
+        done = {name: storage.trials(name)[:trials] for name in names}
         for name in names:
             watch(name, len(done[name]), _remark(done[name]))
         for number in range(trials):
@@ -154,9 +159,10 @@ def tune_planners(
                 if len(done[name]) <= number:
                     done[name].append(storage.add(name, run))
                     watch(name, len(done[name]), _remark(done[name]))
-            if all(one.error for found in done.values() for one in found):
+            if number + 1 >= min(trials, MOST_FAILURES) and all(one.error for name in names for one in done[name]):
+                first = f"{number + 1} trials" if number else "trial"
                 raise GraspPlannerError(
-                    f"the first {number + 1} trials of every planner failed, the last trial with the error: "
+                    f"the first {first} of every planner failed, the last one with the error: "
                     f"{done[names[-1]][-1].error}; correct the task or the model, and give another folder than {folder}"
                 )
     found = [TunedPlanner(name, tuple(done[name])) for name in names]
@@ -168,12 +174,15 @@ def _outcome(losses: Losses, settings: Settings, budget: Budget, seed: int) -> O
     began = time.perf_counter()
     try:
         with lasting_interrupt():
-            found = tuple(float(one) for one in losses(planner_of(settings), budget, seed))
+            returned = losses(planner_of(settings), budget, seed)
+            if not isinstance(returned, Iterable):
+                raise GraspPlannerError(f"needed a loss for each episode, got the {type(returned).__name__} {returned}")
+            found = tuple(float(one) for one in returned)
         if not found or not all(math.isfinite(one) for one in found):
             raise GraspPlannerError(f"needed finite losses of at least one episode, got {list(found)}")
         error = ""
-    except Exception as reason:  # the function is the user's, and may raise anything
-        found, error = (), f"{type(reason).__name__}: {' '.join(str(reason).split())}"
+    except Exception as failure:  # the function is the user's, and may raise anything
+        found, error = (), reason_of(failure)
     return found, round(time.perf_counter() - began, 3), error
 
 

@@ -13,12 +13,13 @@ from typing import Any
 
 from grasp_planner.bench.suites.settings import flat_settings
 from grasp_planner.bench.suites.spaces import known_settings, settings_from, spaces
-from grasp_planner.control.planner_files import DIGITS, Settings
+from grasp_planner.control.planner_files import DIGITS, Settings, planner_of, settings_of
 from grasp_planner.core.errors import GraspPlannerError, missing_extra
 from grasp_planner.io.broken_files import reading
 from grasp_planner.io.typed_json import from_json, to_json
 
 ABOUT, RECORD = "grasp_planner", "grasp_planner"  # attributes of a study and of a trial
+SPACE = "space"  # the name of the space of settings among the JSON values that identify a tuning
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,14 @@ class TrialStorage:
             import optuna
         except ImportError as error:
             raise missing_extra("optuna", "tune", "tuning of planners") from error
-        self.path, self.seed, self.about = path, seed, to_json(about)
+        self.path, self.seed, self.about = path, seed, {**to_json(about), "seed": seed}
         with quiet(), reading(path, "Optuna storage (SQLite)"):
             self._storage = optuna.storages.RDBStorage(f"sqlite:///{path.absolute()}")
+            try:
+                self._check_tuning()
+            except BaseException:
+                self.close()
+                raise
 
     def close(self) -> None:
         """Close the file."""
@@ -102,7 +108,7 @@ class TrialStorage:
         within ``run``, the trial does not count, and the next process suggests the same settings again.
 
         Raises:
-            GraspPlannerError: the result cannot be written, or another process writes to the file.
+            GraspPlannerError: the result cannot be written.
         """
         import optuna
 
@@ -132,29 +138,53 @@ class TrialStorage:
                 study.tell(asked, trial.loss, state=_state(trial))
             return trial
 
+    def _check_tuning(self) -> None:
+        """Check that every planner in the file belongs to this tuning. A tuning without any result is forgotten."""
+        import optuna
+
+        names = optuna.get_all_study_names(self._storage)
+        studies = [optuna.load_study(study_name=one, storage=self._storage) for one in names]
+        ours = [one for one in studies if ABOUT in one.user_attrs]
+        if any(RECORD in trial.user_attrs for one in ours for trial in one.trials):
+            for one in ours:
+                self._check_same(one, {**self.about, SPACE: one.user_attrs[ABOUT].get(SPACE)})
+        else:
+            for one in ours:
+                optuna.delete_study(study_name=one.study_name, storage=self._storage)
+
     def _study(self, space: str) -> Any:
         import optuna
 
-        about = {**self.about, "seed": self.seed, "space": to_json(spaces()[space])}
+        about = {**self.about, SPACE: to_json(spaces()[space])}
         with self._writing():
             study = optuna.create_study(storage=self._storage, study_name=space, load_if_exists=True)
             if ABOUT not in study.user_attrs and not study.trials:
                 study.set_user_attr(ABOUT, about)
-        found = study.user_attrs.get(ABOUT, {})
-        for name in sorted({*about, *found}):
-            if found.get(name) != about.get(name):
-                was, now = (reprlib.repr(one.get(name)) for one in (found, about))
-                raise GraspPlannerError(
-                    f"{self.path} holds the trials of another tuning: there, {name} is {was}, and here {now}; give "
-                    "another folder, or the earlier settings to continue the earlier tuning"
-                )
+        self._check_same(study, about)
         return study
 
+    def _check_same(self, study: Any, about: Mapping[str, Any]) -> None:
+        """Raise unless the trials of a planner belong to the tuning that the JSON values identify."""
+        found, shown = study.user_attrs.get(ABOUT, {}), reprlib.Repr()
+        shown.maxstring = shown.maxother = 200
+        for name in sorted({*about, *found}):
+            was, now = found.get(name), about.get(name)
+            if was == now:
+                continue
+            difference = f"there, {name} is {shown.repr(was)}, and here {shown.repr(now)}"
+            if name == SPACE:
+                difference = f"there, other settings of {study.study_name} are searched, as in another release"
+            raise GraspPlannerError(
+                f"{self.path} holds the trials of another tuning: {difference}; give another folder, or repeat the "
+                "earlier command to continue the earlier tuning"
+            )
+
     def _trials(self, study: Any) -> list[Trial]:
-        records = [
-            one.user_attrs[RECORD] for one in study.trials if one.state.is_finished() and RECORD in one.user_attrs
-        ]
-        return [from_json(Trial, one, f"{self.path}, study {study.study_name!r}") for one in records]
+        finished = [one for one in study.trials if one.state.is_finished() and RECORD in one.user_attrs]
+        return [self._trial(study, one.user_attrs[RECORD]) for one in finished]
+
+    def _trial(self, study: Any, record: Any) -> Trial:
+        return from_json(Trial, record, f"{self.path}, study {study.study_name!r}")
 
     def _end_unfinished(self, study: Any) -> None:
         """End the trials of killed processes. A trial without a result is marked as failed, and does not count."""
@@ -162,7 +192,7 @@ class TrialStorage:
 
         for one in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
             record = one.user_attrs.get(RECORD)
-            trial = Trial(one.number, {}, (), 0.0, "killed") if record is None else from_json(Trial, record)
+            trial = Trial(one.number, {}, (), 0.0, "killed") if record is None else self._trial(study, record)
             study.tell(one.number, trial.loss, state=_state(trial))
 
     @contextmanager
@@ -173,10 +203,9 @@ class TrialStorage:
 
         try:
             yield
-        except optuna.exceptions.UpdateFinishedTrialError as error:
-            raise GraspPlannerError(f"{self.path}: another process tunes in the same folder; stop it") from error
-        except (optuna.exceptions.StorageInternalError, SQLAlchemyError) as error:
-            reason = str(error.__cause__ or error).splitlines()[0]
+        except (optuna.exceptions.OptunaError, SQLAlchemyError) as error:
+            cause = error.__cause__ or error
+            reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
             raise GraspPlannerError(f"{self.path} cannot be written: {reason}") from error
 
 
@@ -214,7 +243,7 @@ def _within(space: str, settings: Settings) -> tuple[dict[str, Any], dict[str, A
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
     params, laws = {}, {}
-    flat = flat_settings(settings)
+    flat = flat_settings(settings_of(planner_of(settings)))  # with the defaults of fields that are not named
     for field, law in spaces()[space].items():
         if not isinstance(law, Mapping) or field not in flat or "share_of" in law:
             continue
@@ -222,7 +251,8 @@ def _within(space: str, settings: Settings) -> tuple[dict[str, Any], dict[str, A
             inside, distribution = flat[field] in law["choice"], CategoricalDistribution(law["choice"])
         else:
             ((kind, (low, high)),) = law.items()
-            inside, distribution = low <= flat[field] <= high, FloatDistribution(low, high, log=kind == "log")
+            inside = flat[field] is not None and low <= flat[field] <= high
+            distribution = FloatDistribution(low, high, log=kind == "log")
         if inside:
             params[field], laws[field] = flat[field], distribution
     return params, laws

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from grasp_planner.bench.running.observing import model_steps
 from grasp_planner.bench.running.planning_frames import Recorder
-from grasp_planner.bench.running.task_models import model_for
 from grasp_planner.bench.tasks import episodes, task
 from grasp_planner.cli.checks import check_device, check_show
 from grasp_planner.cli.configuration import parse_with_file, write_config
@@ -18,13 +17,13 @@ from grasp_planner.cli.evaluating import evaluate_with_bar
 from grasp_planner.cli.folders import output_folder
 from grasp_planner.cli.limits import TRANSITIONS, budget_of, threads
 from grasp_planner.cli.planner_choices import PLANNER_FIELD, planner_choices
+from grasp_planner.cli.python_objects import load_model, model_called
 from grasp_planner.cli.results import write_plans, write_results
 from grasp_planner.cli.tables import consoles, print_results
 from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.plans import Budget
 from grasp_planner.io.progress import progress_bars
-from grasp_planner.models.registry import load_world_model
 from grasp_planner.planners.recommended import recommended
 from grasp_planner.planning.protocol import Planner
 from grasp_planner.wrappers.chunked import Chunked
@@ -48,8 +47,8 @@ class PlanSettings:
 
     Args:
         task: world, or world/goal source: push_t, wall, point_maze, ball_nav; push_t/random_state.
-        model: a packaged name, or a folder with config.json and model.safetensors. None: the model of the task's
-            world.
+        model: a packaged name, a folder with config.json and model.safetensors, or FILE.py:NAME, a world model or a
+            function that returns one. None: the model of the task's world.
         horizon: environment steps from start to goal; None: the task's own horizon.
         episodes: number of problems, planned in one batch.
         split: list that the episodes come from: test for results, validation for tuning.
@@ -60,7 +59,7 @@ class PlanSettings:
         out: the folder for the files.
         show: number of the episode in the picture and the animation.
         animation: format of the animation.
-        device: where the model runs: cpu, cuda, cuda:1, mps.
+        device: where the model runs: cpu, cuda, cuda:1, mps. A model in a Python file chooses its device itself.
         compile: compile the model first, which takes a minute. Planning is then faster on a GPU and for large models.
         memory: limit in GiB for evaluating the model, which is split into pieces if necessary. None: no limit.
         threads: number of threads of torch; None: torch's default. 1 is best for small models on a busy machine.
@@ -95,12 +94,12 @@ def run(arguments: Sequence[str]) -> int:
     check_show(settings.show, settings.episodes)
     check_drawing(settings.animation)
     asked_task = task(settings.task, settings.horizon)
-    name = model_for(asked_task, settings.model)
+    name = model_called(asked_task, settings.model)
     budget = budget_of(settings.steps, settings.seconds, settings.transitions, default=Budget(transitions=TRANSITIONS))
     check_device(settings.device)
     console, progress_console = consoles()
     with threads(settings.threads), output_folder(settings.out) as folder:
-        model = load_world_model(name, device=settings.device)
+        model = load_model(name, settings.device)
         model_steps(model, asked_task.horizon)  # a horizon that the model cannot have is refused before any work
         asked = episodes(asked_task, settings.split, settings.episodes)
         recorder = Recorder(planner, settings.show)
@@ -113,7 +112,8 @@ def run(arguments: Sequence[str]) -> int:
             about = {"command": "plan", "model": name, "seed": settings.seed, "split": settings.split}
             write_results(folder / "plan.json", [evaluation], **about)
             write_plans(folder / "plan.npz", evaluation)
-            write_config(folder / "plan.toml", settings, "plan", PLANNER_FIELD)
+            resolved = replace(settings, task=asked_task.name, horizon=asked_task.horizon, model=name, **asdict(budget))
+            write_config(folder / "plan.toml", resolved, "plan", PLANNER_FIELD)
             finished = draw([] if recording is None else [recording], folder, settings.animation, bars)
         written = sorted(path.name for path in folder.iterdir())
     print_results(console, [evaluation], name)

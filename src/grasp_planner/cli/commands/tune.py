@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
+import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from grasp_planner.bench.records import versions
-from grasp_planner.bench.running.model_hash import model_hash
 from grasp_planner.bench.running.observing import model_steps
 from grasp_planner.bench.running.planner_tuning import Losses, Tuned, TunedPlanner, tune_planners
-from grasp_planner.bench.running.task_losses import TaskLosses, is_python_object, python_object, world_model
-from grasp_planner.bench.running.task_models import model_for
+from grasp_planner.bench.running.task_losses import TaskLosses
+from grasp_planner.bench.running.task_models import check_actions
 from grasp_planner.bench.tasks import digest, episodes, task
 from grasp_planner.cli.checks import check_device
 from grasp_planner.cli.configuration import parse_with_file, write_config
 from grasp_planner.cli.folders import hint_when_stopped, json_text, leaving_no_empty_folder, output_folder
 from grasp_planner.cli.limits import TRANSITIONS, budget_of, threads
+from grasp_planner.cli.python_objects import content_hash, is_python_object, load_model, model_called, python_object
 from grasp_planner.cli.tables import consoles
 from grasp_planner.control.planner_files import DIGITS, save_planner
 from grasp_planner.core.errors import GraspPlannerError
@@ -28,7 +28,7 @@ from grasp_planner.io.typed_json import to_json
 
 SCHEMA = 1
 EPISODES = 10  # of a packaged task, if no number is given
-CONFIG_FILE = "tune.toml"
+CONFIG_FILE, BEST_FILE = "tune.toml", "planner.json"
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Tune:
         transitions: budget in model steps per episode.
         seed: seed of the suggestions and of the planners' noise.
         out: the folder for the files.
-        device: where the model runs: cpu, cuda, cuda:1, mps. A model of your own decides this itself.
+        device: where the model runs: cpu, cuda, cuda:1, mps. A model in a Python file chooses its device itself.
         threads: number of threads of torch; None: torch's default. 1 is best for small models on a busy machine.
         config: TOML file with settings; flags override them.
     """
@@ -83,6 +83,7 @@ def run(arguments: Sequence[str]) -> int:
     settings = parse_with_file(Tune, arguments, "tune")
     check_device(settings.device)
     budget = budget_of(settings.steps, settings.seconds, settings.transitions, default=Budget(transitions=TRANSITIONS))
+    settings = replace(settings, config=None, **asdict(budget))
     console, progress_console = consoles()
     shown: dict[str, Callable[..., None]] = {}
     with (
@@ -91,7 +92,8 @@ def run(arguments: Sequence[str]) -> int:
         hint_when_stopped(lambda: "run the same command again to continue where it stopped"),
         progress_bars(progress_console) as bars,
     ):
-        losses, about = own_losses(settings) if is_python_object(settings.task) else task_losses(settings)
+        prepare = own_losses if is_python_object(settings.task) else task_losses
+        losses, about, settings = prepare(settings)
 
         def watch(name: str, done: int, remark: str) -> None:
             if name not in shown:
@@ -110,37 +112,41 @@ def run(arguments: Sequence[str]) -> int:
         )
     write_tuned(settings, tuned, about)
     console.print(table_of(tuned, solved=isinstance(losses, TaskLosses)))
-    for line in failures(tuned):
-        console.print(line)
-    best = settings.out / "planner.json"
-    console.print(f"written to {settings.out}: {', '.join(sorted(path.name for path in settings.out.iterdir()))}")
-    console.print(f"The best planner is in {best}: measure it on test episodes with `grasp plan planner:{best}`.")
+    written = ", ".join(sorted(path.name for path in settings.out.iterdir()))
+    for line in [*failures(tuned), f"written to {settings.out}: {written}", how_to_measure(settings)]:
+        console.out(line)  # without wrapping or markup: commands are copied, and errors may hold brackets
     return 0
 
 
-def task_losses(settings: Tune) -> tuple[Losses, dict[str, Any]]:
-    """Return the losses on a packaged task, and JSON values that identify the task, its episodes and the model."""
+def task_losses(settings: Tune) -> tuple[Losses, dict[str, Any], Tune]:
+    """Prepare the tuning on a packaged task.
+
+    Returns:
+        The losses; JSON values that identify the task, its episodes and the model; the settings with these values
+        instead of ``None`` and of short names.
+    """
     asked = task(settings.task, settings.horizon)
-    if settings.model is not None and is_python_object(settings.model):
-        name, model_digest = settings.model, file_digest(settings.model)
-    else:
-        name = model_for(asked, settings.model)
-        model_digest = model_hash(name)
-    model = world_model(name, settings.device)
-    model_steps(model, asked.horizon)  # a horizon that the model cannot have is refused before any work
+    name = model_called(asked, settings.model)
+    model = load_model(name, settings.device)
+    model_steps(model, asked.horizon)  # what does not fit is refused before any work
+    check_actions(asked, model)
     found = episodes(asked, "validation", EPISODES if settings.episodes is None else settings.episodes)
-    about = {"task": asked.name, "horizon": asked.horizon, "episodes": digest(found)}
-    return TaskLosses(asked, model, found), about | {"model": name, "model_hash": model_digest}
+    chosen = {"task": asked.name, "horizon": asked.horizon, "model": name}
+    about = {**chosen, "episodes": digest(found), "model_hash": content_hash(name)}
+    return TaskLosses(asked, model, found), about, replace(settings, **chosen, episodes=len(found))
 
 
-def own_losses(settings: Tune) -> tuple[Losses, dict[str, Any]]:
-    """Return the function of losses in the user's file, and JSON values that identify the file.
+def own_losses(settings: Tune) -> tuple[Losses, dict[str, Any], Tune]:
+    """Prepare the tuning on a function of losses in the user's file.
+
+    Returns:
+        The losses; JSON values that identify the file; the settings.
 
     Raises:
         GraspPlannerError: the file has no such function, or a setting is given that belongs to the file.
     """
-    for name in ("model", "horizon", "episodes"):
-        if getattr(settings, name) is not None:
+    for name in ("model", "horizon", "episodes", "device"):
+        if getattr(settings, name) != getattr(Tune, name):
             raise GraspPlannerError(f"--{name} is for packaged tasks; the {name} of {settings.task} is set in its file")
     losses = python_object(settings.task)
     if not callable(losses):
@@ -148,30 +154,36 @@ def own_losses(settings: Tune) -> tuple[Losses, dict[str, Any]]:
             f"{settings.task}: needed a function NAME(planner, budget, seed) that returns a loss for each validation "
             f"episode, got {type(losses).__name__}"
         )
-    return losses, {"task": settings.task, "task_hash": file_digest(settings.task)}
+    return losses, {"task": settings.task, "task_hash": content_hash(settings.task)}, settings
 
 
-def file_digest(name: str) -> str:
-    """Return sixteen hexadecimal digits that identify the content of the file in ``FILE.py:NAME``."""
-    path = Path(name.partition(":")[0])
-    return hashlib.sha256(path.read_bytes() if path.is_file() else b"").hexdigest()[:16]
+def how_to_measure(settings: Tune) -> str:
+    """Say how to measure the best planner on test episodes."""
+    path = settings.out / BEST_FILE
+    if is_python_object(settings.task):
+        return f"The best planner is in {path}: load it with load_planner, and measure it on test episodes."
+    words = ["grasp", "plan"]
+    for name in ("task", "horizon", "model", "steps", "seconds", "transitions", "device"):
+        if (value := getattr(settings, name)) not in (None, Tune.device):
+            words += [f"--{name}", f"{value}"]
+    return f"The best planner is in {path}. To measure it on test episodes: {shlex.join([*words, f'planner:{path}'])}"
 
 
 def write_tuned(settings: Tune, tuned: Tuned, about: dict[str, Any]) -> None:
-    """Write the best planners, all trials and the settings of the run."""
+    """Write the best planners, all trials and the resolved settings of the run."""
     with output_folder(settings.out) as folder:
         for one in tuned.planners:
             if (planner := one.planner) is not None and one.best is not None:
                 origin = {**about, "trial": one.best.number, "trials": len(one.trials), "loss": one.best.loss}
                 save_planner(planner, folder / f"planner-{one.name}.json", origin)
                 if one is tuned.planners[0]:
-                    save_planner(planner, folder / "planner.json", origin)
+                    save_planner(planner, folder / BEST_FILE, origin)
         write_config(folder / CONFIG_FILE, settings, "tune")
         content = {
             "schema": SCHEMA,
             "command": "tune",
             "about": about,
-            "settings": to_json(replace(settings, config=None)),
+            "settings": to_json(settings, DIGITS),
             "versions": versions(),
             "best": tuned.planners[0].name,
             "planners": [planner_json(one) for one in tuned.planners],
