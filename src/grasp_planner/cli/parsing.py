@@ -140,10 +140,9 @@ def _flag_type(name: str, hint: Any, default: Any, choice: Choice | None) -> Any
     """Return the type that tyro turns into the flags of a field."""
     import tyro
 
-    # A choice does not hold a default of another class, such as a planner that a file puts inside another planner.
-    if choice is not None and (
-        not is_dataclass(default) or type(default) in {one.cls for one in choice.options.values()}
-    ):
+    # A planner file can nest planners in ways that no words can choose. Such a planner has flags, and no choice.
+    chosen = choice is not None and type(default) in {one.cls for one in choice.options.values()}
+    if choice is not None and (chosen or not is_dataclass(default)):
         named = any(one.defaults == default for one in choice.options.values())
         options = [
             Annotated[
