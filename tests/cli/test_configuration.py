@@ -78,6 +78,14 @@ def test_a_planner_file_is_a_planner_on_the_command_line_and_in_a_configuration(
     assert plan.parsed([f"planner:{path}"]).planner == mine
     found = plan.parsed([f"planner:{path}", "--planner.planner.state-lr", "0.1", "--episodes", "2"])
     assert found.planner == MultiStart(GRASP(state_lr=0.1, sync=None), starts=5) and found.episodes == 2
+    alike = [
+        save_planner(GD(lr=lr), tmp_path / name)
+        for lr, name in ((0.1, "a_b.json"), (0.2, "a-b.json"), (0.3, "A_B.json"))
+    ]
+    for one in alike:
+        assert plan.parsed([f"planner:{one}"]).planner == load_planner(one)
+    words = ["planner:sequential", f"planner.first:{alike[0]}", f"planner.second:{alike[1]}"]
+    assert plan.parsed(words).planner == Sequential(GD(lr=0.1), GD(lr=0.2))
     inner = save_planner(GD(lr=0.7), tmp_path / "inner.json")
     assert plan.parsed(["planner:multi-start", f"planner.planner:{inner}"]).planner == MultiStart(GD(lr=0.7))
     (tmp_path / "plan.toml").write_text(f'planner = "{path}"')

@@ -111,7 +111,8 @@ def _registered(words: Sequence[str], names: dict[str, set[str]]) -> list[str]:
         path, colon, name = word.partition(":")
         known = names.get(path.rpartition(".")[2].replace("-", "_"), set()) if colon else set()
         spelt = {plain_name(one): one for one in known}
-        found.append(f"{path}:{spelt[plain_name(name)]}" if plain_name(name) in spelt else word)
+        spelling = name if name in known else spelt.get(plain_name(name), name)
+        found.append(f"{path}:{spelling}" if colon else word)
     return found
 
 
