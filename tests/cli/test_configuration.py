@@ -80,9 +80,6 @@ def test_a_planner_file_is_a_planner_on_the_command_line_and_in_a_configuration(
     assert found.planner == MultiStart(GRASP(state_lr=0.1, sync=None), starts=5) and found.episodes == 2
     files = {"a_b.json": 0.1, "a-b.json": 0.2, "A_B.json": 0.3}  # rates by name
     alike = [save_planner(GD(lr=lr), tmp_path / name) for name, lr in files.items()]
-        save_planner(GD(lr=lr), tmp_path / name)
-        for lr, name in ((0.1, "a_b.json"), (0.2, "a-b.json"), (0.3, "A_B.json"))
-    ]
     for one in alike:
         assert plan.parsed([f"planner:{one}"]).planner == load_planner(one)
     words = ["planner:sequential", f"planner.first:{alike[0]}", f"planner.second:{alike[1]}"]
