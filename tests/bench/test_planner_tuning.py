@@ -263,3 +263,11 @@ def test_optuna_learns_from_known_settings_and_from_the_defaults_that_they_do_no
     for space in spaces():
         for known in known_settings(space):
             assert _within(space, known)[0]
+
+
+@pytest.mark.parametrize("name", ["a?b", "50%41", "a b#c", "[x]"])
+def test_trials_are_stored_in_a_folder_of_any_name(name: str, tmp_path: Path) -> None:
+    for trials in (1, 2):
+        (one,) = tune_planners(losses, ["gd"], trials, BUDGET, tmp_path / name).planners
+        assert len(one.trials) == trials
+    assert [path.relative_to(tmp_path) for path in tmp_path.rglob("*.db")] == [Path(name) / STORAGE_FILE]

@@ -17,6 +17,7 @@ from grasp_planner import (
     CEM,
     GD,
     GRASP,
+    ICEM,
     PLANNERS,
     GaussNewton,
     GraspPlannerError,
@@ -42,18 +43,18 @@ NESTED = [
 
 
 def simplest(cls: type) -> Any:
-    """Return a planner of a class with its defaults, and GD in the fields that need a planner."""
-    return planner_of({"name": cls.__name__} | {name: {"name": "gd"} for name in needed(cls)})
+    """Return a planner of a class with its defaults, and CEM in the fields that hold a planner."""
+    return planner_of({"name": cls.__name__} | {name: {"name": "cem"} for name in inside(cls)})
 
 
-def needed(cls: type) -> list[str]:
-    return {MultiStart: ["planner"], Sequential: ["first", "second"]}.get(cls, [])
+def inside(cls: type) -> list[str]:
+    return {MultiStart: ["planner"], Sequential: ["first", "second"], GRASP: ["sync"]}.get(cls, [])
 
 
 def candidates(hint: Any) -> Iterator[Any]:
     """Yield values of a type, of which a planner may refuse some."""
     if hint == Planner:
-        yield from (CEM(samples=40), GaussNewton())
+        yield from (ICEM(samples=40), GaussNewton())
     elif get_origin(hint) is Literal:
         yield from get_args(hint)
     elif NoneType in get_args(hint):
@@ -163,7 +164,7 @@ WRONG = {
     planner_json('{"name": "cem", "samples": true}'): "'samples' of cem: needed a whole number, got True",
     planner_json('{"name": "cem", "samples": "300"}'): "'samples' of cem: needed a whole number, got '300'",
     planner_json('{"name": "cem", "samples": null}'): "'samples' of cem: needed a whole number, got None",
-    planner_json('{"name": "cem", "samples": 0}'): r"CEM\.samples must be an integer >= 1, got 0",
+    planner_json('{"name": "cem", "samples": 0}'): r"CEM\.samples must be an integer >= 2, got 0",
     planner_json('{"name": "cem", "std": NaN}'): "'std' of cem: needed a finite number, got nan",
     planner_json('{"name": "cem", "std": 1e999}'): "'std' of cem: needed a finite number, got inf",
     planner_json(f'{{"name": "cem", "std": {"9" * 400}}}'): "'std' of cem: needed a number",

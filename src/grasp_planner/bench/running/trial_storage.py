@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import reprlib
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -77,7 +79,9 @@ class TrialStorage:
             raise missing_extra("optuna", "tune", "tuning of planners") from error
         self.path, self.seed, self.about = path, seed, {**to_json(about), "seed": seed}
         with quiet(), reading(path, "Optuna storage (SQLite)"):
-            self._storage = optuna.storages.RDBStorage(f"sqlite:///{path.absolute()}")
+            # The URL names the dialect only: releases of SQLAlchemy differ in how a path is escaped in a URL.
+            connect = partial(sqlite3.connect, path.absolute(), check_same_thread=False)
+            self._storage = optuna.storages.RDBStorage("sqlite:///trials.db", engine_kwargs={"creator": connect})
             try:
                 self._check_tuning()
             except BaseException:
