@@ -83,7 +83,10 @@ def test_a_planner_file_is_a_planner_on_the_command_line_and_in_a_configuration(
     for one in alike:
         assert plan.parsed([f"planner:{one}"]).planner == load_planner(one)
     words = ["planner:sequential", f"planner.first:{alike[0]}", f"planner.second:{alike[1]}"]
-    assert plan.parsed(words).planner == Sequential(GD(lr=0.1), GD(lr=0.2))
+    with pytest.raises(GraspPlannerError, match="differ in dashes only: rename one"):
+        plan.parsed(words)
+    words[2] = f"planner.second:{path}"
+    assert plan.parsed(words).planner == Sequential(GD(lr=0.1), mine)
     inner = save_planner(GD(lr=0.7), tmp_path / "inner.json")
     assert plan.parsed(["planner:multi-start", f"planner.planner:{inner}"]).planner == MultiStart(GD(lr=0.7))
     (tmp_path / "plan.toml").write_text(f'planner = "{path}"')

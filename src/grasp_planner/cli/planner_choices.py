@@ -54,10 +54,14 @@ def planner_choices(words: Sequence[str]) -> Choices:
     """Return ``planner_choice`` with the planner files that the words of a command line name, as ``planner:FILE``.
 
     Raises:
-        GraspPlannerError: a word names a file that is no planner file.
+        GraspPlannerError: a word names a file that is no planner file, or two files differ in dashes only.
     """
     named = {word.partition(":")[2] for word in words if PLANNER_WORD.match(word)}
     files = {name: load_planner(name) for name in sorted(named) if name.endswith(".json")}
+    spelt = {name.replace("_", "-"): name for name in files}  # tyro does not tell dashes from underscores
+    for name in files:
+        if (other := spelt[name.replace("_", "-")]) != name:
+            raise GraspPlannerError(f"the planner files {other} and {name} differ in dashes only: rename one of them")
 
     def with_files(holder: type, hint: Any) -> Choice | None:
         choice = planner_choice(holder, hint)
