@@ -148,7 +148,7 @@ def own_losses(settings: Tune) -> tuple[Losses, dict[str, Any], Tune]:
     for name in ("model", "horizon", "episodes", "device"):
         if getattr(settings, name) != getattr(Tune, name):
             raise GraspPlannerError(f"--{name} is for packaged tasks; the {name} of {settings.task} is set in its file")
-    losses = python_object(settings.task)
+    losses: Losses = python_object(settings.task)
     if not callable(losses):
         raise GraspPlannerError(
             f"{settings.task}: needed a function NAME(planner, budget, seed) that returns a loss for each validation "
