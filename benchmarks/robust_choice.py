@@ -25,8 +25,8 @@ from grasp_planner.bench.analysing.significance import Paired
 from grasp_planner.bench.running.observing import problem_of
 from grasp_planner.bench.running.open_loop import decoded, executable
 from grasp_planner.bench.running.simulation import execute
-from grasp_planner.bench.suites.settings import planner_of, settings_of
 from grasp_planner.bench.tasks import Episode, Task, episodes, task
+from grasp_planner.control.planner_files import planner_of, settings_of
 from grasp_planner.core.noise import Noise
 from grasp_planner.core.plans import better, score
 from grasp_planner.core.world_model import SeesPictures, environment_actions, goal_objective, idle_block, model_actions

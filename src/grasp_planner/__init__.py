@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from grasp_planner.control.agent import Agent
+    from grasp_planner.control.planner_files import load_planner, save_planner
     from grasp_planner.core.dynamics import Dynamics, Markov
     from grasp_planner.core.errors import GraspPlannerError
     from grasp_planner.core.objectives import GoalDistance, Objective
@@ -71,9 +72,11 @@ __all__ = [
     "WorldModel",
     "check_world_model",
     "diagnose",
+    "load_planner",
     "load_world_model",
     "plan",
     "recommended",
+    "save_planner",
 ]
 
 # Names are imported at their first access: torch takes seconds to import, and `grasp --help`, the environments and the
@@ -111,9 +114,11 @@ _HOMES = {
     "WorldModel": "core.world_model",
     "check_world_model": "models.check",
     "diagnose": "trust.diagnosis",
+    "load_planner": "control.planner_files",
     "load_world_model": "models.registry",
     "plan": "planners.recommended",
     "recommended": "planners.recommended",
+    "save_planner": "control.planner_files",
 }
 
 

@@ -24,10 +24,11 @@ from grasp_planner.bench.running.suite_run import Run
 from grasp_planner.bench.running.tuning import choice, survivors
 from grasp_planner.bench.suites.arm_settings import arm_settings
 from grasp_planner.bench.suites.loading import load_suite
-from grasp_planner.bench.suites.settings import fixed_settings, planner_of, planner_title, settings_of, settings_text
+from grasp_planner.bench.suites.settings import fixed_settings, planner_title, settings_text
 from grasp_planner.bench.suites.spaces import drawn, known_settings, spaces
 from grasp_planner.bench.suites.suite import Arm, Suite, Timed, Tuning
 from grasp_planner.bench.tasks import episodes, task
+from grasp_planner.control.planner_files import planner_of, settings_of
 from grasp_planner.models.registry import load_world_model
 from grasp_planner.planners import PLANNERS
 from grasp_planner.planners.presets import PRESETS

@@ -13,8 +13,8 @@ from grasp_planner import CEM, GD, GRASP, Budget, GoalDistance, GraspPlannerErro
 from grasp_planner.bench.running.observing import model_steps, observe, problem_of
 from grasp_planner.bench.running.open_loop import Evaluation, evaluate
 from grasp_planner.bench.running.simulation import execute
-from grasp_planner.bench.suites.settings import settings_of
 from grasp_planner.bench.tasks import episodes, task
+from grasp_planner.control.planner_files import settings_of
 
 WALL = task("wall/dset/v1", horizon=10)
 

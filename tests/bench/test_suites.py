@@ -14,11 +14,12 @@ from grasp_planner.bench.running.suite_run import Run
 from grasp_planner.bench.running.task_models import model_for
 from grasp_planner.bench.suites.arm_settings import arm_settings
 from grasp_planner.bench.suites.loading import load_suite, suites
-from grasp_planner.bench.suites.settings import changed, planner_of, planner_title, settings_of, settings_text, wrapped
+from grasp_planner.bench.suites.settings import changed, planner_title, settings_text, wrapped
 from grasp_planner.bench.suites.spaces import drawn, spaces
 from grasp_planner.bench.suites.suite import Arm, Timed, Tuning
 from grasp_planner.bench.tasks import TASKS, episodes, task
 from grasp_planner.cli.commands.bench import plan_of
+from grasp_planner.control.planner_files import planner_of, settings_of
 
 NAMES = {"push-t-long", "push-t-equal-time", "short", "ablation", "anytime", "closed-loop", "very-long", "smoke"}
 PICTURED = NAMES - {"smoke", "push-t-equal-time", "very-long"}

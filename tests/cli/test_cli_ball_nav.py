@@ -17,7 +17,8 @@ def test_the_model_says_what_the_simulator_does(tmp_path: Path, capsys: pytest.C
     words = "plan --task ball-nav/random-state --model ball-nav --episodes 2 planner:icem --steps 3"
     assert main([*words.split(), "--animation", "none", "--out", str(tmp_path / "plan")]) == 0
     assert "ball_nav/random_state/v1, 60 steps ahead, 2 episodes, planned in ball-nav" in capsys.readouterr().out
-    assert sorted(path.name for path in (tmp_path / "plan").iterdir()) == ["plan.json", "plan.npz", "planning.png"]
+    written = ["plan.json", "plan.npz", "plan.toml", "planning.png"]
+    assert sorted(path.name for path in (tmp_path / "plan").iterdir()) == written
     arrays = np.load(tmp_path / "plan" / "plan.npz")
     np.testing.assert_allclose(arrays["imagined_states"], arrays["simulated_states"][:, ::5], atol=1e-9)
     (found,) = json.loads((tmp_path / "plan" / "plan.json").read_text())["evaluations"]

@@ -221,6 +221,7 @@ def test_words_that_do_not_parse_end_with_status_2(
 
 UNWRITABLE = {
     "plan": "plan --out {} --steps 0",
+    "tune": "tune --out {} --steps 0",
     "demo": "demo --out {}",
     "train": "train pusht-state --data nowhere --out {}",
     "collect": "collect wall --episodes 1 --out {}",
@@ -236,7 +237,8 @@ def test_an_unwritable_folder_is_noticed_before_any_work(
         raise AssertionError("work was begun")
 
     for place in (
-        "grasp_planner.cli.commands.plan.load_world_model",
+        "grasp_planner.cli.commands.plan.load_model",
+        "grasp_planner.cli.commands.tune.load_model",
         "grasp_planner.cli.commands.demo.load_world_model",
         "grasp_planner.cli.commands.train.train",
         "grasp_planner.data.collecting.collect",

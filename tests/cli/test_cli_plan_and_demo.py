@@ -43,7 +43,13 @@ def test_plan_prints_a_table_and_writes_what_it_says(
     assert main(words.split()) == 0
     printed = capsys.readouterr().out
     assert "push_t/dset/v2, 20 steps ahead, 3 episodes" in printed
-    assert sorted(path.name for path in out.iterdir()) == ["plan.json", "plan.npz", "planning.gif", "planning.png"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "plan.json",
+        "plan.npz",
+        "plan.toml",
+        "planning.gif",
+        "planning.png",
+    ]
 
     content = strict_json(out / "plan.json")
     (found,) = content["evaluations"]
@@ -83,7 +89,7 @@ def test_the_numbers_are_those_of_the_simulator(model_folder: Path, tmp_path: Pa
         distances = task("push_t/dset/v1").distances(end, arrays["goals"][i])
         assert episode["distances"]["position_px"] == pytest.approx(float(distances["position_px"]))
         assert episode["success"] == bool(task("push_t/dset/v1").success(end, arrays["goals"][i]))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["plan.json", "plan.npz", "planning.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["plan.json", "plan.npz", "plan.toml", "planning.png"]
 
 
 @pytest.mark.parametrize("planner", ["gd", "icem", "mppi", "latco", "random_shooting"])

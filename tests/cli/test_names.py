@@ -13,11 +13,11 @@ from grasp_planner import PLANNERS, GraspPlannerError, load_world_model
 from grasp_planner.bench.running.policy_floors import FLOORS
 from grasp_planner.bench.running.task_models import model_for, worlds_of
 from grasp_planner.bench.suites.loading import load_suite, suites
-from grasp_planner.bench.suites.settings import planner_of, settings_of
 from grasp_planner.bench.suites.spaces import drawn, spaces
 from grasp_planner.bench.tasks import TASKS, task
 from grasp_planner.cli.commands.plan import parsed
 from grasp_planner.cli.main import COMMANDS, main
+from grasp_planner.control.planner_files import planner_of, settings_of
 from grasp_planner.core.errors import plain_name
 from grasp_planner.data.recipe import environment_id, resolve_policy
 from grasp_planner.domains.ball_nav.physics import MAPS, walls_of

@@ -12,6 +12,7 @@ import pytest
 from full_disk import largest_file
 from grasp_planner import GraspPlannerError
 from grasp_planner.io.atomic import (
+    locked,
     make_folder,
     remove_abandoned,
     replace_folder,
@@ -181,3 +182,14 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_work(tmp_path):
     for refused in (lambda: make_folder(tmp_path / "file"), lambda: staged_files(tmp_path / "file" / "x").__enter__()):
         with pytest.raises(GraspPlannerError, match="needed a folder that can be written"):
             refused()
+
+
+def test_a_locked_folder_is_refused_until_the_block_ends(tmp_path):
+    with locked(tmp_path):
+        with pytest.raises(GraspPlannerError, match="another process works in .*give another folder"), locked(tmp_path):
+            pass
+        with pytest.raises(RuntimeError), locked(make_folder(tmp_path / "other")):
+            raise RuntimeError
+        write_atomically(tmp_path / "x.txt", lambda temporary: temporary.write_text("new"))
+    with locked(tmp_path), locked(tmp_path / "other"):
+        assert names(tmp_path) == ["other", "x.txt"]

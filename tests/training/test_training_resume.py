@@ -14,8 +14,8 @@ from training_data import CART, cart
 
 from full_disk import largest_file
 from grasp_planner import GraspPlannerError
+from grasp_planner.io.interrupts import delayed_interrupt
 from grasp_planner.training import train
-from grasp_planner.training.interrupts import delayed_interrupt
 from grasp_planner.training.logs import CSVLog
 
 

@@ -18,6 +18,7 @@ from grasp_planner.core.errors import GraspPlannerError, known_name, missing_ext
 COMMANDS = {
     "demo": "plan Push-T with three planners, execute the plans in the simulator, show the results",
     "plan": "plan with a task, a model, a planner and settings of your choice, and show the results",
+    "tune": "search settings of planners for a task and a model, with the same number of trials for each",
     "collect": "collect a data set in an environment with its scripted policy",
     "train": "train a world model on a data set",
     "data": "show the contents of a data set: `grasp data info`, `grasp data preview`",
@@ -61,8 +62,8 @@ def _call(words: list[str]) -> int:
         print(f"grasp-planner {__version__}")
         return 0
     command = known_name("command", words[0], COMMANDS)
-    for package in ("tyro", "rich"):
-        if find_spec(package) is None:
+    for package in ("tyro", "rich", "tomli-w"):
+        if find_spec(package.replace("-", "_")) is None:
             raise missing_extra(package, "cli", "the command line")
     return import_module(f"grasp_planner.cli.commands.{command}").run(words[1:])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -22,6 +22,7 @@ def parse(
     arguments: Sequence[str],
     command: str,
     choices: Choices = no_choices,
+    given: Mapping[str, Any] | None = None,
 ) -> Settings:
     """Return an instance of a dataclass from the words of a command line.
 
@@ -33,6 +34,7 @@ def parse(
         arguments: the words after the command.
         command: the command, such as ``"data info"``, for help and errors.
         choices: a function that says which fields have named values.
+        given: values that replace the defaults of fields, by name; flags override them.
 
     Raises:
         GraspPlannerError: a flag or name is unknown, or a dataclass rejects a value.
@@ -61,6 +63,7 @@ def parse(
         specs = []
         for one in fields(kind):
             default = getattr(info.default, one.name) if isinstance(info.default, kind) else _default_of(one)
+            default = given.get(one.name, default) if given and kind is cls else default
             hint = _flag_type(one.name, hints[one.name], default, choices(kind, hints[one.name]))
             value = tyro.MISSING if default is MISSING else default
             specs.append(StructFieldSpec(one.name, hint, value, helptext=explained.get(one.name, "")))
@@ -108,7 +111,8 @@ def _registered(words: Sequence[str], names: dict[str, set[str]]) -> list[str]:
         path, colon, name = word.partition(":")
         known = names.get(path.rpartition(".")[2].replace("-", "_"), set()) if colon else set()
         spelt = {plain_name(one): one for one in known}
-        found.append(f"{path}:{spelt[plain_name(name)]}" if plain_name(name) in spelt else word)
+        spelling = name if name in known else spelt.get(plain_name(name), name)
+        found.append(f"{path}:{spelling}" if colon else word)
     return found
 
 
@@ -137,7 +141,9 @@ def _flag_type(name: str, hint: Any, default: Any, choice: Choice | None) -> Any
     """Return the type that tyro turns into the flags of a field."""
     import tyro
 
-    if choice is not None:
+    # A planner file can nest planners in ways that no words can choose. Such a planner has flags, and no choice.
+    chosen = choice is not None and type(default) in {one.cls for one in choice.options.values()}
+    if choice is not None and (chosen or not is_dataclass(default)):
         named = any(one.defaults == default for one in choice.options.values())
         options = [
             Annotated[

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from types import NoneType
 from typing import Any, get_type_hints
 
 from grasp_planner.bench.suites.settings import RECOMMENDED
-from grasp_planner.cli.choices import Choice, Option
+from grasp_planner.cli.choices import Choice, Choices, Option
+from grasp_planner.cli.configuration import NamedField
+from grasp_planner.control.planner_files import DIGITS, NONE, load_planner, planner_of, settings_of
+from grasp_planner.core.errors import GraspPlannerError, known_name
+from grasp_planner.io.typed_json import to_json
 from grasp_planner.planners import PLANNERS
 from grasp_planner.planners.presets import PRESETS
 from grasp_planner.planners.recommended import recommended
@@ -15,7 +21,7 @@ from grasp_planner.planning.multi_start import MultiStart
 from grasp_planner.planning.protocol import Planner
 from grasp_planner.planning.sequential import Sequential
 
-NONE = "none"
+PLANNER_WORD = re.compile(r"planner(\.[\w.-]+)?:")  # planner:NAME, planner.planner:NAME
 
 
 def planner_choice(holder: type, hint: Any) -> Choice | None:
@@ -42,6 +48,63 @@ def planner_choice(holder: type, hint: Any) -> Choice | None:
     for name, preset in PRESETS.items():
         options[name] = Option(type(preset), f"Preset: {label(preset)}.", preset)
     return Choice("planner", options)
+
+
+def planner_choices(words: Sequence[str]) -> Choices:
+    """Return ``planner_choice`` with the planner files that the words of a command line name, as ``planner:FILE``.
+
+    Raises:
+        GraspPlannerError: a word names a file that is no planner file, or two files differ in dashes only.
+    """
+    named = {word.partition(":")[2] for word in words if PLANNER_WORD.match(word)}
+    files = {name: load_planner(name) for name in sorted(named) if name.endswith(".json")}
+    spelt = {name.replace("_", "-"): name for name in files}  # tyro does not tell dashes from underscores
+    for name in files:
+        if (other := spelt[name.replace("_", "-")]) != name:
+            raise GraspPlannerError(f"the planner files {other} and {name} differ in dashes only: rename one of them")
+
+    def with_files(holder: type, hint: Any) -> Choice | None:
+        choice = planner_choice(holder, hint)
+        if choice is None or not files:
+            return choice
+        fitting = {name: one for name, one in files.items() if _depth(type(one)) < _depth(holder)}
+        options = {name: Option(type(one), f"Planner file: {label(one)}.", one) for name, one in fitting.items()}
+        return replace(choice, options={**choice.options, **options})
+
+    return with_files
+
+
+def _read_planner(value: Any) -> Planner:
+    """Return the planner of a configuration file: the name of a planner, preset or planner file, or a table."""
+    if isinstance(value, Mapping):
+        return planner_of(value)
+    if not isinstance(value, str):
+        raise GraspPlannerError(f"needed the name of a planner, or a table with its name and settings, got {value!r}")
+    if value.endswith(".json"):
+        return load_planner(value)
+    options = {**PRESETS, RECOMMENDED: recommended()}
+    name = known_name("planner", value, [*PLANNERS, *options])
+    return options[name] if name in options else planner_of({"name": name})
+
+
+def _planner_table(planner: Planner) -> dict[str, Any]:
+    """Return the settings of a planner without ``None``, which TOML does not have."""
+
+    def without_none(settings: Mapping[str, Any]) -> dict[str, Any]:
+        values = {name: without_none(one) if isinstance(one, Mapping) else one for name, one in settings.items()}
+        return {name: NONE if one is None else one for name, one in values.items()}
+
+    return without_none(to_json(settings_of(planner), DIGITS))
+
+
+PLANNER_FIELD = NamedField(
+    name="planner",
+    word=lambda name: f"planner:{name}",
+    chosen=lambda words: any(word.startswith("planner:") for word in words),
+    read=_read_planner,
+    write=_planner_table,
+)
+"""The planner of a command, in its configuration files."""
 
 
 def label(planner: Planner) -> str:

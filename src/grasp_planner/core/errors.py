@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+LONGEST_NAME = 200
+"""Largest number of letters of an unknown name in a message."""
 
 
 class GraspPlannerError(ValueError):
@@ -68,6 +73,23 @@ def known_name(kind: str, name: str, known: Iterable[str], also: Mapping[str, st
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> GraspPlannerError:
     """Return the error for an unknown name, with the nearest known name as a suggestion."""
     plain = {plain_name(one): one for one in known}
+    name = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}..."
     near = difflib.get_close_matches(plain_name(name), plain, n=1)
     hint = f"did you mean {plain[near[0]]!r}? " if near else ""
     return GraspPlannerError(f"unknown {kind} {name!r}: {hint}known are {', '.join(sorted(plain.values()))}")
+
+
+def reason_of(error: BaseException) -> str:
+    """Describe an exception in one line, with the place where it was raised.
+
+    The messages of this package say what to do, so that they need neither type nor place.
+
+    >>> reason_of(KeyError("angle")), reason_of(GraspPlannerError("needed a planner"))
+    ("KeyError: 'angle'", 'needed a planner')
+    """
+    text = " ".join(str(error).split())
+    if isinstance(error, GraspPlannerError):
+        return text
+    found = [] if isinstance(error, SyntaxError) else traceback.extract_tb(error.__traceback__)  # its text has a place
+    place = f" ({Path(found[-1].filename).name}, line {found[-1].lineno})" if found else ""
+    return f"{type(error).__name__}{': ' if text else ''}{text}{place}"

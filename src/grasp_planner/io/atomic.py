@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from grasp_planner.core.errors import GraspPlannerError
@@ -170,6 +170,31 @@ def make_folder(folder: Path) -> Path:
         ) from error
     remove_abandoned(folder)
     return folder
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Lock a folder until the block ends. The system releases the lock when the process ends, even after ``kill -9``.
+
+    Operating systems and file systems without locks do not lock the folder.
+
+    Args:
+        folder: an existing folder.
+
+    Raises:
+        GraspPlannerError: another process, or another part of this process, has locked the folder.
+    """
+    with ExitStack() as stack:
+        with suppress(OSError):  # on Windows, folders cannot be opened
+            descriptor = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            try:
+                _lock(descriptor)
+            except BlockingIOError as error:
+                raise GraspPlannerError(
+                    f"another process works in {folder}: wait for it or stop it, or give another folder"
+                ) from error
+        yield
 
 
 def _check_replaceable(path: Path) -> None:

@@ -6,6 +6,7 @@ import math
 import reprlib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -15,7 +16,7 @@ T = TypeVar("T")
 
 
 def to_json(value: Any, digits: int = 7) -> Any:
-    """Convert dataclasses, mappings and sequences to JSON values.
+    """Convert dataclasses, mappings, sequences and paths to JSON values.
 
     Floats are rounded to ``digits`` significant digits. Floats that are not finite become ``None``, because JSON has
     no such numbers. Fields of a dataclass whose default is ``None`` are left out if their value is ``None``.
@@ -29,6 +30,8 @@ def to_json(value: Any, digits: int = 7) -> Any:
         return {name: to_json(one, digits) for name, one in value.items()}
     if isinstance(value, (list, tuple)):
         return [to_json(one, digits) for one in value]
+    if isinstance(value, Path):
+        return str(value)
     if is_dataclass(value) and not isinstance(value, type):
         held = {one.name: getattr(value, one.name) for one in fields(value)}
         optional = {one.name for one in fields(value) if one.default is None}
@@ -41,8 +44,8 @@ def from_json(kind: type[T], value: Any, place: str = "") -> T:
 
     Args:
         kind: the dataclass. Fields may be ``str``, ``int``, ``float``, ``bool``, ``Any``, literals, ``X | None``,
-            dataclasses, ``tuple[X, ...]``, ``tuple[X, Y]``, ``list[X]``, ``dict[str, X]`` and ``Mapping[str, X]``.
-            Floats must be finite.
+            paths, dataclasses, ``tuple[X, ...]``, ``tuple[X, Y]``, ``list[X]``, ``dict[str, X]`` and
+            ``Mapping[str, X]``. Floats must be finite.
         value: the JSON values. A field may already hold an instance of its dataclass.
         place: the place of ``value`` in error messages, such as a file and a line.
 
@@ -93,6 +96,8 @@ def _decoded(kind: Any, value: Any, place: _Place) -> Any:
     if kind is Any:
         return value
     if origin in (Union, UnionType):
+        if is_dataclass(value) and type(value) in inner:
+            return value
         (only,) = (one for one in inner if one is not NoneType)
         return None if value is None else _decoded(only, value, place)
     if origin is Literal:
@@ -107,6 +112,8 @@ def _decoded(kind: Any, value: Any, place: _Place) -> Any:
         return {name: _decoded(inner[1], one, place.field(name)) for name, one in value.items()}
     if is_dataclass(kind):
         return value if isinstance(value, kind) else _dataclass(kind, value, place)  # type: ignore[arg-type]
+    if kind is Path:
+        return Path(_decoded(str, value, place))
     if kind is float and type(value) is int and abs(value) < 2**63:
         return float(value)
     if type(value) is not kind:

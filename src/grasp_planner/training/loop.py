@@ -19,11 +19,11 @@ from torch.optim.swa_utils import AveragedModel
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.data import Episodes, Windows, split
 from grasp_planner.io.atomic import make_folder
+from grasp_planner.io.interrupts import delayed_interrupt
 from grasp_planner.io.progress import progress_bar
 from grasp_planner.io.text_files import write_json
 from grasp_planner.training.checkpoints import STATE_FILE, load_state, save_state
 from grasp_planner.training.engine import Engine, SingleDevice
-from grasp_planner.training.interrupts import delayed_interrupt
 from grasp_planner.training.learner import Learner
 from grasp_planner.training.logs import CSVLog, boards
 from grasp_planner.training.recipes import Recipe, build_learner

@@ -10,8 +10,8 @@ from grasp_planner.bench.record_files import read_records
 from grasp_planner.bench.records import EpisodeRecord, Key, Record, SweepRecord, key_of, versions
 from grasp_planner.bench.running.jobs import Job
 from grasp_planner.bench.running.run_folder import read_run_file
-from grasp_planner.bench.suites.settings import planner_of, settings_of
 from grasp_planner.bench.suites.suite import Suite
+from grasp_planner.control.planner_files import planner_of, settings_of
 from grasp_planner.io.typed_json import to_json
 
 

@@ -19,8 +19,8 @@ from grasp_planner.bench.running.model_hash import model_hash
 from grasp_planner.bench.running.planning_frames import Recorder, Recording
 from grasp_planner.bench.running.simulation import Outcome
 from grasp_planner.bench.running.timed_jobs import timed_episodes, timed_sweep
-from grasp_planner.bench.suites.settings import planner_of
 from grasp_planner.bench.tasks import Episode, episodes, task
+from grasp_planner.control.planner_files import planner_of
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.plans import Status
 from grasp_planner.core.world_model import WorldModel

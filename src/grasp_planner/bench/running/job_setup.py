@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from grasp_planner.bench.running.closed_loop import Drive, drive
 from grasp_planner.bench.running.jobs import Job
 from grasp_planner.bench.running.open_loop import Evaluation, evaluate
-from grasp_planner.bench.suites.settings import settings_of
 from grasp_planner.bench.tasks import Episode, Task
 from grasp_planner.bench.work import Work
+from grasp_planner.control.planner_files import settings_of
 from grasp_planner.core.plans import Budget
 from grasp_planner.core.world_model import WorldModel
 from grasp_planner.planning.protocol import Callback, Planner

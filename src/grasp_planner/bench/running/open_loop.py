@@ -13,8 +13,8 @@ import torch
 
 from grasp_planner.bench.running.observing import problem_of
 from grasp_planner.bench.running.simulation import Outcome, execute
-from grasp_planner.bench.suites.settings import settings_of
 from grasp_planner.bench.tasks import Episode, Task, digest
+from grasp_planner.control.planner_files import settings_of
 from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.objectives import Objective
 from grasp_planner.core.plans import Budget, Plan, Status

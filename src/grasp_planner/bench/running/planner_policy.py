@@ -14,8 +14,9 @@ from grasp_planner.bench.running.model_hash import model_hash
 from grasp_planner.bench.running.observing import model_steps, problem_of
 from grasp_planner.bench.running.open_loop import executable
 from grasp_planner.bench.running.task_models import check_actions, model_for
-from grasp_planner.bench.suites.settings import settings_of, settings_text
+from grasp_planner.bench.suites.settings import settings_text
 from grasp_planner.bench.tasks import Episode, Task, task
+from grasp_planner.control.planner_files import settings_of
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.plans import Budget, Status
 from grasp_planner.core.world_model import SeesPictures

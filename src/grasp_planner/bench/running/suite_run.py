@@ -18,10 +18,10 @@ from grasp_planner.bench.running.run_folder import RunFile, claim_folder
 from grasp_planner.bench.running.task_models import model_for
 from grasp_planner.bench.running.tuning import choice, survivors
 from grasp_planner.bench.suites.arm_settings import arm_settings
-from grasp_planner.bench.suites.settings import Settings, planner_of
 from grasp_planner.bench.suites.suite import Arm, Cell, Suite
 from grasp_planner.bench.timed_records import TimedRecord, TimedSweepRecord
 from grasp_planner.bench.work import Work
+from grasp_planner.control.planner_files import Settings, planner_of
 
 FILES: dict[KindName, str] = {
     "sweep": "sweep",

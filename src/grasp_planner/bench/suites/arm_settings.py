@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from grasp_planner.bench.suites.settings import Settings, changed, wrapped
+from grasp_planner.bench.suites.settings import changed, wrapped
 from grasp_planner.bench.suites.spaces import drawn
 from grasp_planner.bench.suites.suite import Arm
+from grasp_planner.control.planner_files import Settings
 
 
 def arm_settings(arm: Arm, source: Arm, trial: int) -> Settings:

@@ -11,10 +11,11 @@ from typing import Any, Literal
 
 from grasp_planner.bench.suites.arm_settings import arm_settings
 from grasp_planner.bench.suites.published_results import PUBLISHED
-from grasp_planner.bench.suites.settings import fixed_settings, planner_of
+from grasp_planner.bench.suites.settings import fixed_settings
 from grasp_planner.bench.suites.spaces import known_settings
 from grasp_planner.bench.suites.suite import Arm, Suite
 from grasp_planner.bench.tasks import task
+from grasp_planner.control.planner_files import planner_of
 from grasp_planner.core.errors import GraspPlannerError, known_name, unknown_name
 from grasp_planner.io.broken_files import reading
 from grasp_planner.io.text_files import read_text

@@ -1,66 +1,21 @@
-"""Conversion between planners and their settings, which are JSON values."""
+"""Changes of the settings of planners, which are JSON values: names, wrapping, texts."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
 from typing import Any
 
-from grasp_planner.core.errors import known_name, unknown_name
-from grasp_planner.planners import PLANNERS
+from grasp_planner.control.planner_files import NONE, Settings, settings_of
+from grasp_planner.core.errors import known_name
 from grasp_planner.planners.presets import PRESETS
 from grasp_planner.planners.recommended import recommended
 from grasp_planner.planning.multi_start import MultiStart
 from grasp_planner.planning.protocol import Planner
 from grasp_planner.planning.sequential import Sequential
 
-Settings = dict[str, Any]
-"""A planner as JSON values: ``"name"``, the name in ``PLANNERS``, and its fields. A field that holds a planner holds
-the settings of that planner."""
-
 RECOMMENDED = "recommended"  # name of the settings that `recommended()` returns
-NONE = "none"  # value in a change that means: no planner in this field
 TUNED = "tuned"  # value in settings of an outer planner that marks the place of the tuned planner
-
-
-def planner_of(settings: Mapping[str, Any]) -> Planner:
-    """Make a planner from its settings. Fields that the settings do not name keep their defaults.
-
-    Raises:
-        GraspPlannerError: a planner or field is unknown, or a setting is out of range.
-
-    >>> planner_of({"name": "cem", "samples": 20, "elites": 4}).samples
-    20
-    """
-    given = dict(settings)
-    name = known_name("planner", str(given.pop("name", None)), PLANNERS)
-    known = {one.name for one in fields(PLANNERS[name])}
-    for field, value in given.items():
-        if field not in known:
-            raise unknown_name(f"setting of {name}", field, known)
-        if isinstance(value, Mapping):
-            given[field] = planner_of(value)
-    return PLANNERS[name](**given)
-
-
-def settings_of(planner: Any) -> Settings:
-    """Describe a planner by its name and all its fields, defaults included.
-
-    A planner that is not in ``PLANNERS`` is described by the name of its class.
-
-    >>> from grasp_planner import GRASP
-    >>> settings_of(GRASP())["sync"]["name"]
-    'gd'
-    """
-    names = {cls: name for name, cls in PLANNERS.items()}
-    content: Settings = {"name": names.get(type(planner), type(planner).__name__)}
-    if not is_dataclass(planner):
-        return content | {"settings": repr(planner)}
-    for one in fields(planner):
-        value = getattr(planner, one.name)
-        content[one.name] = settings_of(value) if type(value) in names else value
-    return content
 
 
 def fixed_settings(planner: str | Mapping[str, Any]) -> Settings:
@@ -104,7 +59,7 @@ def changed(settings: Settings, change: Mapping[str, Any] | None) -> Settings:
     >>> changed({"name": "grasp", "sync": {"name": "gd", "lr": 0.1}}, {"sync.lr": 0.2, "state_noise": 0.0})
     {'name': 'grasp', 'sync': {'name': 'gd', 'lr': 0.2}, 'state_noise': 0.0}
     """
-    flat = _flat(settings)
+    flat = flat_settings(settings)
     for field, value in (change or {}).items():
         if value == NONE:
             flat = {name: one for name, one in flat.items() if not name.startswith(f"{field}.")}
@@ -155,8 +110,13 @@ def settings_text(settings: Mapping[str, Any]) -> str:
     return f"{settings['name']}({', '.join(f'{name} {text(one)}' for name, one in settings.items() if name != 'name')})"
 
 
-def _flat(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+def flat_settings(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Convert nested settings to settings with dotted names.
+
+    >>> flat_settings({"name": "grasp", "sync": {"name": "gd"}})
+    {'name': 'grasp', 'sync.name': 'gd'}
+    """
     flat: dict[str, Any] = {}
     for name, value in settings.items():
-        flat |= _flat(value, f"{before}{name}.") if isinstance(value, Mapping) else {f"{before}{name}": value}
+        flat |= flat_settings(value, f"{before}{name}.") if isinstance(value, Mapping) else {f"{before}{name}": value}
     return flat

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import random
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from grasp_planner.bench.suites.settings import Settings, changed, fixed_settings, nested
+from grasp_planner.bench.suites.settings import changed, fixed_settings, nested
+from grasp_planner.control.planner_files import Settings
 from grasp_planner.core.errors import GraspPlannerError, known_name
 
 FILE = Path(__file__).parent / "spaces.toml"
@@ -67,26 +68,63 @@ def drawn(space: str, trial: int, change: Mapping[str, Any] | None = None) -> Se
     space, known = known_name("space of settings", space, spaces()), known_settings(space)
     if trial < len(known):
         return changed(known[trial], change)
-    rng = random.Random(f"{space}/{trial - len(known)}")
+    return changed(settings_from(space, RandomDraws(f"{space}/{trial - len(known)}")), change)
+
+
+class Draws(Protocol):
+    """A source of values for the fields of a space: random numbers, or an optimiser of settings."""
+
+    def choice(self, field: str, values: Sequence[Any]) -> Any:
+        """Return one of the values."""
+
+    def log(self, field: str, low: float, high: float) -> float:
+        """Return a number between two positive numbers, where equal ratios count equally."""
+        ...
+
+    def uniform(self, field: str, low: float, high: float) -> float:
+        """Return a number between two numbers."""
+        ...
+
+
+class RandomDraws:
+    """Draw the values of a space at random. The same seed gives the same values."""
+
+    def __init__(self, seed: str) -> None:
+        self._rng = random.Random(seed)
+
+    def choice(self, field: str, values: Sequence[Any]) -> Any:
+        """Draw one of the values."""
+        return self._rng.choice(values)
+
+    def log(self, field: str, low: float, high: float) -> float:
+        """Draw a number that is uniform in the logarithm."""
+        return math.exp(self._rng.uniform(math.log(low), math.log(high)))
+
+    def uniform(self, field: str, low: float, high: float) -> float:
+        """Draw a number."""
+        return self._rng.uniform(low, high)
+
+
+def settings_from(space: str, draws: Draws) -> Settings:
+    """Return settings of a space, whose values come from a source of draws, in the order of the space's fields."""
     flat: dict[str, Any] = {}
-    for field, law in spaces()[space].items():
+    for field, law in spaces()[known_name("space of settings", space, spaces())].items():
         if field != KNOWN:
-            flat[field] = _value(law, rng, flat)
-    return changed(nested(flat), change)
+            flat[field] = _value(field, law, draws, flat)
+    return nested(flat)
 
 
-def _value(law: Any, rng: random.Random, earlier: Mapping[str, Any]) -> Any:
+def _value(field: str, law: Any, draws: Draws, earlier: Mapping[str, Any]) -> Any:
     if not isinstance(law, Mapping):
         return law
     if set(law) == {"share_of", "choice"}:
-        return max(2, round(earlier[law["share_of"]] * rng.choice(law["choice"])))
+        return max(2, round(earlier[law["share_of"]] * draws.choice(field, law["choice"])))
     if set(law) == {"choice"}:
-        return rng.choice(law["choice"])
+        return draws.choice(field, law["choice"])
     if set(law) == {"log"}:
-        low, high = law["log"]
-        return float(f"{math.exp(rng.uniform(math.log(low), math.log(high))):.3g}")
+        return float(f"{draws.log(field, *law['log']):.3g}")
     if set(law) == {"uniform"}:
-        return float(f"{rng.uniform(*law['uniform']):.3g}")
+        return float(f"{draws.uniform(field, *law['uniform']):.3g}")
     raise GraspPlannerError(
         f"a field of a space is a value, {{choice}}, {{log}}, {{uniform}} or {{share_of, choice}}; got {dict(law)}"
     )

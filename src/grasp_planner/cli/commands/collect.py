@@ -11,10 +11,10 @@ from grasp_planner.cli.parsing import parse
 def run(arguments: Sequence[str]) -> int:
     """Run the command and return its exit status."""
     from grasp_planner.cli.collect_settings import Collect, data_options
-    from grasp_planner.cli.planner_choices import planner_choice
+    from grasp_planner.cli.planner_choices import planner_choices
     from grasp_planner.data.collecting import collect
 
-    settings = parse(Collect, arguments, "collect", planner_choice)
+    settings = parse(Collect, arguments, "collect", planner_choices(arguments))
     options = data_options(settings)
     with (
         leaving_no_empty_folder(settings.out),

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from grasp_planner.bench.running.observing import model_steps
 from grasp_planner.bench.running.planning_frames import Recorder
-from grasp_planner.bench.running.task_models import model_for
 from grasp_planner.bench.tasks import episodes, task
 from grasp_planner.cli.checks import check_device, check_show
+from grasp_planner.cli.configuration import parse_with_file, write_config
 from grasp_planner.cli.drawing import Animation, check_drawing, draw
 from grasp_planner.cli.evaluating import evaluate_with_bar
 from grasp_planner.cli.folders import output_folder
 from grasp_planner.cli.limits import TRANSITIONS, budget_of, threads
-from grasp_planner.cli.parsing import parse
-from grasp_planner.cli.planner_choices import planner_choice
+from grasp_planner.cli.planner_choices import PLANNER_FIELD, planner_choices
+from grasp_planner.cli.python_objects import load_model, model_called
 from grasp_planner.cli.results import write_plans, write_results
 from grasp_planner.cli.tables import consoles, print_results
 from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.plans import Budget
 from grasp_planner.io.progress import progress_bars
-from grasp_planner.models.registry import load_world_model
 from grasp_planner.planners.recommended import recommended
 from grasp_planner.planning.protocol import Planner
 from grasp_planner.wrappers.chunked import Chunked
@@ -38,17 +37,18 @@ class PlanSettings:
     """Plan episodes of a task in a world model, execute the plans in the simulator, and show what happened.
 
     The command prints a table, and writes plan.json (settings and measurements), plan.npz (actions in model and
-    environment units, states), planning.png and an animation.
+    environment units, states), planning.png, an animation, and plan.toml, with which --config repeats the run.
 
     Choose a planner by planner:NAME, and set its fields by flags: `planner:cem --planner.samples 500`. The name may
-    also be that of a preset: `planner:grasp/lewm`. A planner inside the planner is chosen in the same way:
+    also be that of a preset, `planner:grasp/lewm`, or of a planner file, `planner:out/tune/planner.json`. A planner
+    inside the planner is chosen in the same way:
     `planner:multi-start planner.planner:grasp --planner.planner.state-lr 0.1 planner.planner.sync:none`. Write the
     name of a planner before its flags. `grasp plan planner:NAME --help` lists the flags of a planner.
 
     Args:
         task: world, or world/goal source: push_t, wall, point_maze, ball_nav; push_t/random_state.
-        model: a packaged name, a folder with config.json and model.safetensors, or owner/name on the Hugging Face Hub.
-            None: the model of the task's world.
+        model: a packaged name, a folder with config.json and model.safetensors, owner/name on the Hugging Face Hub, or
+            FILE.py:NAME, a world model or a function that returns one. None: the model of the task's world.
         horizon: environment steps from start to goal; None: the task's own horizon.
         episodes: number of problems, planned in one batch.
         split: list that the episodes come from: test for results, validation for tuning.
@@ -59,10 +59,11 @@ class PlanSettings:
         out: the folder for the files.
         show: number of the episode in the picture and the animation.
         animation: format of the animation.
-        device: where the model runs: cpu, cuda, cuda:1, mps.
+        device: where the model runs: cpu, cuda, cuda:1, mps. A model in a Python file chooses its device itself.
         compile: compile the model first, which takes a minute. Planning is then faster on a GPU and for large models.
         memory: limit in GiB for evaluating the model, which is split into pieces if necessary. None: no limit.
         threads: number of threads of torch; None: torch's default. 1 is best for small models on a busy machine.
+        config: TOML file with settings; flags override them.
         planner: the planner.
     """
 
@@ -82,6 +83,7 @@ class PlanSettings:
     compile: bool = False
     memory: float | None = None
     threads: int | None = None
+    config: Path | None = None
     planner: Planner = field(default_factory=recommended)
 
 
@@ -92,12 +94,12 @@ def run(arguments: Sequence[str]) -> int:
     check_show(settings.show, settings.episodes)
     check_drawing(settings.animation)
     asked_task = task(settings.task, settings.horizon)
-    name = model_for(asked_task, settings.model)
+    name = model_called(asked_task, settings.model)
     budget = budget_of(settings.steps, settings.seconds, settings.transitions, default=Budget(transitions=TRANSITIONS))
     check_device(settings.device)
     console, progress_console = consoles()
     with threads(settings.threads), output_folder(settings.out) as folder:
-        model = load_world_model(name, device=settings.device)
+        model = load_model(name, settings.device)
         model_steps(model, asked_task.horizon)  # a horizon that the model cannot have is refused before any work
         asked = episodes(asked_task, settings.split, settings.episodes)
         recorder = Recorder(planner, settings.show)
@@ -110,6 +112,8 @@ def run(arguments: Sequence[str]) -> int:
             about = {"command": "plan", "model": name, "seed": settings.seed, "split": settings.split}
             write_results(folder / "plan.json", [evaluation], **about)
             write_plans(folder / "plan.npz", evaluation)
+            resolved = replace(settings, task=asked_task.name, horizon=asked_task.horizon, model=name, **asdict(budget))
+            write_config(folder / "plan.toml", resolved, "plan", PLANNER_FIELD)
             finished = draw([] if recording is None else [recording], folder, settings.animation, bars)
         written = sorted(path.name for path in folder.iterdir())
     print_results(console, [evaluation], name)
@@ -135,4 +139,4 @@ def parsed(arguments: Sequence[str]) -> PlanSettings:
     Raises:
         GraspPlannerError: a flag, planner or preset is unknown, or a setting is out of range.
     """
-    return parse(PlanSettings, arguments, "plan", planner_choice)
+    return parse_with_file(PlanSettings, arguments, "plan", planner_choices(arguments), PLANNER_FIELD)

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from grasp_planner.cli.checks import check_device
 from grasp_planner.cli.choices import Choice, Option
+from grasp_planner.cli.configuration import DIGITS, NamedField, parse_with_file, write_config
 from grasp_planner.cli.folders import hint_when_stopped, leaving_no_empty_folder
-from grasp_planner.cli.parsing import parse
 from grasp_planner.cli.tables import consoles
 from grasp_planner.core.errors import GraspPlannerError, known_name
-from grasp_planner.training import RECIPES, FabricEngine, Recipe, Training, train
+from grasp_planner.io.typed_json import from_json, to_json
+from grasp_planner.models import StateModelConfig
+from grasp_planner.models.latent.config import LatentModelConfig
+from grasp_planner.training import RECIPES, FabricEngine, Recipe, Training, recipe, train
 from grasp_planner.training.checkpoints import STATE_FILE
+
+CONFIG_FILE = "train.toml"
 
 
 @dataclass(frozen=True)
 class Train:
     """Train a world model by a recipe, on one or several data sets.
 
-    The command writes config.json and model.safetensors (load them with `load_world_model`), training.json, log.csv
-    and validation.csv. If it is stopped, --resume continues it with the same result as an uninterrupted training.
+    The command writes config.json and model.safetensors (load them with `load_world_model`), training.json, log.csv,
+    validation.csv, and train.toml, with which --config repeats the training. If it is stopped, --resume continues it
+    with the same result as an uninterrupted training.
 
     Write the name of the recipe first: `grasp train wall-state --data data/wall --out out/wall`. Every field of the
     recipe is a flag; `grasp train RECIPE --help` lists the flags with the recipe's values.
@@ -38,6 +45,7 @@ class Train:
         wandb: also log to Weights & Biases; the settings of wandb apply, such as WANDB_PROJECT and WANDB_MODE=offline.
         validate_every: optimiser steps between validations.
         checkpoint_every: optimiser steps between checkpoints.
+        config: TOML file with settings; flags override them.
     """
 
     recipe: Recipe
@@ -50,6 +58,7 @@ class Train:
     wandb: bool = False
     validate_every: int = 2000
     checkpoint_every: int = 1000
+    config: Path | None = None
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -65,21 +74,34 @@ def run(arguments: Sequence[str]) -> int:
         hint_when_stopped(lambda: how_to_continue(settings.out)),
     ):
         engine = FabricEngine(settings.devices, precision=settings.recipe.precision) if settings.devices > 1 else None
-        trained = train(
-            settings.recipe,
-            settings.data,
-            settings.out,
-            resume=settings.resume,
-            device=settings.device,
-            engine=engine,
-            tensorboard=settings.tensorboard,
-            wandb=settings.wandb,
-            validate_every=settings.validate_every,
-            checkpoint_every=settings.checkpoint_every,
-        )
+        with storing_settings(settings):
+            trained = train(
+                settings.recipe,
+                settings.data,
+                settings.out,
+                resume=settings.resume,
+                device=settings.device,
+                engine=engine,
+                tensorboard=settings.tensorboard,
+                wandb=settings.wandb,
+                validate_every=settings.validate_every,
+                checkpoint_every=settings.checkpoint_every,
+            )
     console.print(errors_table(trained))
     console.print(f"{trained.steps:,} steps in {trained.seconds:,.0f} s; the model is in {trained.folder}")
     return 0
+
+
+@contextmanager
+def storing_settings(settings: Train) -> Iterator[None]:
+    """Write ``train.toml`` when the block ends, or when Ctrl-C has stopped the training of the block."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if (settings.out / STATE_FILE).is_file():
+            write_config(settings.out / CONFIG_FILE, replace(settings, resume=False), "train", RECIPE_FIELD)
+        raise
+    write_config(settings.out / CONFIG_FILE, replace(settings, resume=False), "train", RECIPE_FIELD)
 
 
 def how_to_continue(out: Path) -> str:
@@ -97,7 +119,7 @@ def parsed(arguments: Sequence[str]) -> Train:
     """
     if arguments and not arguments[0].startswith("-"):  # tyro's message about an unknown recipe names no nearest one
         arguments = [known_name("recipe", arguments[0], RECIPES), *arguments[1:]]
-    return parse(Train, arguments, "train", _recipe_choice)
+    return parse_with_file(Train, arguments, "train", _recipe_choice, RECIPE_FIELD)
 
 
 def _recipe_choice(holder: type, hint: Any) -> Choice | None:
@@ -108,6 +130,49 @@ def _recipe_choice(holder: type, hint: Any) -> Choice | None:
         for name, one in RECIPES.items()
     }
     return Choice("recipe", options, named=False)
+
+
+def read_recipe(value: Any) -> Recipe:
+    """Return the recipe of a configuration file: the name of a recipe, or a table.
+
+    The table holds all fields of a recipe, or the name of a recipe and the fields that differ. The table of a model
+    has the field ``kind``, which is ``"state"`` or ``"latent"``.
+
+    Raises:
+        GraspPlannerError: the recipe is unknown, a field is missing, unknown or of another type, or settings do not fit
+            together.
+    """
+    if isinstance(value, str):
+        return recipe(value)
+    if not isinstance(value, Mapping):
+        raise GraspPlannerError(f"needed the name of a recipe, or a table of its fields, got {value!r}")
+    base = recipe_table(recipe(str(value["name"]))) if "name" in value else {"model": {}}
+    table = base | {name: one for name, one in value.items() if name != "name"}
+    model = table["model"]
+    if not isinstance(model, Mapping):
+        raise GraspPlannerError(f"field 'model': needed a table, got {model!r}")
+    model = {**base["model"], **model}
+    kind = known_name("kind of model", str(model.pop("kind", None)), MODEL_KINDS)
+    return from_json(Recipe, table | {"model": from_json(MODEL_KINDS[kind], model, "field 'model'")})
+
+
+def recipe_table(recipe: Recipe) -> dict[str, Any]:
+    """Return all fields of a recipe, for a configuration file."""
+    kind = next(name for name, cls in MODEL_KINDS.items() if isinstance(recipe.model, cls))
+    content = to_json(recipe, DIGITS)
+    return content | {"model": {"kind": kind, **content["model"]}}
+
+
+MODEL_KINDS: dict[str, type] = {"state": StateModelConfig, "latent": LatentModelConfig}
+
+RECIPE_FIELD = NamedField(
+    name="recipe",
+    word=lambda name: name,
+    chosen=lambda words: bool(words) and not words[0].startswith("-"),
+    read=read_recipe,
+    write=recipe_table,
+)
+"""The recipe of a training, in configuration files."""
 
 
 def errors_table(trained: Training) -> Any:
