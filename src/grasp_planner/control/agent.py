@@ -14,6 +14,7 @@ from grasp_planner.control.agent_state import AgentState, Goals, Report
 from grasp_planner.control.current_plans import CurrentPlans, Source
 from grasp_planner.control.frames import LATENT, Frame, Observation, differing, encoded, frame_of, latent_frame, merged
 from grasp_planner.control.history import History
+from grasp_planner.core.constraints import unconstrained
 from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.noise import Noise
@@ -214,7 +215,7 @@ class Agent:
         lacking = {key: value for key, value in (known or {}).items() if key not in goal}
         latents = encoded(self.model, [{**lacking, **goal}], "goal")[:, -1]
         if lacking:
-            objective = goal_objective(self.model) if self.objective is None else self.objective
+            objective = goal_objective(self.model) if self.objective is None else unconstrained(self.objective)
             others = {key: value + 1 for key, value in lacking.items()}
             differ = (encoded(self.model, [{**others, **goal}], "goal")[:, -1] != latents).any(0)
             if not isinstance(objective, GoalDistance) or objective.weights_like(latents)[differ].any():

@@ -6,11 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from grasp_planner.core.constraints import penalty_residuals, unconstrained
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.objectives import SumOfSquares
 from grasp_planner.core.problem import Problem
 from grasp_planner.planners.bounded_solve import solve_within_bounds
-from grasp_planner.planners.least_squares import sum_of_squares
+from grasp_planner.planners.least_squares import penalty_slopes, sum_of_squares
 from grasp_planner.planners.linearisation import linearise
 
 # The normal equations are dense. This many variables take 32 MB per problem in float64, and about a second to solve.
@@ -42,12 +43,13 @@ def gauss_newton_step(
 ) -> tuple[Float[Tensor, "b t s"], Float[Tensor, "b t a"], Float[Tensor, "b t"]]:
     """Solve (J'J + damping I) x = -J'r for the stacked residuals r, within the bounds on actions, and move by x.
 
-        r  =  [ sqrt(lambda_t) (F(s_t, a_t) - s_{t+1});   sqrt(w) (s_T - g);   sqrt(l w) (s_t - g);   sqrt(e) a_t ]
+        r  =  [ sqrt(lambda_t) (F(s_t, a_t) - s_{t+1});   sqrt(w) (s_T - g);   sqrt(l w) (s_t - g);   sqrt(e) a_t;
+                the residuals of the penalty for constraints ]
 
     Returns:
         The new states and actions, and the squared defects ``(b, t)`` of the old states.
     """
-    objective = problem.objective
+    objective = unconstrained(problem.objective)
     assert isinstance(objective, SumOfSquares)  # checked at init
     batch, horizon, latent = states.shape
     defect, slope = _linearised(problem, states, actions)
@@ -67,7 +69,10 @@ def gauss_newton_step(
     on_actions = torch.full_like(actions, objective.effort)
     diagonal = torch.cat([on_states.flatten(1), on_actions.flatten(1)], dim=1)
     gradient = gradient + torch.cat([(on_states * to_goal).flatten(1), (on_actions * actions).flatten(1)], dim=1)
-    normal = normal + torch.diag_embed(diagonal + damping)
+    # The penalty for constraints.
+    slopes = torch.cat([slope.flatten(2) for slope in penalty_slopes(problem, states, actions)], dim=2)
+    gradient = gradient + torch.einsum("bkx,bk->bx", slopes, penalty_residuals(problem, states, actions))
+    normal = normal + slopes.mT @ slopes + torch.diag_embed(diagonal + damping)
 
     unbounded = torch.full_like(states, torch.inf).flatten(1)
     lowest = torch.cat([-unbounded, (problem.low - actions).flatten(1)], dim=1)

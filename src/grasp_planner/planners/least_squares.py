@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from grasp_planner.core.constraints import penalty_residuals, term_count, unconstrained
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.noise import Noise
 from grasp_planner.core.objectives import SumOfSquares
@@ -32,7 +33,7 @@ class LeastSquares(NamedTuple):
 
 
 def sum_of_squares(problem: Problem, planner: str, instead: str) -> SumOfSquares:
-    """Return the objective of a problem, which must be a sum of squares.
+    """Return the objective of a problem without constraints, which must be a sum of squares.
 
     Args:
         problem: the problem.
@@ -42,12 +43,13 @@ def sum_of_squares(problem: Problem, planner: str, instead: str) -> SumOfSquares
     Raises:
         GraspPlannerError: the objective is no :class:`~grasp_planner.core.objectives.SumOfSquares`.
     """
-    if not isinstance(problem.objective, SumOfSquares):
+    objective = unconstrained(problem.objective)
+    if not isinstance(objective, SumOfSquares):
         raise GraspPlannerError(
             f"{planner} needs a cost that is a sum of squares, such as GoalDistance, got "
-            f"{type(problem.objective).__name__}: use {instead}"
+            f"{type(objective).__name__}: use {instead}"
         )
-    return problem.objective
+    return objective
 
 
 def residuals(problem: Problem, objective: SumOfSquares, states: Float[Tensor, "b t s"]) -> Float[Tensor, "b r s"]:
@@ -61,6 +63,34 @@ def residuals(problem: Problem, objective: SumOfSquares, states: Float[Tensor, "
     if objective.stage_weight == 0.0:
         return weighted[:, -1:]
     return torch.cat([weighted[:, :-1] * objective.stage_weight**0.5, weighted[:, -1:]], dim=1)
+
+
+def all_residuals(
+    problem: Problem, objective: SumOfSquares, states: Float[Tensor, "b t s"], actions: Float[Tensor, "b t a"]
+) -> Float[Tensor, "b k"]:
+    """Return the residuals of the objective, followed by those of the penalty for constraints."""
+    to_goal = residuals(problem, objective, states).flatten(1)
+    return torch.cat([to_goal, penalty_residuals(problem, states, actions)], dim=1)
+
+
+def penalty_slopes(
+    problem: Problem, states: Float[Tensor, "b t s"], actions: Float[Tensor, "b t a"]
+) -> tuple[Float[Tensor, "b k t s"], Float[Tensor, "b k t a"]]:
+    """Differentiate the residuals of the penalty with respect to s_1 .. s_T and a_0 .. a_{T-1}, as separate variables.
+
+    The model is not evaluated. Residuals that are 0 for all problems have no slope, and are not differentiated.
+    """
+    with torch.enable_grad():
+        leaves = states.detach().requires_grad_(), actions.detach().requires_grad_()
+        found = penalty_residuals(problem, *leaves)
+        totals = found.sum(0).unbind()  # problems are independent
+    slopes = [leaf.new_zeros(*found.shape, *leaf.shape[1:]) for leaf in leaves]
+    active = found.detach().ne(0).any(0).nonzero()[:, 0].tolist()
+    for k in active if found.requires_grad else ():
+        parts = torch.autograd.grad(totals[k], leaves, retain_graph=True, materialize_grads=True)
+        for slope, part in zip(slopes, parts, strict=True):
+            slope[:, k] = part
+    return slopes[0], slopes[1]
 
 
 def check_memory(problem: Problem, objective: SumOfSquares, products: int, limit: int) -> None:
@@ -78,7 +108,7 @@ def check_memory(problem: Problem, objective: SumOfSquares, products: int, limit
     latent, variables = problem.latent_size, problem.horizon * problem.action_size
     numbers = products * variables
     if latent <= products:
-        rows = latent * (problem.horizon if objective.stage_weight > 0 else 1)
+        rows = latent * (problem.horizon if objective.stage_weight > 0 else 1) + term_count(problem)
         window = problem.context * (latent + problem.action_size)
         numbers = rows * (variables + rows) + problem.horizon * latent * (window + rows)
     needed = numbers * problem.batch * problem.start.element_size()
@@ -110,15 +140,17 @@ def exact(
     batch, horizon, latent = states.shape
     context = problem.context
     model = linearise(problem, states, actions)
-    residual = residuals(problem, objective, states)
-    count = residual.shape[1]
+    residual = all_residuals(problem, objective, states, actions)
+    count = horizon if objective.stage_weight > 0 else 1
     size = objective.weights_like(states).sqrt()
-    rows = states.new_zeros(batch, count * latent, horizon, latent)  # dr/ds_{t+1}
-    by_action = states.new_zeros(batch, count * latent, horizon, problem.action_size)
+    to_goal = states.new_zeros(batch, count * latent, horizon, latent)  # dr/ds_{t+1}
+    by_state, by_action = penalty_slopes(problem, states, actions)
     for i in range(count):
         t = horizon - count + i
         weight = 1.0 if t == horizon - 1 else objective.stage_weight**0.5
-        rows[:, i * latent : (i + 1) * latent, t] = torch.diag(size * weight)
+        to_goal[:, i * latent : (i + 1) * latent, t] = torch.diag(size * weight)
+    rows = torch.cat([to_goal, by_state], dim=1)
+    by_action = torch.cat([by_action.new_zeros(batch, count * latent, *by_action.shape[2:]), by_action], dim=1)
     for t in reversed(range(horizon)):
         for position in range(context):
             earlier = t - context + 1 + position  # the window of step t holds s and a of the times t-h+1 .. t
@@ -126,7 +158,7 @@ def exact(
                 rows[:, :, earlier - 1] += rows[:, :, t] @ model.by_state[:, t, :, position]
             if earlier >= 0:
                 by_action[:, :, earlier] += rows[:, :, t] @ model.by_action[:, t, :, position]
-    return LeastSquares(residual.flatten(1), by_action.flatten(2))
+    return LeastSquares(residual, by_action.flatten(2))
 
 
 def sketched(
@@ -138,7 +170,7 @@ def sketched(
     """
     with torch.enable_grad():
         leaf = actions.detach().requires_grad_()
-        residual = residuals(problem, objective, problem.rollout(leaf)).flatten(1)
+        residual = all_residuals(problem, objective, problem.rollout(leaf), leaf)
     own = residual.detach()
     random = noise.normal((own.shape[1], products - 1), own.dtype)
     directions, _ = torch.linalg.qr(torch.cat([own[:, :, None], random], dim=2))
