@@ -83,13 +83,12 @@ NESTED = [
 
 @pytest.mark.parametrize("planner", NESTED)
 def test_inside_and_around_other_planners(planner):
-    """The path from 0 to (1, 0) is barred by a limit on x that the goal respects, and by one on y that it exceeds."""
-    event = always(Margin(lambda states, actions: 0.2 - (states[..., 1] - 0.1)) & Margin(lambda s, a: 1.2 - s[..., 0]))
+    """The first goal satisfies the limits on both coordinates, and the second goal exceeds the limit on y."""
+    event = always(Margin(lambda s, a: 0.3 - s[..., 1]) & Margin(lambda s, a: 1.2 - s[..., 0]))
     objective = Constrained(GoalDistance(), event, weight=20.0, clearance=0.01)
     start, goal = torch.zeros(2, 2).double(), torch.tensor([[1.0, 0.0], [1.0, 1.0]]).double()
-    problem = Problem.between(
-        Markov(lambda s, a: s + 0.3 * a), start, goal, 6, -torch.ones(2), torch.ones(2), objective=objective
-    )
+    model = Markov(lambda s, a: s + 0.3 * a)
+    problem = Problem.between(model, start, goal, 6, -1.0, 1.0, objective=objective, action_size=2)
     found = plan(problem, planner, Budget(steps=120), seeds=1)
     assert (found.violation == 0).all(), found.violation
     assert found.cost[1] < found.trace.cost[0, 1]
