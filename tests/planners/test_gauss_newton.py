@@ -10,11 +10,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import toys
-from grasp_planner import GD, Budget, GaussNewton, GoalDistance, GraspPlannerError, Markov, MultiStart, Problem, plan
+from grasp_planner import (
+    GD,
+    Budget,
+    Constrained,
+    GaussNewton,
+    GoalDistance,
+    GraspPlannerError,
+    Markov,
+    MultiStart,
+    Problem,
+    action_rate,
+    always,
+    eventually,
+    inside_box,
+    plan,
+)
 from grasp_planner.core.noise import Noise
 from grasp_planner.core.plans import score
 from grasp_planner.planners.damped_steps import damped_step, with_secant
-from grasp_planner.planners.least_squares import LeastSquares, exact, residuals, sketched
+from grasp_planner.planners.least_squares import LeastSquares, all_residuals, exact, residuals, sketched
 
 WEIGHTS = (1.0, 0.25, 2.0)
 
@@ -74,6 +89,27 @@ def test_the_residuals_are_the_cost_without_effort_and_without_the_start(stage_w
     start = stage_weight * problem.objective.terminal(problem.start, problem.goal)
     squares = residuals(problem, problem.objective, states).square().sum((1, 2))
     torch.testing.assert_close(squares + start, problem.cost(states, actions), rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("context", [1, 3])
+def test_the_exact_jacobian_has_the_rows_of_the_penalty(context):
+    plain, actions, states = at_a_plan(context, stage_weight=0.3)
+    inside = inside_box(lambda states: states, (-0.1, -0.2, -0.3), (0.1, 0.2, 0.3))
+    event = always(inside, first=1) & always(action_rate(0.1)) & eventually(~inside.tightened(-5.0))
+    goal, problem = plain.objective, plain.under(Constrained(plain.objective, event, weight=3.0, smoothing=0.5))
+    found = exact(problem, goal, states, actions)
+    assert found.residual.shape == (3, 5 * 3 + 5 + 6 + 1)
+    for row in range(3):
+
+        def of(one, row=row):
+            many = torch.cat([actions[:row], one, actions[row + 1 :]])
+            return all_residuals(problem, goal, problem.rollout(many), many)[row]
+
+        expected = torch.autograd.functional.jacobian(of, actions[row : row + 1])
+        torch.testing.assert_close(found.jacobian[row], expected.flatten(1), rtol=1e-9, atol=1e-12)
+    assert (found.jacobian[:, -7:].abs().sum(2) > 0).any(0).sum() > 3
+    start, barred = 0.3 * goal.terminal(problem.start, problem.goal), problem.objective.violation_cost
+    torch.testing.assert_close(found.residual.square().sum(1) + start + barred, problem.cost(states, actions))
 
 
 @given(
