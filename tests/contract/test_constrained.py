@@ -15,6 +15,8 @@ from grasp_planner import (
     Constrained,
     GoalDistance,
     Margin,
+    Markov,
+    Problem,
     Status,
     action_rate,
     always,
@@ -132,9 +134,10 @@ def test_without_constraints_there_is_no_violation():
 
 def test_converged_plans_satisfy_the_constraint():
     """At the goal already, but inside of the zone: no plan is solved before it leaves the zone."""
-    whole = problem(1)
-    there = dataclasses.replace(whole, goal=whole.start, objective=GoalDistance())
+    start = torch.ones(1, 2)
+    standing = Markov(lambda state, action: state + action)
+    there = Problem.between(standing, start, start, 3, -torch.ones(2), torch.ones(2))
     assert plan(there, budget=Budget(steps=0)).status == Status.CONVERGED
-    always_out = always(~inside_ball(lambda states: states - whole.start, (0.0, 0.0, 0.0), 0.1))
-    barred = dataclasses.replace(there, objective=Constrained(GoalDistance(), always_out))
+    outside = always(~inside_ball(lambda states: states, (1.0, 1.2), 0.5))
+    barred = dataclasses.replace(there, objective=Constrained(GoalDistance(), outside))
     assert plan(barred, budget=Budget(steps=0)).status == Status.VIOLATED
