@@ -101,11 +101,14 @@ def test_a_tightened_event_has_a_margin_that_is_smaller_by_that_much(event):
 
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=6), st.floats(0.05, 2.0))
 @settings(max_examples=30)
-def test_smooth_extremes_are_dual_only_up_to_their_error(values, smoothing):
+def test_smooth_extremes_are_below_the_exact_ones_by_at_most_their_error(values, smoothing):
     margins = torch.tensor(values, dtype=torch.float64)
     low, high = (extremum(margins, smoothing, smallest) for smallest in (True, False))
     error = smoothing * math.log(len(values)) + 1e-9
     assert min(values) - error <= low <= min(values) + 1e-9 and max(values) - error <= high <= max(values) + 1e-9
+    for smallest in (True, False):  # no extremum falls if a margin grows
+        larger = extremum(margins + torch.arange(len(values)).double(), smoothing, smallest)
+        assert larger >= (low if smallest else high) - 1e-9
 
 
 def test_terms_of_a_conjunction_of_always_are_one_for_each_step():
@@ -121,7 +124,23 @@ def test_ready_made_margins():
     assert inside_ball(read, (0.0, 0.0), 2.0, scale=2.0).signal(path, 2, 0.0).tolist() == [[1.0, -1.5]]
     assert inside_box(read, (-1.0, -math.inf), (5.0, 1.0)).signal(path, 2, 0.0).tolist() == [[1.0, -3.0]]
     moves = Path(torch.zeros(1, 4, 1), torch.tensor([[[0.0, 1.0], [0.5, 1.0], [0.5, -1.0]]]))
-    assert action_rate(1.0).signal(moves, 4, 0.0).tolist() == [[1.0, 0.5, -1.0, -1.0]]  # the last value is kept
+    assert action_rate(1.0).signal(moves, 4, 0.0).tolist() == [[1.0, 0.5, -1.0, 1.0]]  # no change after the last action
+    single = Path(torch.zeros(1, 4, 1), torch.tensor([[[0.0, 1.0], [0.5, 0.5], [0.5, -1.0]]]))
+    assert action_rate(1.0, scale=0.5, frameskip=2).signal(single, 4, 0.0).tolist() == [[0.0, 1.0, -1.0, 2.0]]
+
+
+def test_steps_without_a_value_have_the_last_value():
+    first = Margin(lambda states, actions: states[:, :1, 0])
+    assert torch.equal(eventually(first, 3).margin(STATES, ACTIONS), STATES[:, 0, 0])
+    taken = always(Margin(lambda states, actions: actions[..., 0]), 5)  # a_5 is the last action
+    assert torch.equal(taken.terms(Path(STATES, ACTIONS), 0.0), ACTIONS[:, [5, 5], 0])
+
+
+def test_centre_and_sides_are_not_rounded_to_single_precision():
+    states, centre = torch.full((1, 2, 1), 0.1, dtype=torch.float64), (0.1,)
+    read = lambda s: s  # noqa: E731
+    assert always(inside_ball(read, centre, 0.0)).margin(states, states[:, :1]) == 0.0
+    assert always(inside_box(read, centre, centre)).margin(states, states[:, :1]) == 0.0
 
 
 def test_the_gradient_at_the_centre_of_a_ball_is_finite():
@@ -136,8 +155,11 @@ def test_the_gradient_at_the_centre_of_a_ball_is_finite():
         (lambda: Margin(lambda s, a: s, scale=0.0), "Margin.scale must be a number > 0, got 0.0"),
         (lambda: always(3), "an event is made by Margin"),
         (lambda: always(X) & "x", "an event is made by Margin"),
-        (lambda: always(X, -1), "whole numbers >= 0, got -1"),
+        (lambda: always(X, -1), "first must be a model step, a whole number >= 0, got -1"),
+        (lambda: always(X, 0, 2.0), "last must be a model step, a whole number >= 0, got 2.0"),
         (lambda: eventually(X, 3, 2), "first <= last, got 3 and 2"),
+        (lambda: always(X) and always(Y), "combine events with &, | and ~"),
+        (lambda: not always(X), "combine events with &, | and ~"),
         (lambda: Constrained(GoalDistance(), X), "always"),
         (lambda: Constrained(GoalDistance(), always(X) & Y), "always"),
         (lambda: Constrained(GoalDistance(), always(X), weight=-1.0), "Constrained.weight"),
@@ -147,6 +169,21 @@ def test_the_gradient_at_the_centre_of_a_ball_is_finite():
 def test_errors_of_settings(make, words):
     with pytest.raises(GraspPlannerError, match=words):
         make()
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        (inside_ball(lambda s: s, (0.0,), 1.0), r"inside_ball.centre must be \(3,\) .* got \(1,\)"),
+        (inside_box(lambda s: s, (0.0, 0.0), (1.0, 1.0, 1.0)), r"inside_box.low must be \(3,\) .* got \(2,\)"),
+        (inside_box(lambda s: s, (0.0, 0.0, 0.0), 1.0), r"inside_box.high must be \(3,\) .* got \(\)"),
+        (action_rate(1.0, frameskip=3), "frameskip must divide the 2 coordinates of an action, got 3"),
+        (action_rate(1.0, frameskip=0), "frameskip must divide the 2 coordinates of an action, got 0"),
+    ],
+)
+def test_errors_of_ready_made_margins(event, words):
+    with pytest.raises(GraspPlannerError, match=words):
+        always(event).margin(STATES, ACTIONS)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from grasp_planner import (
     GaussNewton,
     GoalDistance,
     GraspPlannerError,
+    Margin,
     Markov,
     MultiStart,
     Problem,
@@ -30,6 +31,7 @@ from grasp_planner.core.noise import Noise
 from grasp_planner.core.plans import score
 from grasp_planner.planners.damped_steps import damped_step, with_secant
 from grasp_planner.planners.least_squares import LeastSquares, all_residuals, exact, residuals, sketched
+from grasp_planner.planners.penalty_rows import penalty_rows
 
 WEIGHTS = (1.0, 0.25, 2.0)
 
@@ -110,6 +112,18 @@ def test_the_exact_jacobian_has_the_rows_of_the_penalty(context):
     assert (found.jacobian[:, -7:].abs().sum(2) > 0).any(0).sum() > 3
     start, barred = 0.3 * goal.terminal(problem.start, problem.goal), problem.objective.violation_cost
     torch.testing.assert_close(found.residual.square().sum(1) + start + barred, problem.cost(states, actions))
+
+
+def test_an_inactive_residual_has_no_slope_whatever_its_batch_mates_are():
+    """The derivative of the square root is infinite at 0. The first problem satisfies the event there."""
+    margin = Margin(lambda states, actions: states[..., 1] + states[..., 0].clamp(min=0.0).sqrt())
+    objective = Constrained(GoalDistance(), always(margin, first=1), clearance=0.0)
+    problem = toys.problem(2, 1, objective=objective, scale=torch.ones(3).double()).normalised()
+    states, actions = torch.tensor([[[-1.0, 1.0, 0.0]], [[1.0, -3.0, 0.0]]]).double(), torch.zeros(2, 1, 2).double()
+    rows = penalty_rows(problem, states, actions)
+    assert rows.residual[0] == 0 and not rows.by_state[0].any() and not rows.by_action.any()
+    expected = -(10.0**0.5) * torch.tensor([0.5, 1.0, 0.0]).double()
+    torch.testing.assert_close(rows.by_state[1, 0, 0], expected)
 
 
 @given(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -40,11 +42,13 @@ def test_a_penalty_ends_where_its_slope_balances_the_cost():
     torch.testing.assert_close(found.violation, torch.tensor([0.1]).double(), rtol=1e-3, atol=0)
 
 
+@pytest.mark.parametrize("violation_cost", [0.0, 100.0])
 @pytest.mark.parametrize("inner", [GD(lr=0.02), GaussNewton()])
-def test_the_shifts_converge_to_the_multiplier(inner):
-    shifts = []
+def test_the_shifts_converge_to_the_multiplier(inner, violation_cost):
+    """The inner planner does not see the violation cost, which would keep it away from the boundary."""
+    shifts, problem = [], pushed(4.0)
     found = plan(
-        pushed(4.0),
+        problem.under(dataclasses.replace(problem.objective, violation_cost=violation_cost)),
         AugmentedLagrangian(inner, update_every=60),
         Budget(steps=900),
         callback=lambda progress: shifts.append(progress.state.shift) if progress.state is not None else None,
@@ -63,10 +67,30 @@ def test_a_feasible_plan_is_preferred_by_the_violation_cost():
     assert found.violation == 0 and 0.48 < found.actions.item() <= 0.5
 
 
-def test_without_constraints_it_is_the_inner_planner():
+def test_an_update_is_at_the_best_plan_since_the_last_update():
+    """Each shift is max(0, clearance + u - m) at the best plan for u, and the inner planner begins again there."""
+    planner, states = AugmentedLagrangian(GD(lr=0.01), update_every=3), []
+    plan(
+        pushed(4.0, clearance=0.01),
+        planner,
+        Budget(steps=9),
+        warm_start=torch.full((1, 1, 1), 0.8),
+        callback=lambda progress: states.append(progress.state) if progress.step else None,
+    )
+    assert [state.steps for state in states] == [1, 2, 3, 1, 2, 3, 1, 2, 3]
+    assert not states[2].shift.any()
+    for before, after in (states[2:4], states[5:7]):
+        margins = 0.5 - torch.cat([torch.zeros(1, 1).double(), before.best.states[:, :, 0]], dim=1)  # of s_0 and s_1
+        torch.testing.assert_close(after.shift, torch.relu(0.01 + before.shift - margins))
+        torch.testing.assert_close(after.best.actions, before.best.actions)
+        assert after.shift[0, 0] == 0 and after.shift[0, 1] > before.shift[0, 1] + 0.2
+
+
+@pytest.mark.parametrize("inner", [GD(lr=0.1), CEM(samples=6, elites=2), MultiStart(GD(), starts=3)])
+def test_without_constraints_it_is_the_inner_planner(inner):
     problem = toys.problem(3, 5)
-    inner = plan(problem, GD(lr=0.1), Budget(steps=9))
-    assert toys.same(inner, plan(problem, AugmentedLagrangian(GD(lr=0.1), update_every=2), Budget(steps=9)))
+    found = plan(problem, AugmentedLagrangian(inner, update_every=2), Budget(steps=9), seeds=[1, 2, 3])
+    assert toys.same(found, plan(problem, inner, Budget(steps=9), seeds=[1, 2, 3]))
 
 
 NESTED = [

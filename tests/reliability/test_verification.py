@@ -70,6 +70,38 @@ def test_the_required_margin_is_the_least_that_reaches_the_precision(data):
             required_margin(margins, held, precision)
 
 
-def test_margins_and_outcomes_must_be_of_the_same_plans():
-    with pytest.raises(GraspPlannerError, match=r"must be \(n,\), got \(3,\) and \(2,\)"):
-        required_margin(torch.zeros(3), torch.ones(2, dtype=torch.bool))
+def test_a_share_that_equals_the_precision_is_enough():
+    """0.55 * 20 is above 11 in floating point, but 11 of 20 are 0.55."""
+    margins, held = torch.arange(20).flip(0), torch.arange(20) < 11
+    assert required_margin(margins.float(), held, 0.55) == 0.0
+
+
+def test_a_tightened_event_passes_exactly_the_plans_of_the_calibration():
+    margins, held = toys.fixed(30, seed=4).float(), toys.fixed(30, seed=5) > -0.5
+    required = required_margin(margins, held, 0.75)
+    event = always(Margin(lambda states, actions: states[..., 0])).tightened(required)
+    passes = event.margin(margins[:, None, None], torch.zeros(30, 1, 1)) >= 0
+    assert torch.equal(passes, margins >= required) and held[passes].float().mean() >= 0.75
+
+
+@pytest.mark.parametrize(
+    ("margins", "held", "words"),
+    [
+        (torch.zeros(3), torch.ones(2, dtype=torch.bool), r"must be \(n,\) .* got \(3,\) and \(2,\)"),
+        (torch.zeros(2, 1), torch.ones(2, 1, dtype=torch.bool), r"must be \(n,\) .* got \(2, 1\)"),
+        (torch.zeros(2), torch.ones(2), "held must be bool"),
+        (torch.tensor([0.0, torch.nan]), torch.ones(2, dtype=torch.bool), "got NaN"),
+    ],
+)
+def test_margins_and_outcomes_must_be_numbers_of_the_same_plans(margins, held, words):
+    with pytest.raises(GraspPlannerError, match=words):
+        required_margin(margins, held)
+
+
+def test_events_of_a_diagnosis_are_events_of_whole_trajectories():
+    problem = toys.problem(2, 3)
+    found = plan(problem, GD(), Budget(steps=1))
+    with pytest.raises(GraspPlannerError, match=r"events\['low'\] must say at which steps it holds"):
+        diagnose(problem, found, events={"low": LOW})
+    with pytest.raises(GraspPlannerError, match="'constraint' is reserved"):
+        diagnose(problem, found, events={"constraint": always(LOW)})

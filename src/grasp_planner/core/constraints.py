@@ -12,7 +12,7 @@ from torch import Tensor
 
 from grasp_planner.core.checks import at_least
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.core.events import Event, Path
+from grasp_planner.core.events import Event, Path, of_trajectories
 from grasp_planner.core.objectives import BoundedBelow, Objective
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Constrained:
     The m_i are the margins of the terms of the event, for states in the model's own units: the parts of ``&`` and the
     steps of ``always`` are separate terms without smoothing, and every other event is one term. The shift u is 0; only
     :class:`~grasp_planner.planning.augmented_lagrangian.AugmentedLagrangian` raises it. ``Plan.violation`` and
-    ``Plan.status`` are about the exact margin of the event, without clearance and smoothing.
+    ``Plan.status`` are about the exact margin of the event, without clearance, smoothing and shift.
 
     The penalty is a sum of squares, so ``GaussNewton`` can plan if J is a sum of squares. The violation cost has no
     gradient. It ranks plans: a plan that satisfies the event is better than a plan that violates the event, unless its
@@ -77,11 +77,7 @@ class Constrained:
                 "Constrained.objective must be an objective without constraints, such as GoalDistance(), got "
                 f"{self.objective!r}. Join several events with &"
             )
-        if not isinstance(self.event, Event) or not self.event.whole:
-            raise GraspPlannerError(
-                "Constrained.event must say at which steps it holds: always(event) or eventually(event), got "
-                f"{self.event!r}"
-            )
+        of_trajectories(self.event, "Constrained.event")
 
     @property
     def least_cost(self) -> float:
@@ -97,15 +93,28 @@ class Constrained:
         return self.objective.stage(states, actions, goal)
 
     def shortfall(self, path: Path) -> Float[Tensor, "b k"]:
-        """Return max(0, clearance + u - m), by which the margin of each term is too small."""
+        """Return max(0, clearance + u - m), by which the margin of each term is too small.
+
+        Raises:
+            GraspPlannerError: there is not one shift for each term.
+        """
         wanted = self.clearance - self.event.terms(path, self.smoothing)
         if self.shift is not None:  # rows are ordered by problem, so the candidates of a problem are neighbours
+            if self.shift.shape[1] != wanted.shape[1]:
+                raise GraspPlannerError(
+                    f"the event has {wanted.shape[1]} terms, but the multipliers are of {self.shift.shape[1]} terms: "
+                    "if the event has changed, warm start from Plan.actions"
+                )
             wanted = wanted + self.shift.repeat_interleave(len(wanted) // len(self.shift), dim=0)
         return torch.relu(wanted)
 
     def shifted(self, shift: Float[Tensor, "b k"]) -> Constrained:
-        """Return the same objective with other shifts."""
-        return replace(self, shift=shift)
+        """Return the same objective with other shifts, and without the violation cost."""
+        return replace(self, shift=shift, violation_cost=0.0)
+
+    def violation(self, path: Path) -> Float[Tensor, " b"]:
+        """Return max(0, -margin) for the exact margin of the event."""
+        return torch.relu(-self.event.margin(*path))
 
 
 def unconstrained(objective: Objective) -> Objective:
@@ -115,38 +124,43 @@ def unconstrained(objective: Objective) -> Objective:
 
 def path_of(problem: Problem, states: Float[Tensor, "b t s"], actions: Float[Tensor, "b t a"]) -> Path:
     """Return the trajectory s_0 .. s_T in the model's own units, for s_1 .. s_T in the units of ``problem``."""
-    path = torch.cat([problem.start[:, None], states], dim=1)
-    return Path(path if problem.history is None else path * problem.unit[:, None], actions)
+    if problem.history is None:
+        return Path(torch.cat([problem.start[:, None], states], dim=1), actions)
+    return Path(torch.cat([problem.history[:, -1:], states * problem.unit[:, None]], dim=1), actions)
 
 
 def penalty_residuals(
     problem: Problem, states: Float[Tensor, "b t s"], actions: Float[Tensor, "b t a"]
-) -> Float[Tensor, "b k"]:
-    """Return the residuals whose squares sum to the penalty; none if the problem has no constraints."""
+) -> Float[Tensor, "b k"] | None:
+    """Return the residuals whose squares sum to the penalty; ``None`` if the problem has no constraints."""
     objective = problem.objective
     if not isinstance(objective, Constrained):
-        return states.new_zeros(len(states), 0)
+        return None
     return objective.weight**0.5 * objective.shortfall(path_of(problem, states, actions))
+
+
+def penalised(
+    problem: Problem, cost: Float[Tensor, " b"], states: Float[Tensor, "b t s"], actions: Float[Tensor, "b t a"]
+) -> Float[Tensor, " b"]:
+    """Add the penalty and the violation cost to the cost of the objective inside, if the problem has constraints."""
+    objective = problem.objective
+    if not isinstance(objective, Constrained):
+        return cost
+    path = path_of(problem, states, actions)
+    cost = cost + objective.weight * objective.shortfall(path).square().sum(1)
+    if objective.violation_cost == 0.0:
+        return cost
+    amount = objective.violation(Path(path.states.detach(), path.actions.detach()))
+    return cost + objective.violation_cost * violated(amount).to(cost)
 
 
 def term_count(problem: Problem) -> int:
     """Return k, the number of terms of the constraints of a problem; 0 if there are no constraints."""
+    if not isinstance(problem.objective, Constrained):
+        return 0
     standing = problem.start[:, None].expand(-1, problem.horizon, -1)
-    return penalty_residuals(
-        problem, standing, problem.clamp(problem.start.new_zeros(problem.batch, problem.horizon, problem.action_size))
-    ).shape[1]
-
-
-def penalty(
-    problem: Problem, states: Float[Tensor, "b t s"], actions: Float[Tensor, "b t a"]
-) -> Float[Tensor, " b"] | float:
-    """Return the part of the cost that is due to the constraints; 0 if the problem has no constraints."""
-    objective = problem.objective
-    if not isinstance(objective, Constrained):
-        return 0.0
-    squares = penalty_residuals(problem, states, actions).square().sum(1)
-    amount = _violation(objective, path_of(problem, states.detach(), actions.detach()))
-    return squares + objective.violation_cost * violated(amount).to(squares)
+    actions = problem.start.new_zeros(problem.batch, problem.horizon, problem.action_size)
+    return problem.objective.event.terms(path_of(problem, standing, actions), smoothing=0.0).shape[1]
 
 
 def violation(
@@ -160,11 +174,7 @@ def violation(
         actions: ``(b, t, a)``.
     """
     objective = problem.objective
-    return _violation(objective, path_of(problem, states, actions)) if isinstance(objective, Constrained) else None
-
-
-def _violation(objective: Constrained, path: Path) -> Float[Tensor, " b"]:
-    return torch.relu(-objective.event.margin(*path))
+    return objective.violation(path_of(problem, states, actions)) if isinstance(objective, Constrained) else None
 
 
 def violated(amount: Float[Tensor, " b"]) -> Bool[Tensor, " b"]:

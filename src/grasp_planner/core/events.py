@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from grasp_planner.core.errors import GraspPlannerError
@@ -35,12 +35,16 @@ class Event(ABC):
         margin(e | f)  =  max(margin(e), margin(f))        margin(eventually e)  =  max over the steps of margin(e)
         margin(~e)     =  -margin(e)
 
+    At a margin of exactly 0, an event and its negation both hold.
+
     A gradient of the exact minimum reaches one step only. With ``smoothing`` tau > 0, a minimum of n numbers is
     replaced by -tau log sum exp(-x / tau), and a maximum by tau log mean exp(x / tau). Both are below the exact value
-    by at most tau log n. A smooth margin is therefore never above the exact margin: an event with a smooth margin >= 0
-    holds.
+    by at most tau log n. Negations are moved to the single steps first, so that the error of each extremum has the same
+    sign: a smooth margin is never above the exact margin, and an event with a smooth margin >= 0 holds.
 
-    Steps are model steps, and step 0 is the start. After the last step of a plan, a signal keeps its last value.
+    Steps are model steps, and step 0 is the start. After the last step of a plan, the margin of a single step keeps its
+    last value. A nested range is therefore cut at the last step: ``eventually(always(e, last=3), last=T - 3)`` needs
+    four steps in a row, but ``eventually(always(e, last=3))`` also holds if only the last state satisfies ``e``.
 
     Example:
         >>> near = Margin(lambda states, actions: 1.0 - states.abs().amax(-1))  # in the box from -1 to 1
@@ -50,7 +54,8 @@ class Event(ABC):
         (tensor([-2.]), tensor([2.]))
 
     Source: signal temporal logic (Maler and Nickovic, 2004) with the robustness of Fainekos and Pappas (2009) and of
-    Donze and Maler (2010). Smooth robustness: Pant, Abbas and Mangharam (2017).
+    Donze and Maler (2010). Smooth robustness: Pant, Abbas and Mangharam (2017); the mean in place of their sum in the
+    maximum makes it a lower bound.
     """
 
     @abstractmethod
@@ -80,14 +85,22 @@ class Event(ABC):
     def margin(
         self, states: Float[Tensor, "b t_plus_1 s"], actions: Float[Tensor, "b t a"], smoothing: float = 0.0
     ) -> Float[Tensor, " b"]:
-        """Return the margin of each trajectory.
+        """Return the margin of each trajectory; for an event of single steps, the margin at step 0.
 
         Args:
             states: ``(b, t+1, s)``, s_0 .. s_T in the model's own units.
-            actions: ``(b, t, a)``, a_0 .. a_{T-1}.
+            actions: ``(b, t, a)``, a_0 .. a_{T-1} in the model's action units.
             smoothing: tau, in units of the margin. 0: the exact margin.
         """
         return self.signal(Path(states, actions), 1, smoothing)[:, 0]
+
+    def __bool__(self) -> bool:
+        """Raise, because ``and``, ``or`` and ``not`` would silently drop an event.
+
+        Raises:
+            GraspPlannerError: always.
+        """
+        raise GraspPlannerError("an event is neither true nor false: combine events with &, | and ~, not and, or, not")
 
     def __and__(self, other: Event) -> Event:
         """Return the event that holds where both events hold."""
@@ -106,8 +119,9 @@ class Margin(Event):
 
     Args:
         function: function of the states s_0 .. s_T ``(b, t+1, s)``, in the model's own units, and of the actions
-            a_0 .. a_{T-1} ``(b, t, a)``. It returns one number for each step from step 0 on, ``(b, k)`` with k from 1
-            to t+1. Autograd must be able to differentiate it, if the planner uses gradients.
+            a_0 .. a_{T-1} ``(b, t, a)``, in the model's action units. It returns one number for each step from step 0
+            on, ``(b, k)`` with k from 1 to t+1; further steps have the last number. Each row may depend on its own
+            trajectory only. Autograd must be able to differentiate the function, if the planner uses gradients.
         scale: the typical size of the function, > 0. Margins are in units of it.
 
     Raises:
@@ -206,7 +220,7 @@ class Within(Event):
 
     def signal(self, path: Path, count: int, smoothing: float) -> Float[Tensor, "b count"]:
         """Return the smallest or the largest margin of the part in the range that begins at each step."""
-        later = torch.arange(count, device=path.states.device)[:, None] + self._range(path)
+        later = torch.arange(count, device=path.states.device)[:, None] + self.steps(path)
         steps = path.states.shape[1]
         margins = self.part.signal(path, steps, smoothing)[:, later.clamp(max=steps - 1)]
         return extremum(margins, smoothing, self.every)
@@ -218,10 +232,10 @@ class Within(Event):
         if isinstance(self.part, Combined) and self.part.every:  # always (e & f) is always e & always f
             each = [replace(self, part=part).terms(path, smoothing) for part in self.part.parts]
             return torch.cat(each, dim=1)
-        return self.part.signal(path, path.states.shape[1], smoothing)[:, self._range(path)]
+        return self.part.signal(path, path.states.shape[1], smoothing)[:, self.steps(path)]
 
-    def _range(self, path: Path) -> Tensor:
-        """Return the steps of the range that begins at step 0. After the last step, signals keep their last values."""
+    def steps(self, path: Path) -> Int[Tensor, " k"]:
+        """Return the steps of the range that begins at step 0. Steps after the last step are the last step."""
         end = path.states.shape[1] - 1
         last = end if self.last is None else min(self.last, end)
         return torch.arange(min(self.first, end), last + 1, device=path.states.device)
@@ -269,7 +283,7 @@ def always(event: Event, first: int = 0, last: int | None = None) -> Event:
         >>> always(low, first=1).margin(torch.tensor([[[5.0], [0.5]]]), torch.zeros(1, 1, 1))
         tensor([0.5000])
     """
-    return Within(_event(event), *_steps(first, last), every=True)
+    return Within(_event(event), *_range(first, last), every=True)
 
 
 def eventually(event: Event, first: int = 0, last: int | None = None) -> Event:
@@ -285,11 +299,24 @@ def eventually(event: Event, first: int = 0, last: int | None = None) -> Event:
 
     Example:
         >>> high = Margin(lambda states, actions: states[..., 0] - 1.0)
-        >>> stays = eventually(always(high, last=1))  # two steps in a row
+        >>> stays = eventually(always(high, last=1), last=2)  # two steps in a row
         >>> stays.margin(torch.tensor([[[0.0], [3.0], [2.0], [0.0]]]), torch.zeros(1, 3, 1))
         tensor([1.])
     """
-    return Within(_event(event), *_steps(first, last), every=False)
+    return Within(_event(event), *_range(first, last), every=False)
+
+
+def of_trajectories(value: object, name: str) -> Event:
+    """Return an event of whole trajectories unchanged.
+
+    Raises:
+        GraspPlannerError: ``value`` is not an event, or is an event of single steps.
+    """
+    if not isinstance(value, Event) or not value.whole:
+        raise GraspPlannerError(
+            f"{name} must say at which steps it holds: always(event) or eventually(event), got {value!r}"
+        )
+    return value
 
 
 def _event(value: object) -> Event:
@@ -298,10 +325,10 @@ def _event(value: object) -> Event:
     return value
 
 
-def _steps(first: object, last: object) -> tuple[int, int | None]:
-    for value in (first, 0 if last is None else last):
+def _range(first: int, last: int | None) -> tuple[int, int | None]:
+    for name, value in (("first", first), *(() if last is None else (("last", last),))):
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise GraspPlannerError(f"steps must be whole numbers >= 0, got {value!r}")
-    if last is not None and last < first:  # type: ignore[operator]
-        raise GraspPlannerError(f"steps must satisfy first <= last, got {first} and {last}")
-    return first, last  # type: ignore[return-value]
+            raise GraspPlannerError(f"{name} must be a model step, a whole number >= 0, got {value!r}")
+    if last is not None and last < first:
+        raise GraspPlannerError(f"the range of steps is empty: needed first <= last, got {first} and {last}")
+    return first, last

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
+from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.events import Margin
 
 Read = Callable[[Tensor], Tensor]
@@ -25,7 +27,7 @@ def inside_ball(read: Read, centre: Sequence[float] | Tensor, radius: float, sca
         scale: typical size of a distance, see :class:`Margin`.
 
     Raises:
-        GraspPlannerError: see :class:`Margin`.
+        GraspPlannerError: see :class:`Margin`; or, when it is evaluated, ``centre`` is not ``(d,)``.
 
     Example:
         >>> from grasp_planner import always
@@ -36,7 +38,7 @@ def inside_ball(read: Read, centre: Sequence[float] | Tensor, radius: float, sca
 
     def margin(states: Tensor, actions: Tensor) -> Tensor:
         found = read(states)
-        return radius - torch.linalg.vector_norm(found - torch.as_tensor(centre).to(found), dim=-1)
+        return radius - torch.linalg.vector_norm(found - _like(found, centre, "inside_ball.centre"), dim=-1)
 
     return Margin(margin, scale)
 
@@ -53,7 +55,7 @@ def inside_box(read: Read, low: Sequence[float] | Tensor, high: Sequence[float] 
         scale: typical size of a distance, see :class:`Margin`.
 
     Raises:
-        GraspPlannerError: see :class:`Margin`.
+        GraspPlannerError: see :class:`Margin`; or, when it is evaluated, ``low`` or ``high`` is not ``(d,)``.
 
     Example:
         >>> from grasp_planner import eventually
@@ -64,23 +66,26 @@ def inside_box(read: Read, low: Sequence[float] | Tensor, high: Sequence[float] 
 
     def margin(states: Tensor, actions: Tensor) -> Tensor:
         found = read(states)
-        sides = torch.as_tensor(low).to(found), torch.as_tensor(high).to(found)
-        return torch.minimum(found - sides[0], sides[1] - found).amin(-1)
+        above, below = found - _like(found, low, "inside_box.low"), _like(found, high, "inside_box.high") - found
+        return torch.minimum(above, below).amin(-1)
 
     return Margin(margin, scale)
 
 
-def action_rate(limit: float, scale: float = 1.0) -> Margin:
+def action_rate(limit: float, scale: float = 1.0, *, frameskip: int = 1) -> Margin:
     """Return the event of a step that no coordinate of the action changes by more than a limit since the step before.
 
-        margin_t  =  (limit - max_i |a_t,i - a_{t-1},i|) / scale,    margin_0  =  limit / scale
+        margin_t  =  (limit - max_i |a_t,i - a_{t-1},i|) / scale,    with a_{-1} = a_0 and a_T = a_{T-1}
 
     Args:
-        limit: largest change, in the model's action units in one model step.
+        limit: largest change of a coordinate between two actions, in the model's action units.
         scale: typical size of a change, see :class:`Margin`.
+        frameskip: number of environment actions in an action of the model. With more than one, each environment action
+            is compared with the environment action before it, also inside of a model step; the largest change counts.
 
     Raises:
-        GraspPlannerError: see :class:`Margin`.
+        GraspPlannerError: see :class:`Margin`; or, when it is evaluated, an action does not divide into ``frameskip``
+            equal parts.
 
     Example:
         >>> from grasp_planner import always
@@ -89,7 +94,28 @@ def action_rate(limit: float, scale: float = 1.0) -> Margin:
     """
 
     def margin(states: Tensor, actions: Tensor) -> Tensor:
-        before = torch.cat([actions[:, :1], actions[:, :-1]], dim=1)
-        return limit - (actions - before).abs().amax(-1)
+        if frameskip < 1 or actions.shape[-1] % frameskip:
+            raise GraspPlannerError(
+                f"action_rate.frameskip must divide the {actions.shape[-1]} coordinates of an action, got {frameskip}"
+            )
+        single = actions.unflatten(-1, (frameskip, -1)).flatten(1, 2)
+        changes = torch.cat([torch.zeros_like(single[:, :1]), single.diff(dim=1)], dim=1).abs()
+        largest = changes.unflatten(1, (-1, frameskip)).amax((2, 3))
+        return limit - torch.cat([largest, torch.zeros_like(largest[:, :1])], dim=1)
 
     return Margin(margin, scale)
+
+
+def _like(found: Float[Tensor, "b k d"], value: Sequence[float] | Tensor, name: str) -> Float[Tensor, " d"]:
+    """Return ``(d,)`` numbers as a tensor in the dtype and on the device of ``found``.
+
+    Raises:
+        GraspPlannerError: there are not d numbers.
+    """
+    numbers = torch.as_tensor(value, dtype=found.dtype, device=found.device)
+    if numbers.shape != found.shape[-1:]:
+        raise GraspPlannerError(
+            f"{name} must be {tuple(found.shape[-1:])} like the quantity that read(states) returns, "
+            f"got {tuple(numbers.shape)}"
+        )
+    return numbers

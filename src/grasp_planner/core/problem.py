@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from grasp_planner.core.constraints import penalty
+from grasp_planner.core.constraints import penalised
 from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.objectives import GoalDistance, Objective, costs_of, only_the_end_counts
@@ -278,7 +278,7 @@ class Problem:
             return terminal
         before = torch.cat([self.start[:, None], states[:, :-1]], dim=1)
         stages = costs_of("stage", self.objective.stage(before, actions, self.goal[:, None]), before).sum(1)
-        return stages + terminal + penalty(self, states, actions)
+        return penalised(self, stages + terminal, states, actions)
 
     def clamp(self, actions: Float[Tensor, "*batch a"]) -> Float[Tensor, "*batch a"]:
         """Move actions to the nearest actions within the bounds."""

@@ -6,13 +6,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from grasp_planner.core.constraints import penalty_residuals, unconstrained
+from grasp_planner.core.constraints import unconstrained
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.objectives import SumOfSquares
 from grasp_planner.core.problem import Problem
 from grasp_planner.planners.bounded_solve import solve_within_bounds
-from grasp_planner.planners.least_squares import penalty_slopes, sum_of_squares
+from grasp_planner.planners.least_squares import sum_of_squares
 from grasp_planner.planners.linearisation import linearise
+from grasp_planner.planners.penalty_rows import penalty_rows
 
 # The normal equations are dense. This many variables take 32 MB per problem in float64, and about a second to solve.
 MOST_VARIABLES = 2048
@@ -69,10 +70,13 @@ def gauss_newton_step(
     on_actions = torch.full_like(actions, objective.effort)
     diagonal = torch.cat([on_states.flatten(1), on_actions.flatten(1)], dim=1)
     gradient = gradient + torch.cat([(on_states * to_goal).flatten(1), (on_actions * actions).flatten(1)], dim=1)
-    # The penalty for constraints.
-    slopes = torch.cat([slope.flatten(2) for slope in penalty_slopes(problem, states, actions)], dim=2)
-    gradient = gradient + torch.einsum("bkx,bk->bx", slopes, penalty_residuals(problem, states, actions))
-    normal = normal + slopes.mT @ slopes + torch.diag_embed(diagonal + damping)
+    normal = normal + torch.diag_embed(diagonal + damping)
+
+    penalty = penalty_rows(problem, states, actions)
+    if penalty is not None:
+        slopes = torch.cat([penalty.by_state.flatten(2), penalty.by_action.flatten(2)], dim=2)
+        gradient = gradient + torch.einsum("bkx,bk->bx", slopes, penalty.residual)
+        normal = normal + slopes.mT @ slopes
 
     unbounded = torch.full_like(states, torch.inf).flatten(1)
     lowest = torch.cat([-unbounded, (problem.low - actions).flatten(1)], dim=1)

@@ -15,6 +15,7 @@ from grasp_planner.core.objectives import SumOfSquares
 from grasp_planner.core.plans import Scored
 from grasp_planner.core.problem import Problem
 from grasp_planner.planners.linearisation import linearise
+from grasp_planner.planners.penalty_rows import penalty_rows
 from grasp_planner.wrappers.compiled import differentiable_again
 
 
@@ -33,7 +34,7 @@ class LeastSquares(NamedTuple):
 
 
 def sum_of_squares(problem: Problem, planner: str, instead: str) -> SumOfSquares:
-    """Return the objective of a problem without constraints, which must be a sum of squares.
+    """Return the objective of a problem, without its constraints. The objective must be a sum of squares.
 
     Args:
         problem: the problem.
@@ -70,27 +71,8 @@ def all_residuals(
 ) -> Float[Tensor, "b k"]:
     """Return the residuals of the objective, followed by those of the penalty for constraints."""
     to_goal = residuals(problem, objective, states).flatten(1)
-    return torch.cat([to_goal, penalty_residuals(problem, states, actions)], dim=1)
-
-
-def penalty_slopes(
-    problem: Problem, states: Float[Tensor, "b t s"], actions: Float[Tensor, "b t a"]
-) -> tuple[Float[Tensor, "b k t s"], Float[Tensor, "b k t a"]]:
-    """Differentiate the residuals of the penalty with respect to s_1 .. s_T and a_0 .. a_{T-1}, as separate variables.
-
-    The model is not evaluated. Residuals that are 0 for all problems have no slope, and are not differentiated.
-    """
-    with torch.enable_grad():
-        leaves = states.detach().requires_grad_(), actions.detach().requires_grad_()
-        found = penalty_residuals(problem, *leaves)
-        totals = found.sum(0).unbind()  # problems are independent
-    slopes = [leaf.new_zeros(*found.shape, *leaf.shape[1:]) for leaf in leaves]
-    active = found.detach().ne(0).any(0).nonzero()[:, 0].tolist()
-    for k in active if found.requires_grad else ():
-        parts = torch.autograd.grad(totals[k], leaves, retain_graph=True, materialize_grads=True)
-        for slope, part in zip(slopes, parts, strict=True):
-            slope[:, k] = part
-    return slopes[0], slopes[1]
+    penalty = penalty_residuals(problem, states, actions)
+    return to_goal if penalty is None else torch.cat([to_goal, penalty], dim=1)
 
 
 def check_memory(problem: Problem, objective: SumOfSquares, products: int, limit: int) -> None:
@@ -140,17 +122,19 @@ def exact(
     batch, horizon, latent = states.shape
     context = problem.context
     model = linearise(problem, states, actions)
-    residual = all_residuals(problem, objective, states, actions)
-    count = horizon if objective.stage_weight > 0 else 1
+    residual = residuals(problem, objective, states)
+    count = residual.shape[1]
     size = objective.weights_like(states).sqrt()
-    to_goal = states.new_zeros(batch, count * latent, horizon, latent)  # dr/ds_{t+1}
-    by_state, by_action = penalty_slopes(problem, states, actions)
+    rows = states.new_zeros(batch, count * latent, horizon, latent)  # dr/ds_{t+1}
+    by_action = states.new_zeros(batch, count * latent, horizon, problem.action_size)
     for i in range(count):
         t = horizon - count + i
         weight = 1.0 if t == horizon - 1 else objective.stage_weight**0.5
-        to_goal[:, i * latent : (i + 1) * latent, t] = torch.diag(size * weight)
-    rows = torch.cat([to_goal, by_state], dim=1)
-    by_action = torch.cat([by_action.new_zeros(batch, count * latent, *by_action.shape[2:]), by_action], dim=1)
+        rows[:, i * latent : (i + 1) * latent, t] = torch.diag(size * weight)
+    residual, penalty = residual.flatten(1), penalty_rows(problem, states, actions)
+    if penalty is not None:
+        residual = torch.cat([residual, penalty.residual], dim=1)
+        rows, by_action = torch.cat([rows, penalty.by_state], 1), torch.cat([by_action, penalty.by_action], 1)
     for t in reversed(range(horizon)):
         for position in range(context):
             earlier = t - context + 1 + position  # the window of step t holds s and a of the times t-h+1 .. t

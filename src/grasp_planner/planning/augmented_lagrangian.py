@@ -21,8 +21,10 @@ class AugmentedLagrangianState(NamedTuple):
 
     Attributes:
         inner: the state of the inner planner.
-        shift: u of each problem and term, in units of the margin. The multiplier is 2 * weight * u.
-        best: the best rollouts since the last update, with costs under the shift; ``None``: no rollout yet.
+        shift: u of each problem and term, in units of the margin; no terms without constraints. The multiplier is
+            2 * weight * u.
+        best: the best rollouts since the last update, with the costs that the inner planner minimises; ``None``: no
+            rollout yet.
         steps: steps since the last update.
     """
 
@@ -39,10 +41,14 @@ class AugmentedLagrangian:
         J + weight * sum_i max(0, clearance + u_i - m_i)^2,    u = 0 at first
         after every K steps:  u_i <- max(0, clearance + u_i - m_i)  at the best plan for this u;  begin again there
 
-    A penalty alone ends where its slope balances the slope of J, which violates a constraint by a margin that shrinks
-    with the weight. The shift moves this point until the margin reaches the clearance, at a weight that keeps the
-    problem well-conditioned. The loop compares plans by the cost of the ``Constrained`` objective without shift. For
-    an objective without constraints, the planner runs as it is.
+    A penalty alone ends where its slope balances the slope of J, so that the margin stays below the clearance by an
+    amount that shrinks with the weight. The shift moves this point until the margin reaches the clearance, at a weight
+    that keeps the problem well-conditioned. The inner planner does not see the violation cost. The loop compares plans
+    by the cost of the ``Constrained`` objective, without shift and with violation cost. For an objective without
+    constraints, the planner runs unchanged.
+
+    Put ``AugmentedLagrangian`` around ``MultiStart``, not inside: a restart begins the inner planner again, and would
+    set the shifts to 0.
 
     Args:
         planner: the inner planner.
@@ -74,21 +80,25 @@ class AugmentedLagrangian:
 
     def init(self, problem: Problem, actions: Tensor, noise: Noise) -> AugmentedLagrangianState:
         """Begin with shifts of 0."""
-        shift = actions.new_zeros(len(actions), term_count(problem))
-        return AugmentedLagrangianState(self.planner.init(problem, actions, noise), shift, best=None, steps=0)
+        shift, objective = actions.new_zeros(len(actions), term_count(problem)), problem.objective
+        shifted = problem.under(objective.shifted(shift)) if isinstance(objective, Constrained) else problem
+        return AugmentedLagrangianState(self.planner.init(shifted, actions, noise), shift, best=None, steps=0)
 
     def step(
         self, problem: Problem, state: AugmentedLagrangianState, noise: Noise
     ) -> tuple[AugmentedLagrangianState, Scored | None]:
         """Make one step of the inner planner, after an update of the shifts if one is due."""
-        due = state.steps >= self.update_every and state.shift.shape[1] > 0
-        if due and state.best is not None:
-            shifted = _under(problem, state.shift)
-            assert isinstance(shifted.objective, Constrained)
-            shift = shifted.objective.shortfall(path_of(problem, state.best.states, state.best.actions))
-            inner = self.planner.init(_under(problem, shift), state.best.actions, noise.fold(0))
+        objective = problem.objective
+        if not isinstance(objective, Constrained):
+            inner, scored = self.planner.step(problem, state.inner, noise)
+            return state._replace(inner=inner), scored
+        if state.best is not None and state.steps >= self.update_every:
+            path = path_of(problem, state.best.states, state.best.actions)
+            shift = objective.shifted(state.shift).shortfall(path)
+            inner = self.planner.init(problem.under(objective.shifted(shift)), state.best.actions, noise.fold(0))
             state = AugmentedLagrangianState(inner, shift, best=None, steps=0)
-        inner, scored = self.planner.step(_under(problem, state.shift), state.inner, noise.fold(1))
+        shifted = problem.under(objective.shifted(state.shift))
+        inner, scored = self.planner.step(shifted, state.inner, noise.fold(1))
         state = AugmentedLagrangianState(inner, state.shift, best_of(state.best, scored), state.steps + 1)
         return state, None if scored is None else scored._replace(cost=problem.cost(scored.states, scored.actions))
 
@@ -99,9 +109,3 @@ class AugmentedLagrangian:
     def virtual(self, state: AugmentedLagrangianState) -> Float[Tensor, "b t_less_1 s"] | None:
         """Return the virtual states of the inner planner; ``None`` if it has no virtual states."""
         return virtual_states(self.planner, state.inner)
-
-
-def _under(problem: Problem, shift: Float[Tensor, "b k"]) -> Problem:
-    """Return the problem whose penalty is shifted."""
-    objective = problem.objective
-    return problem.under(objective.shifted(shift)) if isinstance(objective, Constrained) else problem

@@ -12,7 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from grasp_planner.core.constraints import Constrained, path_of
-from grasp_planner.core.events import Event
+from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.core.events import Event, of_trajectories
 from grasp_planner.core.noise import Noise
 from grasp_planner.core.plans import Plan
 from grasp_planner.core.problem import Problem
@@ -78,10 +79,12 @@ def diagnose(
         law: the law that predicts errors and the trust horizon; ``None``: ``TrustLaw()``, which is not calibrated.
         steep: the gain above which a step counts as exploited.
         events: events to check along the plan, by name. An event that was calibrated, as
-            :func:`~grasp_planner.trust.verification.required_margin` describes, is a verifier of plans.
+            :func:`~grasp_planner.trust.verification.required_margin` describes, is a verifier of plans. The name
+            ``"constraint"`` is reserved for the event of a ``Constrained`` objective.
 
     Raises:
-        GraspPlannerError: not even one row of the model at a time fits into memory.
+        GraspPlannerError: not even one row of the model at a time fits into memory, an event is not an event of whole
+            trajectories, or its name is reserved.
 
     Example:
         >>> from grasp_planner import GRASP, Budget, Markov, diagnose, plan
@@ -92,15 +95,16 @@ def diagnose(
         (tensor([[0.5000, 0.5000, 0.5000, 0.5000, 0.5000]]), tensor([0.]), torch.Size([1, 4]), tensor([5]))
     """
     law = TrustLaw() if law is None else law
-    meter = Meter(problem.dynamics)
-    with planning_mode(problem.states.device, problem.dynamics):
-        return within_memory(meter, partial(_diagnosis, problem.through(meter), plan, law, steep, events or {}))
+    meter, asked = Meter(problem.dynamics), _events(problem, events or {})
+    with planning_mode(problem.states.device, problem.dynamics, asked):
+        return within_memory(meter, partial(_diagnosis, problem.through(meter), plan, law, steep, asked))
 
 
 def _diagnosis(problem: Problem, plan: Plan, law: TrustLaw, steep: float, events: Mapping[str, Event]) -> Diagnosis:
     gain = _gain(problem, plan)
     unsure = disagreement_of(problem.dynamics, *problem.windows(_before(problem, plan.states), plan.actions))
     error = law.errors(problem, plan.actions)
+    path = path_of(problem, plan.states, plan.actions)
     apart = virtual_from_rollout(problem, plan.warm_start.planner, plan.warm_start.state)
     return Diagnosis(
         gap=None if apart is None else apart.square().mean(-1).sqrt(),
@@ -109,15 +113,16 @@ def _diagnosis(problem: Problem, plan: Plan, law: TrustLaw, steep: float, events
         disagreement=None if unsure is None else unsure.unflatten(0, (*plan.cost.shape, -1)),
         error=error,
         trust=(error <= law.tolerance).long().cumprod(1).sum(1),
-        margins=margins(problem, plan, events),
+        margins={name: event.margin(*path) for name, event in events.items()},
     )
 
 
-def margins(problem: Problem, plan: Plan, events: Mapping[str, Event]) -> dict[str, Float[Tensor, " b"]]:
-    """Return the exact margin of each event along a plan, and of the event of a ``Constrained`` objective."""
+def _events(problem: Problem, events: Mapping[str, Event]) -> dict[str, Event]:
+    """Return the event of a ``Constrained`` objective as ``"constraint"``, followed by the given events."""
+    if "constraint" in events:
+        raise GraspPlannerError("events: the name 'constraint' is reserved for the event of a Constrained objective")
     own = {"constraint": problem.objective.event} if isinstance(problem.objective, Constrained) else {}
-    path = path_of(problem, plan.states, plan.actions)
-    return {name: event.margin(*path) for name, event in {**own, **events}.items()}
+    return own | {name: of_trajectories(event, f"events[{name!r}]") for name, event in events.items()}
 
 
 def _before(problem: Problem, states: Float[Tensor, "b t s"]) -> Float[Tensor, "b t s"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -19,26 +20,30 @@ def required_margin(margins: Float[Tensor, " n"], held: Bool[Tensor, " n"], prec
 
     Args:
         margins: ``(n,)`` margins of n plans, as the model predicts them.
-        held: ``(n,)`` whether the event held when each plan was executed.
+        held: ``(n,)`` bool, whether the event held when each plan was executed.
         precision: wanted share of plans for which the event holds, among the plans that pass; from 0 to 1.
 
     Raises:
-        GraspPlannerError: the shapes differ, or no margin reaches the precision.
+        GraspPlannerError: the shapes differ, ``held`` is not bool, a margin is NaN, or no margin reaches the precision.
 
     Example:
-        >>> import torch
         >>> margins = torch.tensor([-1.0, 0.0, 1.0, 2.0, 3.0])
         >>> required_margin(margins, torch.tensor([False, True, False, True, True]), precision=0.9)
         2.0
 
     Source: ours.
     """
-    if margins.ndim != 1 or margins.shape != held.shape:
-        raise GraspPlannerError(f"margins and held must be (n,), got {tuple(margins.shape)} and {tuple(held.shape)}")
-    order = margins.argsort(descending=True)
-    least, passed = margins[order], (margins[:, None] >= margins[order]).sum(0)
-    good = (held[:, None] & (margins[:, None] >= margins[order])).sum(0)
-    enough = (good >= precision * passed).nonzero().flatten()
+    if margins.ndim != 1 or margins.shape != held.shape or held.dtype != torch.bool:
+        raise GraspPlannerError(
+            f"margins and held must be (n,) and held must be bool, got {tuple(margins.shape)} and "
+            f"{tuple(held.shape)} {held.dtype}"
+        )
+    if bool(margins.isnan().any()):
+        raise GraspPlannerError("margins must be numbers, got NaN: leave out the plans whose status is NONFINITE")
+    least = margins.sort(descending=True).values
+    passes = margins[:, None] >= least
+    shares = (held[:, None] & passes).sum(0).double() / passes.sum(0)
+    enough = (shares >= precision).nonzero().flatten()
     if not len(enough):
         raise GraspPlannerError(
             f"no margin reaches a precision of {precision}: of the {len(margins)} plans, the event held for "
