@@ -3,7 +3,7 @@
 Each planner plans for the goal alone, with the penalty, and with the penalty and multipliers. The planner sees the
 event at the model steps. The table also says whether the event holds at every environment step.
 
-    python benchmarks/constrained_ball_nav.py --problems 8 --steps 204
+    python benchmarks/constrained_ball_nav.py --problems 8 --steps 153
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def main() -> None:
     """Plan with every planner, with and without the events, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--problems", type=int, default=8, help="number of problems")
-    parser.add_argument("--steps", type=int, default=204, help="planner steps")
+    parser.add_argument("--steps", type=int, default=153, help="planner steps")
     given = parser.parse_args()
     free = MODEL.problem(given.problems, HORIZON)
     budget = Budget(steps=given.steps)

@@ -177,7 +177,7 @@ def test_an_event_without_gradient_ranks_plans(planner):
 
 
 def test_a_saved_plan_keeps_its_violation_and_its_multipliers(tmp_path):
-    whole, planner = problem(3), AugmentedLagrangian(CEM(samples=6, elites=2), update_every=2)
+    whole, planner = problem(3, clearance=1.0), AugmentedLagrangian(CEM(samples=6, elites=2), update_every=2)
     found = plan(whole, planner, Budget(steps=5), seeds=1)
     loaded = load_plan(save_plan(found, tmp_path / "a.plan"))
     assert torch.equal(loaded.violation, found.violation)

@@ -46,6 +46,10 @@ class Event(ABC):
     last value. A nested range is therefore cut at the last step: ``eventually(always(e, last=3), last=T - 3)`` needs
     four steps in a row, but ``eventually(always(e, last=3))`` also holds if only the last state satisfies ``e``.
 
+    Raises:
+        GraspPlannerError: an event is combined with something else, or with ``and``, ``or`` or ``not``, which would
+            silently drop an event.
+
     Example:
         >>> near = Margin(lambda states, actions: 1.0 - states.abs().amax(-1))  # in the box from -1 to 1
         >>> event = always(near) & eventually(~near, last=2)
@@ -95,11 +99,7 @@ class Event(ABC):
         return self.signal(Path(states, actions), 1, smoothing)[:, 0]
 
     def __bool__(self) -> bool:
-        """Raise, because ``and``, ``or`` and ``not`` would silently drop an event.
-
-        Raises:
-            GraspPlannerError: always.
-        """
+        """Raise, because ``and``, ``or`` and ``not`` would silently drop an event."""
         raise GraspPlannerError("an event is neither true nor false: combine events with &, | and ~, not and, or, not")
 
     def __and__(self, other: Event) -> Event:
