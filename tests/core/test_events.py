@@ -176,7 +176,7 @@ def test_errors_of_settings(make, words):
     [
         (inside_ball(lambda s: s, (0.0,), 1.0), r"inside_ball.centre must be \(3,\) .* got \(1,\)"),
         (inside_box(lambda s: s, (0.0, 0.0), (1.0, 1.0, 1.0)), r"inside_box.low must be \(3,\) .* got \(2,\)"),
-        (inside_box(lambda s: s, (0.0, 0.0, 0.0), 1.0), r"inside_box.high must be \(3,\) .* got \(\)"),
+        (inside_box(lambda s: s, (0.0, 0.0, 0.0), torch.tensor(1.0)), r"inside_box.high must be \(3,\) .* got \(\)"),
         (action_rate(1.0, frameskip=3), "frameskip must divide the 2 coordinates of an action, got 3"),
         (action_rate(1.0, frameskip=0), "frameskip must divide the 2 coordinates of an action, got 0"),
     ],
