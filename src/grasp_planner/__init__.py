@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from grasp_planner.control.agent import Agent
     from grasp_planner.control.planner_files import load_planner, save_planner
+    from grasp_planner.core.constraints import Constrained
     from grasp_planner.core.dynamics import Dynamics, Markov
     from grasp_planner.core.errors import GraspPlannerError
+    from grasp_planner.core.events import Event, Margin, always, eventually
+    from grasp_planner.core.margins import action_rate, inside_ball, inside_box
     from grasp_planner.core.objectives import GoalDistance, Objective
     from grasp_planner.core.plans import Budget, Plan, Scored, Status, WarmStart
     from grasp_planner.core.problem import Problem
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
         ICEM,
         MPPI,
         PLANNERS,
+        AugmentedLagrangian,
         GaussNewton,
         LatCo,
         MultiStart,
@@ -40,6 +44,15 @@ if TYPE_CHECKING:
 __version__ = "0.3.0"
 
 __all__ = [
+    "inside_box",
+    "inside_ball",
+    "action_rate",
+    "eventually",
+    "always",
+    "Margin",
+    "Event",
+    "Constrained",
+    "AugmentedLagrangian",
     "CEM",
     "GD",
     "GRASP",
@@ -89,15 +102,19 @@ _HOMES = {
     "MPPI": "planners",
     "PLANNERS": "planners",
     "Agent": "control.agent",
+    "AugmentedLagrangian": "planners",
     "Budget": "core.plans",
     "Chunked": "wrappers.chunked",
     "Compiled": "wrappers.compiled",
+    "Constrained": "core.constraints",
     "Dynamics": "core.dynamics",
+    "Event": "core.events",
     "GaussNewton": "planners",
     "GoalDistance": "core.objectives",
     "GraspPlannerError": "core.errors",
     "LatCo": "planners",
     "LowPrecision": "wrappers.low_precision",
+    "Margin": "core.events",
     "Markov": "core.dynamics",
     "MultiStart": "planners",
     "Objective": "core.objectives",
@@ -112,8 +129,13 @@ _HOMES = {
     "TrustLaw": "trust.law",
     "WarmStart": "core.plans",
     "WorldModel": "core.world_model",
+    "action_rate": "core.margins",
+    "always": "core.events",
     "check_world_model": "models.check",
     "diagnose": "trust.diagnosis",
+    "eventually": "core.events",
+    "inside_ball": "core.margins",
+    "inside_box": "core.margins",
     "load_planner": "control.planner_files",
     "load_world_model": "models.registry",
     "plan": "planners.recommended",

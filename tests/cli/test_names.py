@@ -37,7 +37,7 @@ LOOKUPS: dict[str, tuple[Any, Any]] = {
     "policies": (POLICIES, lambda name: resolve_policy(name, "grasp_planner/PushT-v1")[0]),
     "presets": (PRESETS, lambda name: next(one for one in PRESETS if PRESETS[one] is preset(name))),
     "planners": (  # planners around planners are in the next test
-        [name for name in PLANNERS if name not in ("multi_start", "sequential")],
+        [name for name in PLANNERS if name not in ("multi_start", "sequential", "augmented_lagrangian")],
         lambda name: settings_of(planner_of({"name": name}))["name"],
     ),
     "suites": (suites(), lambda name: load_suite(name).name),
@@ -77,7 +77,11 @@ def test_further_lookups_in_every_spelling() -> None:
 
 @pytest.mark.parametrize("name", [*PLANNERS, *PRESETS])
 def test_planners_on_the_command_line_in_every_spelling(name: str) -> None:
-    inside = {"multi_start": ["planner.planner:GD"], "sequential": ["planner.first:Gd", "planner.second:CEM"]}
+    inside = {
+        "multi_start": ["planner.planner:GD"],
+        "sequential": ["planner.first:Gd", "planner.second:CEM"],
+        "augmented_lagrangian": ["planner.planner:GD"],
+    }
     found = [parsed([f"planner:{spelling}", *inside.get(name, [])]).planner for spelling in spellings(name)]
     assert all(one == found[0] for one in found) and settings_of(found[0])["name"] in PLANNERS
     words = "planner:Multi_Start planner.planner:GRASP planner.planner.sync:Random_Shooting"

@@ -19,6 +19,7 @@ from grasp_planner import (
     GRASP,
     ICEM,
     MPPI,
+    AugmentedLagrangian,
     Budget,
     GaussNewton,
     GoalDistance,
@@ -197,6 +198,7 @@ ROWS = [
         Sequential(MultiStart(GRASP(sync_every=3, sync_steps=2), starts=2, start_std=0.2), GD(lr=0.1), share=0.4),
     ),
     Row("sequential", "latco-cem", Sequential(LatCo(score_every=2), CEM(samples=6, elites=3, std=0.1), share=0.3)),
+    Row("augmented_lagrangian", "gd", AugmentedLagrangian(GD(lr=0.1), update_every=3)),
 ]
 
 

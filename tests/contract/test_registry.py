@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 from contract_rows import ROWS, Row, every_row
 
-from grasp_planner import GD, PLANNERS, GraspPlannerError, MultiStart, Sequential
+from grasp_planner import GD, PLANNERS, AugmentedLagrangian, GraspPlannerError, MultiStart, Sequential
 
 
 def test_every_planner_has_a_row():
@@ -40,7 +40,7 @@ def test_planners_are_frozen_dataclasses_with_defaults_and_a_documented_source(n
 
 def numbers():
     for row in ROWS:
-        if not row.variant or row.name in ("multi_start", "sequential"):
+        if not row.variant or row.name in ("multi_start", "sequential", "augmented_lagrangian"):
             for field in dataclasses.fields(row.planner):
                 if isinstance(getattr(row.planner, field.name), (int, float, str)):
                     yield pytest.param(row.planner, field.name, id=f"{row.name}-{field.name}")
@@ -75,13 +75,19 @@ def test_inside_a_planner_there_must_be_a_planner(wrong):
         lambda: MultiStart(wrong),
         lambda: Sequential(wrong, GD()),
         lambda: Sequential(GD(), wrong),
+        lambda: AugmentedLagrangian(wrong),
     ):
-        with pytest.raises(GraspPlannerError, match=r"(MultiStart|Sequential)\.\w+ must be a planner such as GD\(\)"):
+        with pytest.raises(
+            GraspPlannerError,
+            match=r"(MultiStart|Sequential|AugmentedLagrangian)\.\w+ must be a planner such as GD\(\)",
+        ):
             make()
 
 
 def test_a_planner_around_planners_has_at_least_their_tolerance():
     assert MultiStart(GD(tolerance=0.3)).tolerance == 0.3
     assert MultiStart(GD(tolerance=0.3), tolerance=0.5).tolerance == 0.5
+    assert AugmentedLagrangian(GD(tolerance=0.3)).tolerance == 0.3
+    assert AugmentedLagrangian(GD(tolerance=0.3), tolerance=0.5).tolerance == 0.5
     assert Sequential(GD(tolerance=0.1), GD(tolerance=0.2)).tolerance == 0.2
     assert dataclasses.replace(MultiStart(GD()), planner=GD(tolerance=0.4)).tolerance == 0.4

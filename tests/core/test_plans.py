@@ -22,6 +22,7 @@ def test_statuses_are_what_is_written_in_records():
         "DEADLINE": 2,
         "NONFINITE": 3,
         "INTERRUPTED": 4,
+        "VIOLATED": 5,
     }
 
 

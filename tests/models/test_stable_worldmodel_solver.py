@@ -17,6 +17,7 @@ from grasp_planner import (
     GD,
     GRASP,
     PLANNERS,
+    AugmentedLagrangian,
     Budget,
     GraspPlannerError,
     MultiStart,
@@ -26,7 +27,11 @@ from grasp_planner import (
 )
 from grasp_planner.models.stable_worldmodel.solver import WorldModelSolver
 
-AROUND = {"multi_start": MultiStart(GD(), starts=4), "sequential": Sequential(GD(), GD())}
+AROUND = {
+    "multi_start": MultiStart(GD(), starts=4),
+    "sequential": Sequential(GD(), GD()),
+    "augmented_lagrangian": AugmentedLagrangian(GD()),
+}
 """Planners around planners, which cannot be made without arguments."""
 
 

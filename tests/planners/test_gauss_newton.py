@@ -10,10 +10,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import toys
-from grasp_planner import GD, Budget, GaussNewton, GoalDistance, GraspPlannerError, Markov, MultiStart, Problem, plan
+from grasp_planner import (
+    GD,
+    Budget,
+    Constrained,
+    GaussNewton,
+    GoalDistance,
+    GraspPlannerError,
+    Margin,
+    Markov,
+    MultiStart,
+    Problem,
+    action_rate,
+    always,
+    eventually,
+    inside_box,
+    plan,
+)
 from grasp_planner.core.noise import Noise
+from grasp_planner.core.plans import score
 from grasp_planner.planners.damped_steps import damped_step, with_secant
-from grasp_planner.planners.least_squares import LeastSquares, exact, residuals, sketched
+from grasp_planner.planners.least_squares import LeastSquares, all_residuals, exact, residuals, sketched
+from grasp_planner.planners.penalty_rows import penalty_rows
 
 WEIGHTS = (1.0, 0.25, 2.0)
 
@@ -73,6 +91,39 @@ def test_the_residuals_are_the_cost_without_effort_and_without_the_start(stage_w
     start = stage_weight * problem.objective.terminal(problem.start, problem.goal)
     squares = residuals(problem, problem.objective, states).square().sum((1, 2))
     torch.testing.assert_close(squares + start, problem.cost(states, actions), rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("context", [1, 3])
+def test_the_exact_jacobian_has_the_rows_of_the_penalty(context):
+    plain, actions, states = at_a_plan(context, stage_weight=0.3)
+    inside = inside_box(lambda states: states, (-0.1, -0.2, -0.3), (0.1, 0.2, 0.3))
+    event = always(inside, first=1) & always(action_rate(0.1)) & eventually(~inside.tightened(-5.0))
+    goal, problem = plain.objective, plain.under(Constrained(plain.objective, event, weight=3.0, smoothing=0.5))
+    found = exact(problem, goal, states, actions)
+    assert found.residual.shape == (3, 5 * 3 + 5 + 6 + 1)
+    for row in range(3):
+
+        def of(one, row=row):
+            many = torch.cat([actions[:row], one, actions[row + 1 :]])
+            return all_residuals(problem, goal, problem.rollout(many), many)[row]
+
+        expected = torch.autograd.functional.jacobian(of, actions[row : row + 1])
+        torch.testing.assert_close(found.jacobian[row], expected.flatten(1), rtol=1e-9, atol=1e-12)
+    assert (found.jacobian[:, -7:].abs().sum(2) > 0).any(0).sum() > 3
+    start, barred = 0.3 * goal.terminal(problem.start, problem.goal), problem.objective.violation_cost
+    torch.testing.assert_close(found.residual.square().sum(1) + start + barred, problem.cost(states, actions))
+
+
+def test_an_inactive_residual_has_no_slope_whatever_its_batch_mates_are():
+    """The derivative of the square root is infinite at 0. The first problem satisfies the event there."""
+    margin = Margin(lambda states, actions: states[..., 1] + states[..., 0].clamp(min=0.0).sqrt())
+    objective = Constrained(GoalDistance(), always(margin, first=1), clearance=0.0)
+    problem = toys.problem(2, 1, objective=objective, scale=torch.ones(3).double()).normalised()
+    states, actions = torch.tensor([[[-1.0, 1.0, 0.0]], [[1.0, -3.0, 0.0]]]).double(), torch.zeros(2, 1, 2).double()
+    rows = penalty_rows(problem, states, actions)
+    assert rows.residual[0] == 0 and not rows.by_state[0].any() and not rows.by_action.any()
+    expected = -(10.0**0.5) * torch.tensor([0.5, 1.0, 0.0]).double()
+    torch.testing.assert_close(rows.by_state[1, 0, 0], expected)
 
 
 @given(
@@ -136,7 +187,7 @@ def test_a_corrected_jacobian_predicts_the_rollout_that_was_made():
     there = problem.rollout(actions + move)
     accepted = torch.tensor([True, False, True])
     before = exact(problem, problem.objective, states, actions)
-    after = with_secant(problem, problem.objective, before, there, move, accepted)
+    after = with_secant(problem, problem.objective, before, score(problem, actions + move), move, accepted)
     change = (after.jacobian @ move.flatten(1)[:, :, None])[:, :, 0]
     seen = residuals(problem, problem.objective, there).flatten(1)
     torch.testing.assert_close(before.residual + change, seen, rtol=1e-9, atol=1e-12)
@@ -159,7 +210,7 @@ def test_a_move_of_rounding_size_does_not_correct_the_jacobian():
     problem, actions, states = at_a_plan()
     move = torch.full_like(actions, 1e-15)
     before = exact(problem, problem.objective, states, actions)
-    after = with_secant(problem, problem.objective, before, problem.rollout(actions + move), move, torch.ones(3).bool())
+    after = with_secant(problem, problem.objective, before, score(problem, actions + move), move, torch.ones(3).bool())
     assert torch.equal(after.jacobian, before.jacobian)
 
 
@@ -170,8 +221,7 @@ def test_a_correction_that_overflows_is_not_made():
     huge = torch.tensor([1e300, 1.0, 1.0]).double()[:, None]
     before = before._replace(residual=before.residual * huge)
     move = 1e-3 * toys.fixed(3, 5, 2, seed=9) * torch.tensor([1e-157, 1.0, 1.0]).double()[:, None, None]
-    there = problem.rollout(actions + move)
-    after = with_secant(problem, problem.objective, before, there, move, torch.ones(3).bool())
+    after = with_secant(problem, problem.objective, before, score(problem, actions + move), move, torch.ones(3).bool())
     assert torch.isfinite(after.jacobian).all()
     same = [torch.equal(one, other) for one, other in zip(after.jacobian, before.jacobian)]
     assert same == [True, False, False], "only the correction that overflows is left out"

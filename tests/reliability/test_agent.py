@@ -13,7 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import grasp_planner.control.agent
-from grasp_planner import GD, GRASP, Budget, GoalDistance, GraspPlannerError, MultiStart, Sequential
+from grasp_planner import (
+    GD,
+    GRASP,
+    Budget,
+    Constrained,
+    GoalDistance,
+    GraspPlannerError,
+    Margin,
+    MultiStart,
+    Sequential,
+    always,
+)
 from grasp_planner.control.current_plans import Source
 from grasp_planner.core.plans import score
 
@@ -496,3 +507,14 @@ def test_environments_of_a_batch_do_not_influence_each_other(data, figure):
             assert one.report.source[0] == batch.report.source[i] and one.report.reason[0] == batch.report.reason[i]
             numpy.testing.assert_allclose(mine, found[i], rtol=1e-8, atol=1e-8)
         world.step(found)
+
+
+def test_it_reports_and_executes_a_plan_that_violates_the_constraint():
+    """The first environment starts beyond the limit, and the others start within it."""
+    limit = always(Margin(lambda states, actions: 1.0 - states[..., 0]))
+    one = agent(objective=Constrained(GoalDistance(), limit))
+    starts = {"state": numpy.array([[2.0, 0.0, 0.0], [0.5, 0.0, 0.0], [-0.5, 0.0, 0.0]])}
+    taken = one.act(starts, {"state": numpy.zeros((3, 3))})
+    assert one.report.reason == ("the plan violates the constraint (VIOLATED)", "", "")
+    assert one.report.source == (P, P, P)
+    torch.testing.assert_close(torch.from_numpy(taken), one.plan.actions[:, :1])

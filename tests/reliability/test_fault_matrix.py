@@ -24,6 +24,7 @@ from grasp_planner import (
     ICEM,
     MPPI,
     PLANNERS,
+    AugmentedLagrangian,
     Budget,
     GaussNewton,
     GraspPlannerError,
@@ -72,6 +73,7 @@ ROWS = {
     "multi_start, grasp": Row(MultiStart(SYNC_BY_CEM, starts=2, start_std=0.0), 2),
     "multi_start, gd": Row(MultiStart(GD(), starts=2), 2),
     "sequential": Row(Sequential(GD(), GD(lr=0.05), share=0.5), 1),
+    "augmented_lagrangian": Row(AugmentedLagrangian(GD(), update_every=2), 1),
 }
 SEEDS = [3, 4]
 SECONDS = 5.0

@@ -16,18 +16,25 @@ from grasp_planner import (
     GRASP,
     ICEM,
     MPPI,
+    AugmentedLagrangian,
     Budget,
     Chunked,
+    Constrained,
     GaussNewton,
     GoalDistance,
     GraspPlannerError,
     LatCo,
+    Margin,
     MultiStart,
     Planner,
     Problem,
     RandomShooting,
     Sequential,
     Status,
+    action_rate,
+    always,
+    eventually,
+    inside_ball,
     plan,
 )
 
@@ -165,6 +172,22 @@ class Draw:
         )
         return dataclasses.replace(made, low=made.high * 0.5) if self.rng.random() < 0.1 and made.high[0] < 9 else made
 
+    def constrained(self, problem: Problem) -> Problem:
+        """Return the problem with a random event as its constraint, with random settings."""
+        bound = self.number(0.1, 2.0)
+        low = Margin(lambda states, actions: bound - states[..., 0])
+        zone = inside_ball(lambda states: states[..., :1], (self.number(0.1, 2.0),), 0.5, scale=0.1 + self.number(1, 9))
+        rate = action_rate(self.number(0.01, 2.0), frameskip=problem.action_size)
+        event = self.one(
+            always(low),
+            always(~zone, first=1) & eventually(low, self.whole(0, 3)),
+            always(rate) & eventually(zone, last=self.whole(0, 6)),
+            eventually(always(zone, last=1)) | ~always(rate | low),
+        )
+        limits = {"weight": self.number(0.1, 100.0), "clearance": self.number(0.01, 1.0)}
+        limits |= {"violation_cost": self.number(1.0, 100.0), "smoothing": self.number(0.01, 1.0)}
+        return problem.under(Constrained(problem.objective, event, **limits))
+
     def budget(self, problem: Problem) -> Budget:
         limits = {"steps": self.whole(0, 10), "transitions": self.whole(problem.horizon, 40 * problem.horizon)}
         return Budget(**{name: limits[name] for name in self.one(["steps"], ["transitions"], ["steps", "transitions"])})
@@ -188,6 +211,12 @@ def holds(problem: Problem, planner: Planner, budget: Budget, seeds: list[int]) 
     start = found.trace.cost[0]
     assert not (found.cost > start).any() and (found.trace.cost.diff(dim=0) <= 0).all()
     sound = torch.isfinite(found.cost)
+    if found.violation is not None:
+        margin = problem.objective.event.margin(torch.cat([problem.start[:, None], found.states], 1), found.actions)
+        assert torch.equal(found.violation, torch.relu(-margin))
+        told = (found.status == Status.NONFINITE) | (found.status == Status.INTERRUPTED)
+        assert torch.equal(found.status == Status.VIOLATED, (margin < 0) & ~told)
+        sound &= margin.abs() > 1e-4  # closer to the boundary, rounding decides whether the violation cost is added
     rolled_out = problem.rollout(found.actions).detach()
     cost = problem.cost(rolled_out, found.actions).detach()
     torch.testing.assert_close(found.cost[sound], cost[sound], rtol=2e-3, atol=1e-4)
@@ -200,6 +229,22 @@ def holds(problem: Problem, planner: Planner, budget: Budget, seeds: list[int]) 
     again = plan(problem, planner, budget, seeds=seeds)
     assert torch.equal(again.actions, found.actions) and torch.equal(again.status, found.status)
     return True
+
+
+def test_random_configurations_with_constraints(figure):
+    planned = 0
+    for k in range(PER_CHUNK):
+        draw = Draw(10**6 + k)
+        planner, problem = draw.planner(depth=1), draw.constrained(draw.problem())
+        if draw.flag():
+            planner = AugmentedLagrangian(planner, update_every=draw.whole(1, 5))
+        try:
+            planned += holds(problem, planner, draw.budget(problem), [draw.whole(0, 99)] * problem.batch)
+        except BaseException as error:
+            error.add_note(f"configuration {10**6 + k}: {planner}")
+            raise
+    figure("random configurations with constraints", PER_CHUNK)
+    assert planned > 0.75 * PER_CHUNK
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))

@@ -4,7 +4,20 @@ import pytest
 import torch
 from torch import nn
 
-from grasp_planner import CEM, GD, GRASP, Budget, GoalDistance, GraspPlannerError, Problem, load_world_model, plan
+from grasp_planner import (
+    CEM,
+    GD,
+    GRASP,
+    Budget,
+    Constrained,
+    GoalDistance,
+    GraspPlannerError,
+    Margin,
+    Problem,
+    always,
+    load_world_model,
+    plan,
+)
 from grasp_planner.models import (
     Cautious,
     Ensemble,
@@ -110,6 +123,13 @@ def test_caution_by_hand():
     torch.testing.assert_close(problem.cost(states, actions), plain + 3.0 * states[..., -1].sum(1))
     with pytest.raises(GraspPlannerError, match=r"Cautious.weight must be a number >= 0"):
         Cautious(model.goal_objective(), -1.0)
+    calm = always(Margin(lambda states, actions: 0.5 - states[..., -1]))
+    with pytest.raises(GraspPlannerError, match=r"use Constrained\(Cautious\(objective\), event\)"):
+        Cautious(Constrained(model.goal_objective(), calm))
+    bound = Constrained(objective, calm, weight=2.0, clearance=0.0, violation_cost=5.0)
+    squares = torch.relu(states[..., -1] - 0.5).square().sum(1)
+    expected = plain + 3.0 * states[..., -1].sum(1) + 2.0 * squares + 5.0 * (squares > 0)
+    torch.testing.assert_close(problem.under(bound).cost(states, actions), expected)
 
 
 def test_members_that_do_not_fit():

@@ -17,6 +17,7 @@ from grasp_planner.io.typed_json import to_json
 from grasp_planner.planners import PLANNERS
 from grasp_planner.planners.presets import PRESETS
 from grasp_planner.planners.recommended import recommended
+from grasp_planner.planning.augmented_lagrangian import AugmentedLagrangian
 from grasp_planner.planning.multi_start import MultiStart
 from grasp_planner.planning.protocol import Planner
 from grasp_planner.planning.sequential import Sequential
@@ -30,7 +31,7 @@ def planner_choice(holder: type, hint: Any) -> Choice | None:
     A command's own field can hold every planner, with its default settings (``planner:grasp``), with those of a preset
     (``planner:grasp/lewm``), or with those that we recommend (``planner:recommended``). A planner's field can hold the
     planners that contain no planner, and the planners around planners that come before it in ``PLANNERS``. The deepest
-    nesting is therefore sequential, multi-start, grasp, and a planner that contains no planner.
+    nesting is therefore augmented-lagrangian, sequential, multi-start, grasp, and a planner that contains no planner.
     """
     if hint not in (Planner, Planner | None):
         return None
@@ -132,6 +133,8 @@ def parts(planner: Planner) -> str:
         )
         kicks = "" if planner.restart_every is None else ", with restarts"
         return f"{parts(planner.planner)} from {starts} starts{kicks}"
+    if isinstance(planner, AugmentedLagrangian):
+        return f"{parts(planner.planner)} with multipliers"
     if isinstance(planner, Sequential):
         return f"{parts(planner.first)}, then {parts(planner.second)}"
     return type(planner).__name__

@@ -14,6 +14,7 @@ from grasp_planner.control.agent_state import AgentState, Goals, Report
 from grasp_planner.control.current_plans import CurrentPlans, Source
 from grasp_planner.control.frames import LATENT, Frame, Observation, differing, encoded, frame_of, latent_frame, merged
 from grasp_planner.control.history import History
+from grasp_planner.core.constraints import unconstrained, violated
 from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.noise import Noise
@@ -53,7 +54,8 @@ class Agent:
         horizon: length of each plan in model steps.
         objective: ``None``: the distance to the goal, with ``model.goal_weights`` where the model has them. An agent
             that replans after every step needs a cost at every step (``GoalDistance(stage_weight=0.1)``). Otherwise
-            each new plan may reach the goal only at its end, and so never.
+            each new plan may reach the goal only at its end, and so never. A plan that violates the event of a
+            ``Constrained`` objective is executed, and ``report`` says so.
         seeds: seeds of the planner's noise: one integer, or one integer for each environment. Every plan draws from its
             own random stream. Environments with the same seed have the same streams.
         batch: ``None`` for a single environment, whose observations have no batch axis; otherwise the number of
@@ -214,7 +216,7 @@ class Agent:
         lacking = {key: value for key, value in (known or {}).items() if key not in goal}
         latents = encoded(self.model, [{**lacking, **goal}], "goal")[:, -1]
         if lacking:
-            objective = goal_objective(self.model) if self.objective is None else self.objective
+            objective = goal_objective(self.model) if self.objective is None else unconstrained(self.objective)
             others = {key: value + 1 for key, value in lacking.items()}
             differ = (encoded(self.model, [{**others, **goal}], "goal")[:, -1] != latents).any(0)
             if not isinstance(objective, GoalDistance) or objective.weights_like(latents)[differ].any():
@@ -259,6 +261,9 @@ class Agent:
         planned[places[good].cpu()] = True
         failed[places[~good].cpu()] = True
         _note(reason, failed, f"no plan of finite cost was found ({Status.NONFINITE.name})")
+        if found.violation is not None:
+            broken = nobody.index_fill(0, places[good & violated(found.violation)].cpu(), True)
+            _note(reason, broken, f"the plan violates the constraint ({Status.VIOLATED.name})")
         replan_at = torch.full_like(places, self.execute) if told is None else told.trust.clamp(1, self.execute)
         plans = state.plans.not_reusable(failed)
         self._state = replace(

@@ -116,6 +116,7 @@ def _check_plan(plan: Plan, place: str) -> None:
     for name, tensor in (
         ("trace.cost", plan.trace.cost.mT),
         ("warm_start.actions", plan.warm_start.actions),
+        *((("violation", plan.violation),) if plan.violation is not None else ()),
         *((f"trace.snapshots[{number}].actions", one.actions) for number, one in enumerate(plan.trace.snapshots)),
     ):
         if len(tensor) != batch:

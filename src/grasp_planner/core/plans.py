@@ -15,7 +15,7 @@ from grasp_planner.core.problem import Problem
 
 
 class Status(IntEnum):
-    """Why planning stopped, per problem.
+    """Why planning stopped, per problem, and whether the plan violates a constraint.
 
     Example:
         >>> Status(0).name
@@ -32,6 +32,8 @@ class Status(IntEnum):
     """A cost, gradient or action became NaN or infinite. The plan is the best plan before that, finite and bounded."""
     INTERRUPTED = 4
     """Ctrl-C was pressed, or the callback returned True."""
+    VIOLATED = 5
+    """The plan violates the event of a ``Constrained`` objective. It replaces CONVERGED, BUDGET and DEADLINE."""
 
 
 class Statuses(Tensor):
@@ -226,6 +228,8 @@ class Plan:
         calls: model calls, each on many rows.
         trace: best cost after each step, and snapshots of plans with their times.
         warm_start: the argument ``warm_start`` of the next call of ``plan``, unchanged or ``.shifted(k)``.
+        violation: ``(b,)``, max(0, -margin) of the event of a ``Constrained`` objective along the rollout; ``None``
+            without such an objective.
 
     Example:
         >>> from grasp_planner import GD, Budget, Markov, Problem, plan
@@ -248,6 +252,7 @@ class Plan:
     calls: int
     trace: Trace
     warm_start: WarmStart
+    violation: Float[Tensor, " b"] | None = None
 
 
 def first_actions_of(

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from grasp_planner.core.constraints import penalised
 from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.objectives import GoalDistance, Objective, costs_of, only_the_end_counts
@@ -276,7 +277,8 @@ class Problem:
         if only_the_end_counts(self.objective):
             return terminal
         before = torch.cat([self.start[:, None], states[:, :-1]], dim=1)
-        return costs_of("stage", self.objective.stage(before, actions, self.goal[:, None]), before).sum(1) + terminal
+        stages = costs_of("stage", self.objective.stage(before, actions, self.goal[:, None]), before).sum(1)
+        return penalised(self, stages + terminal, states, actions)
 
     def clamp(self, actions: Float[Tensor, "*batch a"]) -> Float[Tensor, "*batch a"]:
         """Move actions to the nearest actions within the bounds."""
@@ -298,6 +300,10 @@ class Problem:
     def through(self, dynamics: Dynamics) -> Problem:
         """Return the same problems in another model of the same interface, such as a wrapper that counts."""
         return self._with(dynamics=dynamics)
+
+    def under(self, objective: Objective) -> Problem:
+        """Return the same problems with another objective."""
+        return self._with(objective=objective)
 
     def at(self, spent: float) -> Problem:
         """Return the same problems with ``spent`` as the share of the budget that is spent."""

@@ -8,6 +8,7 @@ import numpy
 import torch
 from torch import Tensor
 
+from grasp_planner.core.constraints import unconstrained
 from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.objectives import GoalDistance, Objective
@@ -112,7 +113,8 @@ def check_problem(problem: Any) -> None:
             "objective must have methods terminal(states, goal) and stage(states, actions, goal), "
             f"got {type(problem.objective).__name__}"
         )
-    if isinstance(problem.objective, GoalDistance) and problem.objective.weights is not None:
-        given = len(problem.objective.weights)
+    distance = unconstrained(problem.objective)
+    if isinstance(distance, GoalDistance) and distance.weights is not None:
+        given = len(distance.weights)
         if given != latent:
             raise GraspPlannerError(f"GoalDistance.weights must be ({latent},) like a state, got ({given},)")

@@ -10,6 +10,7 @@ from grasp_planner.planners.icem import ICEM
 from grasp_planner.planners.latco import LatCo
 from grasp_planner.planners.mppi import MPPI
 from grasp_planner.planners.random_shooting import RandomShooting
+from grasp_planner.planning.augmented_lagrangian import AugmentedLagrangian
 from grasp_planner.planning.multi_start import MultiStart
 from grasp_planner.planning.sequential import Sequential
 
@@ -24,6 +25,7 @@ PLANNERS = {
     "gauss_newton": GaussNewton,
     "multi_start": MultiStart,
     "sequential": Sequential,
+    "augmented_lagrangian": AugmentedLagrangian,
 }
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "ICEM",
     "MPPI",
     "PLANNERS",
+    "AugmentedLagrangian",
     "GaussNewton",
     "LatCo",
     "MultiStart",

@@ -6,12 +6,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from grasp_planner.core.constraints import unconstrained
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.objectives import SumOfSquares
 from grasp_planner.core.problem import Problem
 from grasp_planner.planners.bounded_solve import solve_within_bounds
 from grasp_planner.planners.least_squares import sum_of_squares
 from grasp_planner.planners.linearisation import linearise
+from grasp_planner.planners.penalty_rows import penalty_rows
 
 # The normal equations are dense. This many variables take 32 MB per problem in float64, and about a second to solve.
 MOST_VARIABLES = 2048
@@ -42,12 +44,13 @@ def gauss_newton_step(
 ) -> tuple[Float[Tensor, "b t s"], Float[Tensor, "b t a"], Float[Tensor, "b t"]]:
     """Solve (J'J + damping I) x = -J'r for the stacked residuals r, within the bounds on actions, and move by x.
 
-        r  =  [ sqrt(lambda_t) (F(s_t, a_t) - s_{t+1});   sqrt(w) (s_T - g);   sqrt(l w) (s_t - g);   sqrt(e) a_t ]
+        r  =  [ sqrt(lambda_t) (F(s_t, a_t) - s_{t+1});   sqrt(w) (s_T - g);   sqrt(l w) (s_t - g);   sqrt(e) a_t;
+                the residuals of the penalty for constraints ]
 
     Returns:
         The new states and actions, and the squared defects ``(b, t)`` of the old states.
     """
-    objective = problem.objective
+    objective = unconstrained(problem.objective)
     assert isinstance(objective, SumOfSquares)  # checked at init
     batch, horizon, latent = states.shape
     defect, slope = _linearised(problem, states, actions)
@@ -68,6 +71,12 @@ def gauss_newton_step(
     diagonal = torch.cat([on_states.flatten(1), on_actions.flatten(1)], dim=1)
     gradient = gradient + torch.cat([(on_states * to_goal).flatten(1), (on_actions * actions).flatten(1)], dim=1)
     normal = normal + torch.diag_embed(diagonal + damping)
+
+    penalty = penalty_rows(problem, states, actions)
+    if penalty is not None:
+        slopes = torch.cat([penalty.by_state.flatten(2), penalty.by_action.flatten(2)], dim=2)
+        gradient = gradient + torch.einsum("bkx,bk->bx", slopes, penalty.residual)
+        normal = normal + slopes.mT @ slopes
 
     unbounded = torch.full_like(states, torch.inf).flatten(1)
     lowest = torch.cat([-unbounded, (problem.low - actions).flatten(1)], dim=1)

@@ -7,16 +7,17 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from grasp_planner.core.objectives import SumOfSquares
+from grasp_planner.core.plans import Scored
 from grasp_planner.core.problem import Problem
 from grasp_planner.planners.bounded_solve import within_bounds
-from grasp_planner.planners.least_squares import LeastSquares, residuals
+from grasp_planner.planners.least_squares import LeastSquares, all_residuals
 
 
 def with_secant(
     problem: Problem,
     objective: SumOfSquares,
     cost: LeastSquares,
-    states: Float[Tensor, "b t s"],
+    tried: Scored,
     move: Float[Tensor, "b t a"],
     accepted: Bool[Tensor, " b"],
 ) -> LeastSquares:
@@ -30,11 +31,11 @@ def with_secant(
         problem: the normalised problem.
         objective: its objective.
         cost: the linearisation at a.
-        states: the rollout of a + d.
+        tried: the rollout of a + d.
         move: d.
         accepted: the problems whose plan is now a + d.
     """
-    residual = residuals(problem, objective, states).flatten(1)
+    residual = all_residuals(problem, objective, tried.states, tried.actions)
     if cost.directions is not None:
         residual = (cost.directions.mT @ residual[:, :, None])[:, :, 0]
     d = move.flatten(1)

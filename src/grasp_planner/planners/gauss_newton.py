@@ -125,7 +125,7 @@ class GaussNewton:
         if left == 0:
             return state._replace(accepted=accepted, damping=damping, left=0), tried
         move = state.proposal - state.accepted.actions
-        cost = with_secant(problem, objective, state.cost, tried.states, move, falls)
+        cost = with_secant(problem, objective, state.cost, tried, move, falls)
         proposal = damped_step(problem, cost, objective.effort, accepted.actions, damping)
         return GaussNewtonState(accepted, proposal, damping, cost, left), tried
 

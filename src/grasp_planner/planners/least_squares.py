@@ -8,12 +8,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from grasp_planner.core.constraints import penalty_residuals, term_count, unconstrained
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.noise import Noise
 from grasp_planner.core.objectives import SumOfSquares
 from grasp_planner.core.plans import Scored
 from grasp_planner.core.problem import Problem
 from grasp_planner.planners.linearisation import linearise
+from grasp_planner.planners.penalty_rows import penalty_rows
 from grasp_planner.wrappers.compiled import differentiable_again
 
 
@@ -32,7 +34,7 @@ class LeastSquares(NamedTuple):
 
 
 def sum_of_squares(problem: Problem, planner: str, instead: str) -> SumOfSquares:
-    """Return the objective of a problem, which must be a sum of squares.
+    """Return the objective of a problem, without its constraints. The objective must be a sum of squares.
 
     Args:
         problem: the problem.
@@ -42,12 +44,13 @@ def sum_of_squares(problem: Problem, planner: str, instead: str) -> SumOfSquares
     Raises:
         GraspPlannerError: the objective is no :class:`~grasp_planner.core.objectives.SumOfSquares`.
     """
-    if not isinstance(problem.objective, SumOfSquares):
+    objective = unconstrained(problem.objective)
+    if not isinstance(objective, SumOfSquares):
         raise GraspPlannerError(
             f"{planner} needs a cost that is a sum of squares, such as GoalDistance, got "
-            f"{type(problem.objective).__name__}: use {instead}"
+            f"{type(objective).__name__}: use {instead}"
         )
-    return problem.objective
+    return objective
 
 
 def residuals(problem: Problem, objective: SumOfSquares, states: Float[Tensor, "b t s"]) -> Float[Tensor, "b r s"]:
@@ -61,6 +64,15 @@ def residuals(problem: Problem, objective: SumOfSquares, states: Float[Tensor, "
     if objective.stage_weight == 0.0:
         return weighted[:, -1:]
     return torch.cat([weighted[:, :-1] * objective.stage_weight**0.5, weighted[:, -1:]], dim=1)
+
+
+def all_residuals(
+    problem: Problem, objective: SumOfSquares, states: Float[Tensor, "b t s"], actions: Float[Tensor, "b t a"]
+) -> Float[Tensor, "b k"]:
+    """Return the residuals of the objective, followed by those of the penalty for constraints."""
+    to_goal = residuals(problem, objective, states).flatten(1)
+    penalty = penalty_residuals(problem, states, actions)
+    return to_goal if penalty is None else torch.cat([to_goal, penalty], dim=1)
 
 
 def check_memory(problem: Problem, objective: SumOfSquares, products: int, limit: int) -> None:
@@ -78,7 +90,7 @@ def check_memory(problem: Problem, objective: SumOfSquares, products: int, limit
     latent, variables = problem.latent_size, problem.horizon * problem.action_size
     numbers = products * variables
     if latent <= products:
-        rows = latent * (problem.horizon if objective.stage_weight > 0 else 1)
+        rows = latent * (problem.horizon if objective.stage_weight > 0 else 1) + term_count(problem)
         window = problem.context * (latent + problem.action_size)
         numbers = rows * (variables + rows) + problem.horizon * latent * (window + rows)
     needed = numbers * problem.batch * problem.start.element_size()
@@ -119,6 +131,10 @@ def exact(
         t = horizon - count + i
         weight = 1.0 if t == horizon - 1 else objective.stage_weight**0.5
         rows[:, i * latent : (i + 1) * latent, t] = torch.diag(size * weight)
+    residual, penalty = residual.flatten(1), penalty_rows(problem, states, actions)
+    if penalty is not None:
+        residual = torch.cat([residual, penalty.residual], dim=1)
+        rows, by_action = torch.cat([rows, penalty.by_state], 1), torch.cat([by_action, penalty.by_action], 1)
     for t in reversed(range(horizon)):
         for position in range(context):
             earlier = t - context + 1 + position  # the window of step t holds s and a of the times t-h+1 .. t
@@ -126,7 +142,7 @@ def exact(
                 rows[:, :, earlier - 1] += rows[:, :, t] @ model.by_state[:, t, :, position]
             if earlier >= 0:
                 by_action[:, :, earlier] += rows[:, :, t] @ model.by_action[:, t, :, position]
-    return LeastSquares(residual.flatten(1), by_action.flatten(2))
+    return LeastSquares(residual, by_action.flatten(2))
 
 
 def sketched(
@@ -138,7 +154,7 @@ def sketched(
     """
     with torch.enable_grad():
         leaf = actions.detach().requires_grad_()
-        residual = residuals(problem, objective, problem.rollout(leaf)).flatten(1)
+        residual = all_residuals(problem, objective, problem.rollout(leaf), leaf)
     own = residual.detach()
     random = noise.normal((own.shape[1], products - 1), own.dtype)
     directions, _ = torch.linalg.qr(torch.cat([own[:, :, None], random], dim=2))

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from grasp_planner.core.constraints import penalty_residuals
 from grasp_planner.core.noise import Noise
 from grasp_planner.core.objectives import costs_of, only_the_end_counts
 from grasp_planner.core.problem import Problem
@@ -37,8 +38,8 @@ def lifted_loss(
 ) -> Float[Tensor, " b"]:
     """Compute GRASP's loss L(s, a) from one model call.
 
-        sum_{t<T-1} |p_t - s_{t+1}|^2 + phi(p_{T-1}, g) + gamma sum_t phi(p_t, g) + sum_t l(s'_t, a_t)
-        p_t = F(sg[s_t], a_t),    s'_0 = s_0,  s'_{t+1} = p_t
+        sum_{t<T-1} |p_t - s_{t+1}|^2 + phi(p_{T-1}, g) + gamma sum_t phi(p_t, g) + sum_t l(s'_t, a_t) + P(s', a)
+        p_t = F(sg[s_t], a_t),    s'_0 = s_0,  s'_{t+1} = p_t,    P the squared penalty of a constrained objective
 
     This is equation 10 if phi is the unweighted goal distance and there is no stage cost. The target of the last
     prediction is g. The objective phi measures the distance to g, so a coordinate with goal weight 0 is free in the
@@ -53,7 +54,9 @@ def lifted_loss(
     if only_the_end_counts(problem.objective):
         return loss
     came_from = torch.cat([problem.start[:, None], predicted[:, :-1]], dim=1)
-    return loss + costs_of("stage", problem.objective.stage(came_from, actions, goal), predicted).sum(1)
+    loss = loss + costs_of("stage", problem.objective.stage(came_from, actions, goal), predicted).sum(1)
+    penalty = penalty_residuals(problem, predicted, actions)
+    return loss if penalty is None else loss + penalty.square().sum(1)
 
 
 def lifted_gradients(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from grasp_planner.core.constraints import unconstrained
 from grasp_planner.core.noise import Noise
 from grasp_planner.core.objectives import SumOfSquares
 from grasp_planner.core.plans import Budget, Plan, WarmStart
@@ -112,5 +113,5 @@ def plan(
 
 
 def _default(problem: object) -> Planner:
-    squares = isinstance(problem, Problem) and isinstance(problem.objective, SumOfSquares)
+    squares = isinstance(problem, Problem) and isinstance(unconstrained(problem.objective), SumOfSquares)
     return recommended() if squares else recommended_for_any_cost()

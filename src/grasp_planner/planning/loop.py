@@ -10,28 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from grasp_planner.core.constraints import violation
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.noise import Noise
 from grasp_planner.core.objectives import is_solved
-from grasp_planner.core.plans import (
-    Budget,
-    Plan,
-    Scored,
-    Status,
-    Statuses,
-    WarmStart,
-    better,
-    chosen,
-    first_actions_of,
-    score,
-)
+from grasp_planner.core.plans import Budget, Plan, Scored, Status, WarmStart, better, chosen, first_actions_of, score
 from grasp_planner.core.problem import Problem
 from grasp_planner.core.surroundings import planning_mode
 from grasp_planner.planning.first_scoring import score_first
 from grasp_planner.planning.memory import within_memory
 from grasp_planner.planning.meter import BudgetSpent, Meter
 from grasp_planner.planning.protocol import Callback, Planner, Progress, asks_to_stop, is_planner, tolerance_of
-from grasp_planner.planning.recorder import Recorder
+from grasp_planner.planning.recorder import Recorder, final_status
 
 _RUNNING = -1
 
@@ -206,15 +196,17 @@ class _Search:
     def result(self, warm_start: WarmStart) -> Plan:
         """Return the plan. Problems that were still running get the reason why planning ended as their status."""
         seconds, transitions = time.perf_counter() - self.started, self.transitions()
+        amount = violation(self.problem, self.best.states, self.best.actions)
         return Plan(
             actions=self.best.actions,
             states=self.best.states * self.problem.unit[:, None],
             cost=self.best.cost,
-            status=torch.where(self.status == _RUNNING, int(self.ended), self.status).as_subclass(Statuses),
+            status=final_status(self.status, self.ended, amount),
             steps=self.steps,
             seconds=seconds,
             transitions=transitions,
             calls=self.meter.calls,
             trace=self.recorder.trace(self.steps, seconds, transitions, self.best),
             warm_start=warm_start,
+            violation=amount,
         )

@@ -1,14 +1,15 @@
-"""The record of a run: best cost, time and transitions after every step, and snapshots of the best plans."""
+"""The record of a run: best cost, time and transitions after every step, snapshots of the best plans, final status."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from grasp_planner.core.plans import Scored, Snapshot, Trace
+from grasp_planner.core.constraints import violated
+from grasp_planner.core.plans import Scored, Snapshot, Status, Statuses, Trace
 
 
 class _Row(NamedTuple):
@@ -48,3 +49,22 @@ class Recorder:
             self._snapshots.append(Snapshot(step, seconds, transitions, best.actions, best.cost))
         costs, times, spent = zip(*rows, strict=True)
         return Trace(torch.stack(costs), times, spent, tuple(self._snapshots))
+
+
+def final_status(status: Int[Tensor, " b"], ended: Status, violation: Float[Tensor, " b"] | None) -> Int[Tensor, " b"]:
+    """Return the status of every problem at the end of planning.
+
+    Args:
+        status: values of :class:`Status`; below 0 for problems that were still running, whose status becomes ``ended``.
+        ended: why planning ended.
+        violation: violation of the constraints by the plans; ``None`` if there are no constraints.
+
+    Example:
+        >>> final_status(torch.tensor([0, -1, 3, -1]), Status.BUDGET, torch.tensor([0.0, 0.5, 0.5, 0.0]))
+        [CONVERGED, VIOLATED, NONFINITE, BUDGET]
+    """
+    status = torch.where(status < 0, int(ended), status)
+    if violation is not None:
+        told = (status == Status.NONFINITE) | (status == Status.INTERRUPTED)
+        status = torch.where(violated(violation) & ~told, int(Status.VIOLATED), status)
+    return status.as_subclass(Statuses)

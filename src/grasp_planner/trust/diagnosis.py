@@ -1,8 +1,9 @@
-"""Diagnose a plan: gap of the virtual states, gain of the model along the plan, disagreement, and trust horizon."""
+"""Diagnose a plan: gap of the virtual states, gain of the model, disagreement, trust horizon, margins of events."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from grasp_planner.core.constraints import Constrained, path_of
+from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.core.events import Event, of_trajectories
 from grasp_planner.core.noise import Noise
 from grasp_planner.core.plans import Plan
 from grasp_planner.core.problem import Problem
@@ -35,6 +39,9 @@ class Diagnosis:
         disagreement: (b, t) disagreement of an ensemble along the plan; ``None`` if the model is not an ensemble.
         error: (b, t) predicted errors of the plan's states, by the trust law.
         trust: (b,) model steps up to which the plan can be trusted.
+        margins: (b,) exact margin along the plan, in the event's own units, of each event that ``diagnose`` was given,
+            by name, and of the event of a ``Constrained`` objective as ``"constraint"``. A plan passes the check of an
+            event if the margin is at least 0.
 
     Example:
         >>> from grasp_planner import GD, Budget, Markov, plan
@@ -51,9 +58,17 @@ class Diagnosis:
     disagreement: Float[Tensor, "b t"] | None
     error: Float[Tensor, "b t"]
     trust: Int[Tensor, " b"]
+    margins: dict[str, Float[Tensor, " b"]] = field(default_factory=dict)
 
 
-def diagnose(problem: Problem, plan: Plan, law: TrustLaw | None = None, *, steep: float = 2.0) -> Diagnosis:
+def diagnose(
+    problem: Problem,
+    plan: Plan,
+    law: TrustLaw | None = None,
+    *,
+    steep: float = 2.0,
+    events: Mapping[str, Event] | None = None,
+) -> Diagnosis:
     """Diagnose a plan with a few model calls, which are not part of any budget.
 
     If memory does not suffice, calls are split into pieces, as in planning.
@@ -63,9 +78,13 @@ def diagnose(problem: Problem, plan: Plan, law: TrustLaw | None = None, *, steep
         plan: the plan.
         law: the law that predicts errors and the trust horizon; ``None``: ``TrustLaw()``, which is not calibrated.
         steep: the gain above which a step counts as exploited.
+        events: events to check along the plan, by name. An event that was calibrated, as
+            :func:`~grasp_planner.trust.verification.required_margin` describes, is a verifier of plans. The name
+            ``"constraint"`` is reserved for the event of a ``Constrained`` objective.
 
     Raises:
-        GraspPlannerError: not even one row of the model at a time fits into memory.
+        GraspPlannerError: not even one row of the model at a time fits into memory, an event is not an event of whole
+            trajectories, or its name is reserved.
 
     Example:
         >>> from grasp_planner import GRASP, Budget, Markov, diagnose, plan
@@ -76,15 +95,16 @@ def diagnose(problem: Problem, plan: Plan, law: TrustLaw | None = None, *, steep
         (tensor([[0.5000, 0.5000, 0.5000, 0.5000, 0.5000]]), tensor([0.]), torch.Size([1, 4]), tensor([5]))
     """
     law = TrustLaw() if law is None else law
-    meter = Meter(problem.dynamics)
-    with planning_mode(problem.states.device, problem.dynamics):
-        return within_memory(meter, partial(_diagnosis, problem.through(meter), plan, law, steep))
+    meter, asked = Meter(problem.dynamics), _events(problem, events or {})
+    with planning_mode(problem.states.device, problem.dynamics, asked):
+        return within_memory(meter, partial(_diagnosis, problem.through(meter), plan, law, steep, asked))
 
 
-def _diagnosis(problem: Problem, plan: Plan, law: TrustLaw, steep: float) -> Diagnosis:
+def _diagnosis(problem: Problem, plan: Plan, law: TrustLaw, steep: float, events: Mapping[str, Event]) -> Diagnosis:
     gain = _gain(problem, plan)
     unsure = disagreement_of(problem.dynamics, *problem.windows(_before(problem, plan.states), plan.actions))
     error = law.errors(problem, plan.actions)
+    path = path_of(problem, plan.states, plan.actions)
     apart = virtual_from_rollout(problem, plan.warm_start.planner, plan.warm_start.state)
     return Diagnosis(
         gap=None if apart is None else apart.square().mean(-1).sqrt(),
@@ -93,7 +113,16 @@ def _diagnosis(problem: Problem, plan: Plan, law: TrustLaw, steep: float) -> Dia
         disagreement=None if unsure is None else unsure.unflatten(0, (*plan.cost.shape, -1)),
         error=error,
         trust=(error <= law.tolerance).long().cumprod(1).sum(1),
+        margins={name: event.margin(*path) for name, event in events.items()},
     )
+
+
+def _events(problem: Problem, events: Mapping[str, Event]) -> dict[str, Event]:
+    """Return the event of a ``Constrained`` objective as ``"constraint"``, followed by the given events."""
+    if "constraint" in events:
+        raise GraspPlannerError("events: the name 'constraint' is reserved for the event of a Constrained objective")
+    own = {"constraint": problem.objective.event} if isinstance(problem.objective, Constrained) else {}
+    return own | {name: of_trajectories(event, f"events[{name!r}]") for name, event in events.items()}
 
 
 def _before(problem: Problem, states: Float[Tensor, "b t s"]) -> Float[Tensor, "b t s"]:

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from grasp_planner.core.checks import whole
+from grasp_planner.core.constraints import unconstrained
 from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.noise import Noise
@@ -147,8 +148,9 @@ def _distance(problem: Problem, first: Tensor, second: Tensor) -> Tensor:
     """Return the root mean square difference over the coordinates of goal weight > 0, in units of the scale."""
     difference = ((first - second) / problem.unit[:, None]).square()
     counted = torch.ones(problem.latent_size, dtype=difference.dtype, device=difference.device)
-    if isinstance(problem.objective, GoalDistance):
-        counted = (problem.objective.weights_like(difference) > 0).to(difference)
+    objective = unconstrained(problem.objective)
+    if isinstance(objective, GoalDistance):
+        counted = (objective.weights_like(difference) > 0).to(difference)
     return ((difference * counted).sum(-1) / counted.sum().clamp(min=1)).sqrt()
 
 

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from grasp_planner.core.constraints import Constrained
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.objectives import Objective
 from grasp_planner.core.world_model import WorldModel, environment_actions, goal_objective, model_actions
@@ -137,7 +138,7 @@ class Cautious:
         weight: cost of one unit of disagreement.
 
     Raises:
-        GraspPlannerError: the weight is negative.
+        GraspPlannerError: the weight is negative, or the objective has constraints, which belong around ``Cautious``.
 
     Example:
         >>> from grasp_planner import GoalDistance
@@ -152,6 +153,11 @@ class Cautious:
     def __post_init__(self) -> None:
         if not 0 <= self.weight < float("inf"):
             raise GraspPlannerError(f"Cautious.weight must be a number >= 0, got {self.weight!r}")
+        if isinstance(self.objective, Constrained):
+            raise GraspPlannerError(
+                "Cautious.objective must be an objective without constraints, got Constrained: "
+                "use Constrained(Cautious(objective), event)"
+            )
 
     def terminal(self, states: Float[Tensor, "*batch s"], goal: Float[Tensor, "*batch s"]) -> Float[Tensor, "*batch"]:
         """Return the objective's terminal cost plus the disagreement of the last prediction."""

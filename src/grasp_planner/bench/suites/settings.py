@@ -10,6 +10,7 @@ from grasp_planner.control.planner_files import NONE, Settings, settings_of
 from grasp_planner.core.errors import known_name
 from grasp_planner.planners.presets import PRESETS
 from grasp_planner.planners.recommended import recommended
+from grasp_planner.planning.augmented_lagrangian import AugmentedLagrangian
 from grasp_planner.planning.multi_start import MultiStart
 from grasp_planner.planning.protocol import Planner
 from grasp_planner.planning.sequential import Sequential
@@ -46,7 +47,7 @@ def planner_title(planner: Planner) -> str:
     >>> planner_title(Sequential(MultiStart(GRASP()), GD()))
     'GRASP'
     """
-    if isinstance(planner, MultiStart):
+    if isinstance(planner, (MultiStart, AugmentedLagrangian)):
         return planner_title(planner.planner)
     if isinstance(planner, Sequential):
         return planner_title(planner.first)

@@ -1,0 +1,121 @@
+"""Ready-made events of single steps: balls, boxes, and limits on the change of actions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.core.events import Margin
+
+Read = Callable[[Tensor], Tensor]
+"""A function of states (b, k, s) that returns a quantity of each state, (b, k, d)."""
+
+
+def inside_ball(read: Read, centre: Sequence[float] | Tensor, radius: float, scale: float = 1.0) -> Margin:
+    """Return the event of a step that a quantity is inside of a ball: margin (radius - |read(s) - centre|) / scale.
+
+    The negation ``~inside_ball(...)`` keeps out of the ball.
+
+    Args:
+        read: function of states ``(b, k, s)``, in the model's own units, that returns the quantity ``(b, k, d)``.
+        centre: ``(d,)`` centre of the ball, in the units of the quantity.
+        radius: radius, in the same units.
+        scale: typical size of a distance, see :class:`Margin`.
+
+    Raises:
+        GraspPlannerError: see :class:`Margin`; or, when it is evaluated, ``centre`` is not ``(d,)``.
+
+    Example:
+        >>> from grasp_planner import always
+        >>> zone = inside_ball(lambda states: states[..., :2], centre=(0.0, 0.0), radius=1.0)
+        >>> always(~zone).margin(torch.tensor([[[3.0, 0.0], [0.0, 2.0]]]), torch.zeros(1, 1, 2))
+        tensor([1.])
+    """
+
+    def margin(states: Tensor, actions: Tensor) -> Tensor:
+        found = read(states)
+        return radius - torch.linalg.vector_norm(found - _like(found, centre, "inside_ball.centre"), dim=-1)
+
+    return Margin(margin, scale)
+
+
+def inside_box(read: Read, low: Sequence[float] | Tensor, high: Sequence[float] | Tensor, scale: float = 1.0) -> Margin:
+    """Return the event of a step that a quantity is inside of a box: the margin is the distance to the nearest side.
+
+        margin  =  min over coordinates of  min(read(s)_i - low_i, high_i - read(s)_i) / scale
+
+    Args:
+        read: function of states ``(b, k, s)``, in the model's own units, that returns the quantity ``(b, k, d)``.
+        low: ``(d,)`` lower sides, in the units of the quantity; may be ``-inf``.
+        high: ``(d,)`` upper sides; may be ``inf``.
+        scale: typical size of a distance, see :class:`Margin`.
+
+    Raises:
+        GraspPlannerError: see :class:`Margin`; or, when it is evaluated, ``low`` or ``high`` is not ``(d,)``.
+
+    Example:
+        >>> from grasp_planner import eventually
+        >>> door = inside_box(lambda states: states[..., :2], low=(4.0, 2.0), high=(6.0, 3.0))
+        >>> eventually(door).margin(torch.tensor([[[0.0, 0.0], [5.0, 2.5]]]), torch.zeros(1, 1, 2))
+        tensor([0.5000])
+    """
+
+    def margin(states: Tensor, actions: Tensor) -> Tensor:
+        found = read(states)
+        above, below = found - _like(found, low, "inside_box.low"), _like(found, high, "inside_box.high") - found
+        return torch.minimum(above, below).amin(-1)
+
+    return Margin(margin, scale)
+
+
+def action_rate(limit: float, scale: float = 1.0, *, frameskip: int = 1) -> Margin:
+    """Return the event of a step that no coordinate of the action changes by more than a limit since the step before.
+
+        margin_t  =  (limit - max_i |a_t,i - a_{t-1},i|) / scale,    with a_{-1} = a_0 and a_T = a_{T-1}
+
+    Args:
+        limit: largest change of a coordinate between two actions, in the model's action units.
+        scale: typical size of a change, see :class:`Margin`.
+        frameskip: number of environment actions in an action of the model. With more than one, each environment action
+            is compared with the environment action before it, also inside of a model step; the largest change counts.
+
+    Raises:
+        GraspPlannerError: see :class:`Margin`; or, when it is evaluated, an action does not divide into ``frameskip``
+            equal parts.
+
+    Example:
+        >>> from grasp_planner import always
+        >>> always(action_rate(0.5)).margin(torch.zeros(1, 4, 2), torch.tensor([[[0.0], [0.2], [1.0]]]))
+        tensor([-0.3000])
+    """
+
+    def margin(states: Tensor, actions: Tensor) -> Tensor:
+        if frameskip < 1 or actions.shape[-1] % frameskip:
+            raise GraspPlannerError(
+                f"action_rate.frameskip must divide the {actions.shape[-1]} coordinates of an action, got {frameskip}"
+            )
+        single = actions.unflatten(-1, (frameskip, -1)).flatten(1, 2)
+        changes = torch.cat([torch.zeros_like(single[:, :1]), single.diff(dim=1)], dim=1).abs()
+        largest = changes.unflatten(1, (-1, frameskip)).amax((2, 3))
+        return limit - torch.cat([largest, torch.zeros_like(largest[:, :1])], dim=1)
+
+    return Margin(margin, scale)
+
+
+def _like(found: Float[Tensor, "b k d"], value: Sequence[float] | Tensor, name: str) -> Float[Tensor, " d"]:
+    """Return ``(d,)`` numbers as a tensor in the dtype and on the device of ``found``.
+
+    Raises:
+        GraspPlannerError: there are not d numbers.
+    """
+    numbers = torch.as_tensor(value, dtype=found.dtype, device=found.device)
+    if numbers.shape != found.shape[-1:]:
+        raise GraspPlannerError(
+            f"{name} must be {tuple(found.shape[-1:])} like the quantity that read(states) returns, "
+            f"got {tuple(numbers.shape)}"
+        )
+    return numbers
