@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from types import SimpleNamespace
+from importlib.util import find_spec
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import torch
@@ -40,12 +42,26 @@ def needed(library: str) -> Any:
         GraspPlannerError: the library could not be imported; the error says how to install it.
     """
     try:
+        if library == "stable-worldmodel":
+            _without_init("stable_worldmodel")
         return import_module(MODULES[library])
     except ImportError as error:
         raise GraspPlannerError(
             f"the planners of {library} could not be imported ({error}): pip install {library}; docs/comparison.md has "
             "the commands that leave the installed torch as it is, and --libraries leaves libraries out"
         ) from error
+
+
+def _without_init(package: str) -> None:
+    """Let modules of a package be imported without its ``__init__``.
+
+    The ``__init__`` of stable-worldmodel imports its environments, data formats and torchvision, which its solvers do
+    not need.
+    """
+    if package not in sys.modules and (spec := find_spec(package)) is not None:
+        bare = ModuleType(package)
+        bare.__path__ = list(spec.submodule_search_locations or ())
+        sys.modules[package] = bare
 
 
 class Enough(Exception):

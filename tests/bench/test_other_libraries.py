@@ -95,6 +95,7 @@ def test_settings_fit_the_planners_and_begin_with_the_documented(planners: Modul
 
 
 def test_a_missing_library_is_named(planners: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planners, "find_spec", lambda name: None)
     for library, module in planners.MODULES.items():
         monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
         with pytest.raises(GraspPlannerError, match=f"pip install {library}"):
