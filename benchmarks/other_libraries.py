@@ -50,7 +50,7 @@ OWN_PLANNERS: dict[str, Planner] = {
     "CEM": CEM(samples=32, elites=3, std=0.829, min_std=0.2, momentum=0.0),
     "MPPI": MPPI(samples=32, std=0.502, min_std=0.05, temperature=0.0197, refit_std=False),
 }
-WARM_UP = 0.2  # s
+WARM_UP = 0.5  # s
 ONE, BATCH = "one at a time", "batch"
 NAMES = ("library", "planner", "origin")  # the fields of a record that name an arm
 

@@ -130,9 +130,14 @@ def random_plans(search: Any, seed: int, *, std: float) -> torch.Tensor:
 
 @pytest.fixture
 def run(
-    libraries: ModuleType, planners: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kept_threads: None
-) -> Path:
-    """Return the file of a tiny run with a stand-in for another library."""
+    libraries: ModuleType,
+    planners: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    kept_threads: None,
+    capsys: pytest.CaptureFixture[str],
+) -> tuple[Path, str]:
+    """Return the file and the output of a tiny run with a stand-in for another library."""
     rival = planners.Rival("stand-in", "random", random_plans, True, {"std": 9.0}, {"std": 8.0}, {"std": (7.0,)})
     monkeypatch.setattr(libraries, "RIVALS", (rival,))
     monkeypatch.setattr(libraries, "LIBRARIES", ("grasp-planner", "stand-in"))
@@ -142,12 +147,12 @@ def run(
     out = tmp_path / "rows.jsonl"
     tiny = ["--problems", "2", "--horizon", "10", "--seconds", "0.03", "--trials", "3", "--validation", "1"]
     libraries.main([*tiny, "--out", str(out)])
-    return out
+    return out, capsys.readouterr().out
 
 
-def test_a_tiny_run(libraries: ModuleType, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    printed = capsys.readouterr().out
-    records = [json.loads(line) for line in run.read_text().splitlines()]
+def test_a_tiny_run(libraries: ModuleType, run: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> None:
+    out, printed = run
+    records = [json.loads(line) for line in out.read_text().splitlines()]
     assert [record["settings"]["std"] for record in records if record["kind"] == "trial"] == [9.0, 8.0, 7.0]
     arms = [tuple(record[name] for name in libraries.NAMES) for record in records if record["kind"] == "arm"]
     assert arms == [
@@ -163,15 +168,16 @@ def test_a_tiny_run(libraries: ModuleType, run: Path, capsys: pytest.CaptureFixt
         assert row["mode"] in (libraries.ONE, libraries.BATCH)
     rows = [line for line in printed.splitlines() if line.startswith(("| grasp-planner", "| stand-in"))]
     assert len(rows) == 2 * 5 and all(line.count("|") in (10, 4) for line in rows)
-    libraries.main(["--table", str(run)])
+    libraries.main(["--table", str(out)])
     assert capsys.readouterr().out.strip() in printed
 
 
-def test_an_earlier_run_is_not_overwritten(libraries: ModuleType, run: Path) -> None:
-    before = run.read_text()
+def test_an_earlier_run_is_not_overwritten(libraries: ModuleType, run: tuple[Path, str]) -> None:
+    out, _ = run
+    before = out.read_text()
     with pytest.raises(SystemExit):
-        libraries.main(["--out", str(run)])
-    assert run.read_text() == before
+        libraries.main(["--out", str(out)])
+    assert out.read_text() == before
 
 
 def test_tuning_prefers_successes_and_then_low_costs(libraries: ModuleType) -> None:
