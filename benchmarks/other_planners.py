@@ -328,8 +328,8 @@ class Rival:
         plan: function of a search, a seed and settings; returns plans (b, t, a) that may be outside of the bounds.
         batches: whether it plans several problems at once.
         documented: settings that the library's documentation gives, the first trial of tuning.
-        known: settings that are good on validation episodes, in most cases like those that tuning chose for this package's
-            planner of the same kind; the second trial.
+        known: settings that are good on validation episodes, the second trial. In most cases they are like those that
+            tuning chose for this package's planner of the same kind.
         space: the values of each setting that further trials draw from.
     """
 
@@ -360,8 +360,8 @@ RIVALS = (
         plan=mppi_of_pytorch_mppi,
         batches=True,
         documented={"num_samples": 500, "std": 1.0, "lambda_": 0.01, "start": "noise"},
-        # The temperature of this package's MPPI has other units. These settings were the best of four preliminary trials
-        # on validation episodes.
+        # The temperature of this package's MPPI has other units. The known settings were the best of four preliminary
+        # trials on validation episodes.
         known={"num_samples": 128, "std": 0.3, "lambda_": 0.003, "start": "zeros"},
         space={
             "num_samples": (*SAMPLES, 500),
