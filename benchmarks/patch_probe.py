@@ -14,10 +14,10 @@ import torch
 from torch.nn import functional
 
 from grasp_planner.data import Episodes, read, split
+from grasp_planner.models import PatchModelConfig
+from grasp_planner.models.latent.components import Components
+from grasp_planner.models.latent.patch_encoder import pretrained_network
 from grasp_planner.models.latent.probe import StateProbe
-from grasp_planner.models.patches.components import Components
-from grasp_planner.models.patches.patch_model_config import PatchModelConfig
-from grasp_planner.models.patches.pretrained import picture_transform, pretrained_encoder
 from grasp_planner.training.state_learner import push_t_errors
 
 AT_ONCE, BATCH = 32, 256
@@ -46,7 +46,7 @@ def main() -> None:
         encoder_pixels=asked.encoder_pixels,
         components=max(asked.components),
     )
-    encoder, pictures = pretrained_encoder(config).eval(), picture_transform(config)
+    encoder, pictures = pretrained_network(config).eval(), config.transform
     features = [encoded(encoder, pictures, pixels) for pixels, _ in sets]
     components = Components(config.patches, features[0].shape[-1], config.components)
     components.fit(features[0][:4096].float())

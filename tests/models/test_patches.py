@@ -11,16 +11,15 @@ from torch.nn import functional
 
 from grasp_planner import GD, Budget, GraspPlannerError, Problem, check_world_model, load_world_model, plan
 from grasp_planner.core.errors import MissingExtraError
-from grasp_planner.models.patches.components import Components
+from grasp_planner.models import LatentModel, PatchModelConfig
+from grasp_planner.models.latent.components import Components
+from grasp_planner.models.latent.patch_encoder import PatchEncoder
 from grasp_planner.models.patches.efficientnet_lite import (
     STAGES,
     EfficientNetLite0,
     efficientnet_lite0_from,
     load_efficientnet_lite0,
 )
-from grasp_planner.models.patches.patch_model_config import PatchModelConfig
-from grasp_planner.models.patches.patch_world_model import PatchWorldModel
-from grasp_planner.models.patches.pretrained import build_encoder
 
 PLAIN = PatchModelConfig(
     state_size=4,
@@ -50,7 +49,7 @@ CONFIGS = {
 def made(config, seed=0):
     """Return a model whose predictor predicts larger changes than at initialisation."""
     torch.manual_seed(seed)
-    model = PatchWorldModel(config).eval().requires_grad_(False)
+    model = LatentModel(config).eval().requires_grad_(False)
     model.predictor.patch_change.weight.mul_(30)
     return model
 
@@ -199,15 +198,17 @@ def test_it_keeps_the_contract(name):
 def test_what_was_saved_is_loaded(name, tmp_path):
     config = CONFIGS[name]
     model = made(config)
-    model.components.variances.mul_(2)
+    model.encoder.components.variances.mul_(2)
     loaded = load_world_model(model.save_pretrained(tmp_path))
-    assert isinstance(loaded, PatchWorldModel) and loaded.config == config
+    assert isinstance(loaded, LatentModel) and loaded.config == config
     latents = model.encode(seen(config))
     assert torch.equal(loaded.encode(seen(config)), latents)
     actions = torch.zeros(3, config.context, 10)
     assert torch.equal(loaded(latents, actions), model(latents, actions))
     assert torch.equal(loaded.decode_state(latents), model.decode_state(latents))
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
+    with pytest.raises(GraspPlannerError, match="no decoder"):
+        loaded.picture(latents[:, -1])
 
 
 @pytest.mark.parametrize(
@@ -254,7 +255,7 @@ def test_observations_that_do_not_fit():
 
 def test_the_goal_distance_is_that_of_the_features_and_the_proprioception():
     model = made(PLAIN)
-    model.components.variances.copy_(torch.tensor([2.0, 0.75, 0.25]))
+    model.encoder.components.variances.copy_(torch.tensor([2.0, 0.75, 0.25]))
     weights = model.goal_weights
     visual = PLAIN.visual
     assert visual == 4 * 3
@@ -280,6 +281,7 @@ def test_a_plan_can_start_after_one_frame_of_three():
     assert (latents[:, :2, -1] > 0).all() and (latents[:, 2, -1] == 0).all()
     actions = torch.randn(3, 3, 10, generator=torch.Generator().manual_seed(0))
     alone = model.predictor(latents[:, 2:, :-1], actions[:, 2:])[:, -1]
+    assert model.marks == 1 and latents.shape[-1] == len(model.scale) == len(model.goal_weights) == config.size + 1
     torch.testing.assert_close(model(latents, actions)[:, :-1], alone)
 
 
@@ -301,9 +303,49 @@ def test_it_plans(name):
 
 def test_encoders_have_the_width_that_is_told():
     for config in (PLAIN, CONFIGS["stride 16"], CONFIGS["DINOv2"]):
-        encoder, width = build_encoder(config)
-        side = config.encoder_pixels
+        encoder, side = PatchEncoder(config), config.encoder_pixels
+        width = encoder.components.mean.shape[1]
         with torch.no_grad():
-            assert encoder(torch.zeros(1, 3, side, side)).shape == (1, config.patches, width)
+            assert encoder.network(torch.zeros(1, 3, side, side)).shape == (1, config.patches, width)
+            assert encoder(torch.zeros(1, 3, side, side)).shape == (1, config.visual)
     with pytest.raises(GraspPlannerError, match="sides that are multiples of 16"):
         EfficientNetLite0((16,), 16)(torch.zeros(1, 3, 40, 40))
+
+
+def test_a_frame_is_predicted_from_itself_and_earlier_frames():
+    """One call predicts after every frame of a window, as calls with the shorter windows do: later frames are unseen."""
+    config = CONFIGS["context"]
+    model = made(config)
+    frames = model.encode(seen(config))[..., :-1]
+    actions = torch.randn(3, 3, 10, generator=torch.Generator().manual_seed(0))
+    every = model.predictor(frames, actions)
+    assert every.shape == frames.shape
+    for k in (1, 2, 3):
+        alone = model.predictor(frames[:, :k], actions[:, :k])[:, -1]
+        torch.testing.assert_close(every[:, k - 1], alone, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["plain", "context"])
+def test_predictions_are_residual(name):
+    """Without the learned change, patches stay as they are, and proprioception follows its linear dynamics."""
+    config = CONFIGS[name]
+    model = made(config)
+    for layer in (model.predictor.patch_change, model.predictor.proprio_change):
+        layer.weight.zero_()
+        layer.bias.zero_()
+    model.predictor.drift.action.normal_(generator=torch.Generator().manual_seed(1))
+    latents, actions = model.encode(seen(config)), torch.ones(3, config.context, 10)
+    after = model(latents, actions)
+    visual, size = config.visual, config.size
+    torch.testing.assert_close(after[:, :visual], latents[:, -1, :visual])
+    moved = model.predictor.drift(latents[:, -1, visual:size], actions[:, -1])
+    torch.testing.assert_close(after[:, visual:size], moved)
+
+
+def test_a_checkpoint_of_another_kind_is_refused(tmp_path):
+    folder = made(PLAIN).save_pretrained(tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    assert config["kind"] == "patches"
+    (folder / "config.json").write_text(json.dumps({**config, "kind": "patch"}))
+    with pytest.raises(GraspPlannerError, match="did you mean 'patches'"):
+        LatentModel.from_pretrained(folder)

@@ -9,11 +9,11 @@ from test_latent_training import dots, state_of
 
 from grasp_planner import GraspPlannerError, load_world_model
 from grasp_planner.data import collect, read
+from grasp_planner.models import LatentModel, PatchModelConfig
 from grasp_planner.models.patches.efficientnet_lite import EfficientNetLite0
-from grasp_planner.models.patches.patch_model_config import PatchModelConfig
-from grasp_planner.models.patches.patch_world_model import PatchWorldModel
-from grasp_planner.training import RECIPES, Phase, Recipe, patch_learner, train
-from grasp_planner.training.patch_learner import unrolled
+from grasp_planner.training import RECIPES, Phase, Recipe, feature_cache, train
+from grasp_planner.training.latent_learner import rollout
+from grasp_planner.training.recipes import build_learner
 
 SMALL = Recipe(
     model=PatchModelConfig(
@@ -51,7 +51,7 @@ def encoder(monkeypatch):
         torch.manual_seed(7)
         return EfficientNetLite0(config.strides, config.patch)
 
-    monkeypatch.setattr(patch_learner, "pretrained_encoder", random_weights)
+    monkeypatch.setattr(feature_cache, "pretrained_network", random_weights)
 
 
 @pytest.mark.parametrize("context", [1, 3])
@@ -62,7 +62,7 @@ def test_it_trains_saves_and_reports(context, tmp_path):
     assert set(trained.errors) == {"position", "read_position"} and set(trained.errors["position"]) == {"5", "10"}
     assert not trained.collapsed
     model = load_world_model(tmp_path)
-    assert isinstance(model, PatchWorldModel) and model.context == context
+    assert isinstance(model, LatentModel) and model.context == context
     assert float(model.action_std.mean()) == pytest.approx(0.7, rel=0.15)
     # Away from the edge, the dynamics of the proprioception are linear and fitted before the first step.
     pixels = np.repeat(data.array("pixels")[:1][None], context, axis=1)
@@ -76,10 +76,12 @@ def test_it_trains_saves_and_reports(context, tmp_path):
 def test_the_encoder_is_not_trained_and_components_are_normalised(data, tmp_path, encoder):
     train(SMALL, data, tmp_path, progress=False)
     model = load_world_model(tmp_path)
-    pretrained = patch_learner.pretrained_encoder(SMALL.model)
-    for name, tensor in model.encoder.state_dict().items():
+    pretrained = feature_cache.pretrained_network(SMALL.model)
+    for name, tensor in model.encoder.network.state_dict().items():
         assert torch.equal(tensor, pretrained.state_dict()[name])
-    latents = model.visual(torch.from_numpy(data.array("pixels"))[:, None]).unflatten(-1, (-1, 4)).flatten(0, 2)
+    latents = (
+        model.visual({"pixels": torch.from_numpy(data.array("pixels"))[:, None]}).unflatten(-1, (-1, 4)).flatten(0, 2)
+    )
     assert latents.std(0).tolist() == pytest.approx([1.0] * 4, rel=1e-2)
 
 
@@ -113,7 +115,7 @@ def test_it_learns_to_predict(tmp_path):
     seen = {key: torch.as_tensor(known.array(key)).unflatten(0, shape) for key in ("pixels", "proprio")}
     latents = model.encode(seen)[:, ::5]
     actions = model.model_actions(torch.as_tensor(known.actions).unflatten(0, (len(known), 4, 5)))
-    predicted = unrolled(model, latents[:, :1], actions)
+    predicted = rollout(model, latents[:, :1], actions)
     error = (predicted - latents[:, 1:]).square().mean((0, 2))
     still = (latents[:, :1] - latents[:, 1:]).square().mean((0, 2))
     assert float(error[-1]) < 0.8 * float(still[-1])
@@ -132,7 +134,7 @@ def test_pictures_on_disk_are_encoded_once(tmp_path, monkeypatch):
     def never(*_):
         raise AssertionError("pictures were encoded again")
 
-    monkeypatch.setattr(PatchWorldModel, "visual", never)
+    monkeypatch.setattr(LatentModel, "visual", never)
     again = train(recipe, [folder, other], tmp_path / "again", progress=False)
     assert again.errors == first.errors
 
@@ -158,3 +160,40 @@ def test_recipes_of_dino_wm_need_only_flags():
         small.model, encoder="dinov2_vits14", strides=(), patch=14, pixels=224, encoder_pixels=196, components=64
     )
     assert dataclasses.replace(small, model=model).model.patches == 196
+
+
+@pytest.mark.parametrize("context", [1, 3])
+def test_the_loss_is_teacher_forcing_and_an_open_loop_path(context):
+    """A predictor that returns its input has the loss of paths that stand still."""
+    recipe = dataclasses.replace(SMALL, model=dataclasses.replace(SMALL.model, context=context, proprio_size=0))
+    learner = build_learner(recipe)
+
+    class Still(torch.nn.Module):
+        shortest = 1
+
+        def forward(self, frames, actions):
+            return frames
+
+    learner.model.predictor = Still()
+    visual = torch.randn(2, context + 3, recipe.model.visual, generator=torch.Generator().manual_seed(0))
+    batch = {"visual": visual, "actions": torch.zeros(2, context + 2, 10), "state": torch.zeros(2, context + 3, 2)}
+
+    def distance(gap):
+        return ((gap.square().sum(-1) + 1).sqrt() - 1).mean()
+
+    steps = (visual[:, 1:] - visual[:, :-1]).unfold(1, context, 1).movedim(-1, 2)
+    one_step = distance(steps)
+    probe = 0.3 * torch.nn.functional.smooth_l1_loss(
+        learner.model.probe.read(visual), learner.model.probe.features(batch["state"]), beta=0.1
+    )
+    found = {
+        round(float(learner(batch, torch.Generator().manual_seed(seed)) - probe - one_step), 3) for seed in range(20)
+    }
+    wanted = {round(float(distance(visual[:, k:] - visual[:, k - 1 : k])), 3) for k in range(1, context + 1)}
+    assert found == wanted and len(wanted) == context
+
+
+def test_the_rate_of_samples_is_printed(data, tmp_path, capsys):
+    train(SMALL, data, tmp_path, progress=True)
+    assert f"{SMALL.windows(8)}/{SMALL.windows(8)}" in capsys.readouterr().err
+    assert SMALL.windows(8) == 4 * 8 + 4 * 4

@@ -214,7 +214,7 @@ def remove_abandoned(parent: Path) -> None:
         with suppress(OSError):  # in use (BlockingIOError), removed by another process, or not ours to remove
             lock = os.open(folder, os.O_RDONLY)
             try:
-                _lock(lock)
+                lock_file(lock)
                 shutil.rmtree(folder, ignore_errors=True)
             finally:
                 os.close(lock)
@@ -229,7 +229,7 @@ def _locked_folder(parent: Path) -> tuple[Path, int]:
         except FileNotFoundError:
             continue  # another process removed the folder as abandoned before it was locked, here and below
         try:
-            _lock(lock)
+            lock_file(lock)
         except BlockingIOError:
             os.close(lock)
             continue
@@ -241,8 +241,8 @@ def _locked_folder(parent: Path) -> tuple[Path, int]:
     raise GraspPlannerError(f"{parent}: other processes keep removing temporary folders")
 
 
-def _lock(descriptor: int) -> None:
-    """Lock an open folder.
+def lock_file(descriptor: int) -> None:
+    """Lock an open file or folder.
 
     Raises:
         BlockingIOError: another process, or another part of this process, has locked the folder.

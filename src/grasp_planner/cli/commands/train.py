@@ -75,7 +75,9 @@ def run(arguments: Sequence[str]) -> int:
             checkpoint_every=settings.checkpoint_every,
         )
     console.print(errors_table(trained))
-    console.print(f"{trained.steps:,} steps in {trained.seconds:,.0f} s; the model is in {trained.folder}")
+    windows = settings.recipe.windows(trained.steps)
+    rate = f"{windows:,} windows, {windows / max(trained.seconds, 1e-9):,.0f} per second"
+    console.print(f"{trained.steps:,} steps ({rate}) in {trained.seconds:,.0f} s; the model is in {trained.folder}")
     return 0
 
 

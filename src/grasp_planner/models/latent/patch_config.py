@@ -60,9 +60,7 @@ class PatchModelConfig(PictureModelConfig):
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
-        self.check(
-            dict.fromkeys(("patch", "encoder_pixels", "components", "width", "depth", "heads", "hidden"), 1)
-        )
+        self.check(dict.fromkeys(("patch", "encoder_pixels", "components", "width", "depth", "heads", "hidden"), 1))
         if self.encoder == EFFICIENTNET:
             check_strides(self.strides, self.patch)
         elif self.encoder not in DINOV2:
