@@ -313,7 +313,7 @@ def test_encoders_have_the_width_that_is_told():
 
 
 def test_a_frame_is_predicted_from_itself_and_earlier_frames():
-    """One call predicts after every frame of a window, as calls with the shorter windows do: later frames are unseen."""
+    """One call predicts after every frame of a window. Later frames change nothing, as calls with fewer frames show."""
     config = CONFIGS["context"]
     model = made(config)
     frames = model.encode(seen(config))[..., :-1]
