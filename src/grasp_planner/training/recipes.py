@@ -177,19 +177,17 @@ _PUSH_T_PATCHES = PatchModelConfig(
 )
 
 
-def _on_patches(
-    model: PatchModelConfig, *, horizons: tuple[int, ...] = (5, 25, 50), measures: str = "position"
-) -> Recipe:
+# With a finer encoder and a larger predictor, for a GPU.
+_FINER_PATCHES = replace(_PUSH_T_PATCHES, context=3, strides=(8, 16), encoder_pixels=128, components=48)
+_PUSH_T_PATCHES_LARGE = replace(_FINER_PATCHES, width=384, depth=6, heads=6, hidden=1536)
+_PUSH_T = LatentLoss(measures="push_t")
+
+
+def _on_patches(model: PatchModelConfig, measured: LatentLoss = LatentLoss()) -> Recipe:
     """Return the recipe of models on the patch features of a pretrained encoder, for two processor cores."""
-    return Recipe(
-        model=model,
-        steps=20_000,
-        phases=(Phase(0.6, 10, 64), Phase(0.4, 25, 32)),
-        lr=1e-3,
-        tolerance=1.0,
-        horizons=horizons,
-        latent_loss=LatentLoss(measures=measures),
-    )
+    phases = (Phase(0.6, 10, 64), Phase(0.4, 25, 32))
+    horizons = (5, 25, 50, 80) if measured.measures == "push_t" else (5, 25, 50)
+    return Recipe(model, 20_000, phases, lr=1e-3, tolerance=1.0, horizons=horizons, latent_loss=measured)
 
 
 RECIPES: dict[str, Recipe] = {
@@ -260,26 +258,10 @@ RECIPES: dict[str, Recipe] = {
         horizons=(5, 25, 50, 80),
         latent_loss=LatentLoss(decorrelation=0.5, relative=True, inverse=0.0, measures="push_t"),
     ),
-    "pusht-patches": _on_patches(_PUSH_T_PATCHES, horizons=(5, 25, 50, 80), measures="push_t"),
-    "pusht-patches-context-3": _on_patches(
-        replace(_PUSH_T_PATCHES, context=3), horizons=(5, 25, 50, 80), measures="push_t"
-    ),
+    "pusht-patches": _on_patches(_PUSH_T_PATCHES, _PUSH_T),
+    "pusht-patches-context-3": _on_patches(replace(_PUSH_T_PATCHES, context=3), _PUSH_T),
     "pusht-patches-large": replace(
-        _on_patches(
-            replace(
-                _PUSH_T_PATCHES,
-                context=3,
-                strides=(8, 16),
-                encoder_pixels=128,
-                components=48,
-                width=384,
-                depth=6,
-                heads=6,
-                hidden=1536,
-            ),
-            horizons=(5, 25, 50, 80),
-            measures="push_t",
-        ),
+        _on_patches(_PUSH_T_PATCHES_LARGE, _PUSH_T),
         steps=60_000,
         phases=(Phase(0.6, 10, 256), Phase(0.4, 25, 128)),
         lr=5e-4,

@@ -24,15 +24,15 @@ class PatchModelConfig(PictureModelConfig):
     The fields of ``PictureModelConfig`` come first: sizes, context, frameskip, pixels, weights and angles.
 
     Args:
-        encoder: the pretrained encoder: ``"efficientnet-lite0"``, or a size of DINOv2 such as ``"dinov2_vits14"``.
-        strides: strides of the feature maps of EfficientNet-Lite0; empty for DINOv2.
-        patch: side of a patch in pixels of the encoder's input.
-        encoder_pixels: side of the encoder's input, to which pictures are resized; a multiple of ``patch``.
-        components: number of principal components that are kept of the features of a patch.
         width: numbers in a token of the predictor, a multiple of ``heads``.
         depth: number of layers of the predictor.
         heads: number of attention heads.
         hidden: hidden units of a layer's perceptron.
+        encoder: the pretrained encoder: ``"efficientnet-lite0"``, or a size of DINOv2 such as ``"dinov2_vits14"``.
+        strides: strides of the feature maps of EfficientNet-Lite0; empty for DINOv2.
+        encoder_pixels: side of the encoder's input, to which pictures are resized; a multiple of ``patch``.
+        patch: side of a patch in pixels of the encoder's input.
+        components: number of principal components that are kept of the features of a patch.
         alpha: weight of the proprioceptive distance to a goal, relative to the visual distance; both are mean squares.
 
     Raises:
@@ -48,15 +48,15 @@ class PatchModelConfig(PictureModelConfig):
     pretrained: ClassVar[bool] = True
     probe_width: ClassVar[int] = 256
 
-    encoder: str = EFFICIENTNET
-    strides: tuple[int, ...] = (8,)
-    patch: int = 16
-    encoder_pixels: int = 64
-    components: int = 32
     width: int = 128
     depth: int = 3
     heads: int = 4
     hidden: int = 512
+    encoder: str = EFFICIENTNET
+    strides: tuple[int, ...] = (8,)
+    encoder_pixels: int = 64
+    patch: int = 16
+    components: int = 32
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
