@@ -349,3 +349,16 @@ def test_a_checkpoint_of_another_kind_is_refused(tmp_path):
     (folder / "config.json").write_text(json.dumps({**config, "kind": "patch"}))
     with pytest.raises(GraspPlannerError, match="did you mean 'patches'"):
         LatentModel.from_pretrained(folder)
+
+
+def test_the_linear_part_of_the_proprioception_keeps_its_precision():
+    """Under mixed precision, the learned changes are rounded to three digits; the fitted linear part is not."""
+    model = made(PLAIN)
+    for layer in (model.predictor.patch_change, model.predictor.proprio_change):
+        layer.weight.zero_()
+        layer.bias.zero_()
+    model.predictor.drift.action.normal_(generator=torch.Generator().manual_seed(1))
+    latents, actions = model.encode(seen(PLAIN)), torch.linspace(-1, 1, 30).reshape(3, 1, 10)
+    exact = model(latents, actions)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(model(latents, actions), exact)

@@ -1,6 +1,10 @@
 """Models on patch features learn, resume to the bit, and encode each picture once."""
 
 import dataclasses
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -43,14 +47,15 @@ def data():
     return dots()
 
 
-@pytest.fixture(autouse=True)
-def encoder(monkeypatch):
+def random_weights(config):
     """Replace the pretrained weights, which are an optional package, by random weights."""
-
-    def random_weights(config):
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(7)
         return EfficientNetLite0(config.strides, config.patch)
 
+
+@pytest.fixture(autouse=True)
+def encoder(monkeypatch):
     monkeypatch.setattr(feature_cache, "pretrained_network", random_weights)
 
 
@@ -138,6 +143,106 @@ def test_pictures_on_disk_are_encoded_once(tmp_path, monkeypatch):
     assert again.errors == first.errors
 
 
+def test_an_interrupted_encoding_is_continued(tmp_path, monkeypatch):
+    folder = collect("wall", 6, tmp_path / "walks", pixels=64, workers=1, progress=False)
+    same = collect("wall", 6, tmp_path / "same", pixels=64, workers=1, progress=False)
+    recipe = dataclasses.replace(SMALL, steps=2, horizons=(5,))
+    monkeypatch.setattr(feature_cache, "AT_ONCE", 50)
+    whole = train(recipe, same, tmp_path / "whole", progress=False)
+    encode, calls = LatentModel.visual, []
+
+    def stopping(model, observations):
+        calls.append(len(observations["pixels"]))
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return encode(model, observations)
+
+    monkeypatch.setattr(LatentModel, "visual", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, folder, tmp_path / "model", progress=False)
+    assert [path.suffix for path in (folder / ".arrays").glob("latents-*")] == [".partial"]
+    trained = train(recipe, folder, tmp_path / "model", progress=False)
+    rows = len(read(folder, keys=("state",)).array("state"))
+    assert sum(calls) == rows + 50, "complete batches were encoded again"
+    assert trained.errors == whole.errors
+
+
+def test_another_camera_and_changed_pictures_are_encoded_anew(tmp_path):
+    """Episodes of one folder can hold other pictures; the stored latents belong to pictures, not to folders."""
+    folder = collect("wall", 3, tmp_path / "walks", pixels=64, workers=1, progress=False)
+    learner = build_learner(SMALL)
+    one = read(folder, keys=learner.observations)
+    other = dataclasses.replace(one, observations={**one.observations, "pixels": 255 - one.array("pixels")})
+    (first,) = learner.encoded([one], device=torch.device("cpu"), seed=0, fitted=False, progress=False)
+    (second,) = learner.encoded([other], device=torch.device("cpu"), seed=0, fitted=True, progress=False)
+    assert len(list((folder / ".arrays").glob("latents-*.npy"))) == 2
+    assert not np.allclose(first.array("visual"), second.array("visual"), atol=0.1)
+
+
+def test_episodes_whose_folder_is_gone_are_encoded_in_memory(tmp_path):
+    folder = collect("wall", 3, tmp_path / "walks", pixels=64, workers=1, progress=False)
+    learner = build_learner(SMALL)
+    kept = read(folder, keys=learner.observations, cache=False)
+    gone = dataclasses.replace(kept, source=tmp_path / "gone")
+    (there,) = learner.encoded([kept], device=torch.device("cpu"), seed=0, fitted=False, progress=False)
+    (found,) = learner.encoded([gone], device=torch.device("cpu"), seed=0, fitted=True, progress=False)
+    assert not (tmp_path / "gone").exists()
+    assert np.array_equal(found.array("visual"), there.array("visual"))
+
+
+def test_components_are_those_of_the_selected_episodes():
+    """Pictures of other episodes in the same arrays change nothing."""
+    some = dots(episodes=6)
+    pictures = some.array("pixels").copy()
+    pictures[some.select([0, 5]).observation_rows] = 0
+    spoiled = dataclasses.replace(some, observations={**some.observations, "pixels": pictures})
+    found = []
+    for episodes in (some, spoiled):
+        learner = build_learner(SMALL)
+        learner.encoded([episodes.select([1, 3])], device=torch.device("cpu"), seed=0, fitted=False, progress=False)
+        found.append(learner.model.encoder.components.directions)
+    assert torch.equal(*found)
+
+
+TWO_DEVICES = """
+import sys
+sys.path.insert(0, {tests!r})
+import torch
+torch.set_num_threads(1)
+from test_patch_training import SMALL, random_weights
+from grasp_planner.models import LatentModel
+from grasp_planner.training import FabricEngine, feature_cache, train
+feature_cache.pretrained_network = random_weights
+encode, rows = LatentModel.visual, []
+def counting(model, observations):
+    rows.append(len(observations["pixels"]))
+    return encode(model, observations)
+LatentModel.visual = counting
+if __name__ == "__main__":
+    engine = FabricEngine(2, "cpu")
+    result = train(SMALL, sys.argv[1], sys.argv[2], engine=engine, progress=False)
+    print(f"rank {{engine.rank}} of {{engine.processes}}: {{result.errors}}: {{sum(rows)}}")
+"""
+
+
+@pytest.mark.slow
+def test_two_devices_encode_each_picture_once(tmp_path):
+    pytest.importorskip("lightning_fabric")
+    folder = collect("wall", 6, tmp_path / "walks", pixels=64, workers=1, progress=False)
+    script = tmp_path / "two.py"
+    script.write_text(TWO_DEVICES.format(tests=str(Path(__file__).parent)))
+    command = [sys.executable, str(script), str(folder), str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    lines = sorted(line for line in done.stdout.splitlines() if line.startswith("rank "))
+    assert [line.split(": ")[0] for line in lines] == ["rank 0 of 2", "rank 1 of 2"]
+    errors = {line.partition(": ")[2].rpartition(": ")[0] for line in lines}
+    assert len(errors) == 1, "the processes ended with different models"
+    rows = len(read(folder, keys=("state",)).array("state"))
+    assert sum(int(line.rpartition(": ")[2]) for line in lines) == rows
+    assert [path.suffix for path in (folder / ".arrays").glob("latents-*")] == [".npy"]
+
+
 def test_data_of_other_sizes_are_refused(data, tmp_path):
     wrong = dataclasses.replace(SMALL, model=dataclasses.replace(SMALL.model, state_size=3))
     with pytest.raises(GraspPlannerError, match="--model.state-size 2"):
@@ -192,6 +297,7 @@ def test_the_loss_is_teacher_forcing_and_an_open_loop_path(context):
 
 
 def test_the_rate_of_samples_is_printed(data, tmp_path, capsys):
-    train(SMALL, data, tmp_path, progress=True)
-    assert f"{SMALL.windows(8)}/{SMALL.windows(8)}" in capsys.readouterr().err
+    train(SMALL, data, tmp_path / "m", progress=True)
+    shown = " ".join(capsys.readouterr().err.split())
     assert SMALL.windows(8) == 4 * 8 + 4 * 4
+    assert "windows" in shown and "48/48" in shown and re.search(r"\d/s", shown)

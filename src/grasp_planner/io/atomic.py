@@ -241,13 +241,17 @@ def _locked_folder(parent: Path) -> tuple[Path, int]:
     raise GraspPlannerError(f"{parent}: other processes keep removing temporary folders")
 
 
-def lock_file(descriptor: int) -> None:
-    """Lock an open file or folder.
+def lock_file(descriptor: int, *, wait: bool = False) -> None:
+    """Lock an open file or folder until its descriptor is closed.
+
+    Args:
+        descriptor: the file descriptor.
+        wait: wait for the lock if another process, or another part of this process, has it.
 
     Raises:
-        BlockingIOError: another process, or another part of this process, has locked the folder.
+        BlockingIOError: the file or folder is locked already, and ``wait`` is false.
         OSError: the file system has no locks.
     """
     if fcntl is None:
         raise OSError("no locks on this operating system")
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)

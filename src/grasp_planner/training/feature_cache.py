@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from grasp_planner.models.latent.patch_config import PatchModelConfig
 from grasp_planner.models.latent.patch_encoder import PatchEncoder, pretrained_network
 
 FITTED_PICTURES = 4_096
+SAMPLED = 64  # pictures that tell two arrays of pictures apart
 AT_ONCE = 32  # few enough that the feature maps stay in the processor's cache
 
 
@@ -66,16 +68,16 @@ def _fit(model: LatentModel, parts: Sequence[Episodes], seed: int) -> None:
     if not isinstance(config, PatchModelConfig) or not isinstance(encoder, PatchEncoder):
         raise GraspPlannerError(f"needed a model with a pretrained encoder, got {config}")
     encoder.network.load_state_dict(pretrained_network(config).state_dict())
-    sizes = np.array([len(part.array("pixels")) for part in parts])
-    count = min(FITTED_PICTURES, int(sizes.sum()))
-    rows = np.sort(np.random.default_rng(seed).choice(int(sizes.sum()), count, replace=False))
-    features = []
-    for part, end in zip(parts, np.cumsum(sizes)):
-        start = end - len(part.array("pixels"))
-        own = rows[(rows >= start) & (rows < end)] - start
+    known = [part.observation_rows for part in parts]
+    total = sum(len(rows) for rows in known)
+    drawn = np.sort(np.random.default_rng(seed).choice(total, min(FITTED_PICTURES, total), replace=False))
+    features, start = [], 0
+    for part, rows in zip(parts, known):
+        own = rows[drawn[(start <= drawn) & (drawn < start + len(rows))] - start]
+        start += len(rows)
         for first in range(0, len(own), AT_ONCE):
-            chosen = torch.from_numpy(part.array("pixels")[own[first : first + AT_ONCE]])[:, None]
-            features.append(encoder.network(model.transform(chosen, model.low)))
+            pictures = torch.from_numpy(part.array("pixels")[own[first : first + AT_ONCE]])[:, None]
+            features.append(encoder.network(model.transform(pictures, model.low)))
     encoder.components.fit(torch.cat(features))
 
 
@@ -83,8 +85,9 @@ def visual_latents(model: LatentModel, episodes: Episodes, *, progress: bool) ->
     """Encode all pictures of a data set.
 
     The result is stored in the folder ``.arrays`` of the data set, under a name that depends on the encoder, its
-    principal components and the files of the data set. An interrupted computation continues. For episodes in memory,
-    and in a folder that cannot be written, the result is kept in memory.
+    principal components, the files of the data set, and a sample of the pictures. An interrupted computation continues,
+    and processes that need the same result wait for each other. For episodes that were not read from a folder, and for
+    a folder that cannot be written, the result is kept in memory.
 
     Args:
         model: the model, whose encoder is used.
@@ -108,19 +111,22 @@ def visual_latents(model: LatentModel, episodes: Episodes, *, progress: bool) ->
                 yield model.visual({"pixels": seen[:, None]})[:, 0].half().cpu().numpy()
                 advance(len(seen))
 
-    folder = None if episodes.source is None else episodes.source / FOLDER
-    if folder is None or not writable(folder):
+    source = episodes.source
+    if source is None or not source.is_dir() or not writable(source / FOLDER):
         return np.concatenate(list(parts(0)))
-    return grown(make_folder(folder) / f"latents-{_key(model, episodes)}.npy", shape, np.float16, parts)
+    path = make_folder(source / FOLDER) / f"latents-{_key(model, source, pixels)}.npy"
+    return grown(path, shape, np.float16, parts)
 
 
-def _key(model: LatentModel, episodes: Episodes) -> str:
-    """Return a name for the latents of a data set under an encoder."""
-    assert episodes.source is not None
-    found = locate(episodes.source)
+def _key(model: LatentModel, source: Path, pixels: np.ndarray) -> str:
+    """Return a name for the latents of the pictures of a data set under an encoder."""
+    found = locate(source)
     digest = hashlib.sha256(json.dumps(fingerprint(found.files, found.root)).encode())
-    digest.update(repr(model.transform).encode())
+    # A data set can have several cameras, and pictures can be changed after they were read.
+    sample = pixels[np.linspace(0, len(pixels) - 1, SAMPLED).round().astype(np.int64)]
+    digest.update(f"{pixels.shape} {model.transform}".encode())
+    digest.update(sample.tobytes())
     for name, tensor in model.encoder.state_dict().items():
-        digest.update(f"{name}{tuple(tensor.shape)}".encode())
+        digest.update(f"{name} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]

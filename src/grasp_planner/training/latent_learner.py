@@ -35,7 +35,8 @@ class LatentLearner(nn.Module):
     Two predictions are compared with the encoded observations of a window: one step from every observation (teacher
     forcing), and the rest of the window open-loop from the first k observations. k is the context, or it is drawn
     between 1 and the context for predictors that also read shorter windows. The distance of latents is measured in
-    units of ``scale``, with the square roots of the goal weights of visual coordinates.
+    units of ``scale``, and squared differences of visual coordinates are weighted by the square roots of their goal
+    weights.
 
     For a trained encoder, gradients flow through predictions and targets; the terms of ``LatentLoss`` keep the latents
     from collapsing. A pretrained encoder is frozen: every picture is encoded once, before the training. The probe, and
@@ -123,7 +124,7 @@ class LatentLearner(nn.Module):
         model, weights = self.model, self.loss
         latents, actions = self._latents(model, batch), self._actions(model, batch)
         loss = self._one_step(latents, actions)
-        if latents.shape[1] > model.context + 1:  # otherwise, the open-loop prediction is the same single step
+        if latents.shape[1] > model.context + 1:  # otherwise, the window holds a single step after the context
             loss = loss + self._open_loop(latents, actions, generator)
         loss = loss + APART * self._probe_loss(latents.detach(), batch["state"])
         if model.decoder is not None:
@@ -170,8 +171,7 @@ class LatentLearner(nn.Module):
         """Copy the encoder of ``model``, and add ``"visual"``, its encoding of the pictures, to the observations."""
         assert isinstance(model, LatentModel)
         self.model.encoder.load_state_dict(model.encoder.state_dict())
-        counts = episodes.lengths + 1
-        rows = np.repeat(episodes.observation_starts - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+        rows = episodes.observation_rows
         visual = np.zeros((len(episodes.array("pixels")), model.config.visual), dtype=np.float32)
         for chosen in np.array_split(rows, -(-len(rows) // ENCODED_AT_ONCE)):
             seen = {key: torch.from_numpy(episodes.array(key)[chosen])[:, None] for key in model.config.keys}

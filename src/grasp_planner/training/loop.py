@@ -194,7 +194,7 @@ class _Run:
             device=engine.device,
             seed=recipe.seed,
             fitted=state is not None,
-            progress=progress and engine.rank == 0,
+            progress=progress,  # only the process that encodes shows it
         )
         episodes = joined(parts, learner.cut(recipe.model.frameskip).keys)
         training, held_out = split(episodes, recipe.validation, recipe.seed)

@@ -28,7 +28,7 @@ class Train:
     recipe is a flag; `grasp train RECIPE --help` lists the flags with the recipe's values.
 
     Args:
-        recipe: the recipe. Recipes that end on -pixels train models that read pictures.
+        recipe: the recipe. Recipes that end on -pixels or -patches train models that read pictures.
         data: folders of data sets.
         out: the folder for the model and the logs.
         resume: continue from the last checkpoint in --out.

@@ -73,4 +73,6 @@ class PatchPredictor(nn.Module):
         visual = visual + self.patch_change(out[:, :, :-1]).flatten(2)
         if self.proprio_change is None:
             return visual
-        return torch.cat([visual, self.drift(proprio, actions) + self.proprio_change(out[:, :, -1])], dim=-1)
+        with torch.autocast(proprio.device.type, enabled=False):  # the fitted linear part keeps its precision
+            moved = self.drift(proprio, actions)
+        return torch.cat([visual, moved + self.proprio_change(out[:, :, -1])], dim=-1)

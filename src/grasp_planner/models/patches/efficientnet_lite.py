@@ -109,12 +109,11 @@ class _Convolution(nn.Conv2d):
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
-        super().__init__(inputs, outputs, kernel, stride, groups=groups)
-        before = (kernel - stride) // 2
-        self.sides = (before, kernel - stride - before) * 2
+        super().__init__(inputs, outputs, kernel, stride, padding=(kernel - stride) // 2, groups=groups)
+        self.uneven = bool((kernel - stride) % 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(functional.pad(x, self.sides))
+        return super().forward(functional.pad(x, (0, 1, 0, 1)) if self.uneven else x)
 
 
 class _Block(nn.Module):
