@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from grasp_planner import GD, Budget, GraspPlannerError, Problem, check_world_model, load_world_model, plan
+from grasp_planner import GD, Budget, GraspPlannerError, Problem, check_world_model, load_world_model, plan, recommended
 from grasp_planner.core.errors import MissingExtraError
 from grasp_planner.models import LatentModel, PatchModelConfig
 from grasp_planner.models.latent.components import Components
@@ -285,8 +285,9 @@ def test_a_plan_can_start_after_one_frame_of_three():
     torch.testing.assert_close(model(latents, actions)[:, :-1], alone)
 
 
+@pytest.mark.parametrize("planner", [GD(lr=0.1), recommended()], ids=["gd", "recommended"])
 @pytest.mark.parametrize("name", ["plain", "context"])
-def test_it_plans(name):
+def test_it_plans(name, planner):
     config = CONFIGS[name]
     model = made(config)
     model.low.fill_(-2)
@@ -296,7 +297,7 @@ def test_it_plans(name):
     states = model.encode(here)
     past = torch.zeros(3, config.context - 1, 10)
     problem = Problem(model, states, past, goal, 3, model.low, model.high, scale=model.scale)
-    found = plan(problem, GD(lr=0.1), Budget(steps=10))
+    found = plan(problem, planner, Budget(steps=10))
     first = problem.cost(problem.rollout(torch.zeros(3, 3, 10)), torch.zeros(3, 3, 10))
     assert (found.cost < first).all()
 
