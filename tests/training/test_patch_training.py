@@ -11,10 +11,11 @@ import pytest
 import torch
 from test_latent_training import dots, state_of
 
-from grasp_planner import GraspPlannerError, load_world_model
+from grasp_planner import GraspPlannerError, Problem, load_world_model
 from grasp_planner.data import collect, read
 from grasp_planner.models import LatentModel, PatchModelConfig
 from grasp_planner.models.patches.efficientnet_lite import EfficientNetLite0
+from grasp_planner.models.short_windows import marked
 from grasp_planner.training import RECIPES, Phase, Recipe, feature_cache, train
 from grasp_planner.training.latent_learner import rollout
 from grasp_planner.training.recipes import build_learner
@@ -294,6 +295,24 @@ def test_the_loss_is_teacher_forcing_and_an_open_loop_path(context):
     found = {round(float(loss - probe - one_step), 3) for loss in losses}
     wanted = {round(float(distance(visual[:, k:] - visual[:, k - 1 : k])), 3) for k in range(1, context + 1)}
     assert found == wanted and len(wanted) == context
+
+
+@pytest.mark.parametrize("known", [1, 2, 3])
+def test_training_and_planning_predict_the_same(known):
+    """The open-loop prediction of the loss is the rollout of a problem that starts from the same frames."""
+    config = dataclasses.replace(SMALL.model, context=3)
+    model = build_learner(dataclasses.replace(SMALL, model=config)).model.eval().requires_grad_(False)
+    model.predictor.patch_change.weight.mul_(30)
+    draw = torch.Generator().manual_seed(0)
+    frames, actions = torch.randn(2, known, config.size, generator=draw), torch.randn(2, 5, 10, generator=draw)
+    filled = torch.cat([frames[:, :1].expand(-1, 3 - known, -1), frames], dim=1)
+    absent = (torch.arange(3) < 3 - known).expand(2, -1)
+    past = torch.cat([torch.zeros(2, 3 - known, 10), actions[:, : known - 1]], dim=1)
+    states = marked(filled, absent, 3)
+    problem = Problem(model, states, past, states[:, -1], 6 - known, model.low, model.high, scale=model.scale)
+    found = problem.rollout(actions[:, known - 1 :])
+    torch.testing.assert_close(found[..., :-1], rollout(model, frames, actions), atol=1e-5, rtol=1e-4)
+    assert float(found.diff(dim=1).abs().max()) > 0.1, "the model predicts no change"
 
 
 def test_the_rate_of_samples_is_printed(data, tmp_path, capsys):
