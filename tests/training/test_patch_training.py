@@ -288,13 +288,18 @@ def test_the_loss_is_teacher_forcing_and_an_open_loop_path(context):
 
     steps = (visual[:, 1:] - visual[:, :-1]).unfold(1, context, 1).movedim(-1, 2)
     one_step = distance(steps)
-    probe = 0.3 * torch.nn.functional.smooth_l1_loss(
-        learner.model.probe.read(visual), learner.model.probe.features(batch["state"]), beta=0.1
+    probe = (
+        0.3
+        * torch.nn.functional.smooth_l1_loss(
+            learner.model.probe.read(visual), learner.model.probe.features(batch["state"]), beta=0.1
+        ).detach()
     )
     losses = [learner(batch, torch.Generator().manual_seed(seed)) for seed in range(20)]
-    found = {round(float(loss - probe - one_step), 3) for loss in losses}
-    wanted = {round(float(distance(visual[:, k:] - visual[:, k - 1 : k])), 3) for k in range(1, context + 1)}
-    assert found == wanted and len(wanted) == context
+    found = [float(loss.detach() - probe - one_step) for loss in losses]
+    wanted = [float(distance(visual[:, k:] - visual[:, k - 1 : k])) for k in range(1, context + 1)]
+    near = [[abs(one - other) < 1e-3 for other in wanted] for one in found]
+    assert all(map(any, near)), "a loss is that of no path"
+    assert all(map(any, zip(*near))), "no path starts after some number of frames"
 
 
 @pytest.mark.parametrize("known", [1, 2, 3])

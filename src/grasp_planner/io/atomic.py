@@ -241,6 +241,27 @@ def _locked_folder(parent: Path) -> tuple[Path, int]:
     raise GraspPlannerError(f"{parent}: other processes keep removing temporary folders")
 
 
+@contextmanager
+def one_process_in(folder: Path) -> Iterator[None]:
+    """Wait until no other process, and no other part of this process, is in a block with this folder.
+
+    On a file system without locks, several processes can be in such blocks.
+
+    Args:
+        folder: an existing folder.
+
+    Raises:
+        OSError: the folder does not exist, or it cannot be read.
+    """
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            lock_file(lock, wait=True)
+        yield
+    finally:
+        os.close(lock)
+
+
 def lock_file(descriptor: int, *, wait: bool = False) -> None:
     """Lock an open file or folder until its descriptor is closed.
 
