@@ -105,7 +105,7 @@ def test_train_check_plan(walls: Path, tmp_path: Path, capsys: pytest.CaptureFix
     out = tmp_path / "wall-state"
     assert main(f"train wall-state --data {walls} --out {out} {RECIPE} --validation 0.2".split()) == 0
     printed = capsys.readouterr().out
-    assert "open-loop errors" in printed and "3 steps" in printed
+    assert "open-loop errors" in printed and "3 steps (24 windows, " in printed and "per second" in printed
     assert {"config.json", "model.safetensors", "training.json", "train.toml"} <= {path.name for path in out.iterdir()}
     assert json.loads((out / "config.json").read_text())["width"] == 8
 

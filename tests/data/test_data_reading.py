@@ -2,6 +2,8 @@ import ast
 import json
 import pickle
 import sys
+import threading
+import time
 from pathlib import Path
 
 import h5py
@@ -12,7 +14,7 @@ from minari.data_collector import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
 
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.data import Windows, read
+from grasp_planner.data import Windows, cache, read
 
 LENGTHS = (5, 9, 3)
 
@@ -277,3 +279,28 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path):
     for protocol in (2, 4, 5):
         (tmp_path / "fine.pkl").write_bytes(pickle.dumps([1, np.int64(2), np.arange(3), "T"], protocol))
         assert read_plain_pickle(tmp_path / "fine.pkl")[3] == "T"
+
+
+def test_processes_that_unpack_the_same_arrays_wait_for_each_other(tmp_path):
+    """Two processes of a training that replaced each other's arrays would each find that the data have changed."""
+    place, source, builds = tmp_path / ".arrays" / "vectors", {"data.hdf5": [10, 20]}, []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def build(writer):
+        builds.append(writer.folder)
+        begun.set()
+        assert go_on.wait(30)
+        writer.write("x", (3,), np.int64, [np.arange(3)])
+        return {}
+
+    threads = [threading.Thread(target=cache.store, args=(place, source, build), daemon=True) for _ in range(2)]
+    threads[0].start()
+    assert begun.wait(30)
+    threads[1].start()
+    time.sleep(0.2)
+    assert threads[1].is_alive() and len(builds) == 1
+    go_on.set()
+    for thread in threads:
+        thread.join(30)
+    arrays, _ = cache.stored(place, source)
+    assert len(builds) == 1 and arrays["x"].tolist() == [0, 1, 2]

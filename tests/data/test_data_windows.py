@@ -117,5 +117,6 @@ def test_impossible_requests_say_what_is_possible():
 def test_chunks_give_the_rows_of_selected_episodes_only():
     episodes = numbered([3, 2, 4, 1]).select([3, 0, 1])
     rows = np.concatenate(list(episodes.chunks("state", rows=2)))
+    assert np.array_equal(episodes.array("state")[episodes.observation_rows], rows)
     np.testing.assert_array_equal(rows, np.concatenate([episodes.episode(i)["state"] for i in range(3)]))
     assert set(np.concatenate(list(episodes.chunks("actions")))[:, 0]) == {0, 1, 3}

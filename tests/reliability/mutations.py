@@ -358,7 +358,7 @@ GUARDS = (
     Guard(
         "temporary folders of living processes are kept",
         "remove_abandoned",
-        Call("_lock"),
+        Call("lock_file"),
         ATOMIC,
         "only_what_dead",
     ),

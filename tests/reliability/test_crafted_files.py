@@ -31,7 +31,7 @@ from grasp_planner.data.statistics import statistics
 from grasp_planner.io.pickles import read_plain_pickle
 from grasp_planner.io.text_files import read_yaml
 from grasp_planner.io.torch_files import load_tensors, read_parts
-from grasp_planner.models.latent.model import LatentModel, LatentModelConfig
+from grasp_planner.models.latent.model import LatentModel, LatentModelConfig, PatchModelConfig
 from grasp_planner.training.checkpoints import load_state
 
 SLOWEST, LARGEST = 20.0, 2**30
@@ -148,18 +148,22 @@ def test_archives_with_many_members(tmp_path: Path, readable):
 def json_files(folder: Path) -> dict[str, tuple[Path, Callable[[Path], Any]]]:
     checkpoint(folder / "state")
     LatentModel(LatentModelConfig(state_size=2, action_size=2, width=4, channels=2)).save_pretrained(folder / "latent")
+    LatentModel(
+        PatchModelConfig(state_size=2, action_size=2, strides=(4,), patch=32, components=2, width=4, hidden=4)
+    ).save_pretrained(folder / "patches")
     minari_unpacked(folder / "set")
     statistics(folder / "set")
     return {
         "state": (folder / "state" / "config.json", lambda path: load_world_model(path.parent)),
         "latent": (folder / "latent" / "config.json", lambda path: load_world_model(path.parent)),
+        "patches": (folder / "patches" / "config.json", lambda path: load_world_model(path.parent)),
         "metadata": (folder / "set" / "data" / "metadata.json", lambda path: read(path.parents[1], cache=False)),
         "index": (folder / "set" / ".arrays" / "vectors" / "index.json", lambda path: read(path.parents[2])),
         "statistics": (folder / "set" / "statistics.json", lambda path: statistics(path.parent)),
     }
 
 
-@pytest.mark.parametrize("name", ["state", "latent", "metadata", "index", "statistics"])
+@pytest.mark.parametrize("name", ["state", "latent", "patches", "metadata", "index", "statistics"])
 def test_json_with_nonsense(name: str, tmp_path: Path, readable):
     path, reader = json_files(tmp_path)[name]
     content, draw, times = json.loads(path.read_text()), random.Random(name), path.stat()

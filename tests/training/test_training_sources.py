@@ -8,31 +8,33 @@ from training_data import CART, cart, push_t_like
 
 from grasp_planner import GraspPlannerError
 from grasp_planner.training import train
-from grasp_planner.training.sources import JOINED, describe, episodes_of
+from grasp_planner.training.sources import JOINED, data_sets, describe, joined
 
 
 def test_joined_data_hold_every_episode_in_order():
     one, other = cart(4, seed=1).select([3, 0]), cart(3, steps=20, seed=2)
-    joined = episodes_of([one, other], ("state",))
-    assert len(joined) == 5 and joined.steps == 2 * 30 + 3 * 20
+    both = joined(data_sets([one, other], ("state",)), ("state",))
+    assert len(both) == 5 and both.steps == 2 * 30 + 3 * 20
     for index, (part, at) in enumerate([(one, 0), (one, 1), (other, 0), (other, 1), (other, 2)]):
         for key, array in part.episode(at).items():
-            assert np.array_equal(joined.episode(index)[key], array)
-    assert [part["all_episodes"] for part in describe(joined)[JOINED]] == [2, 3]
+            assert np.array_equal(both.episode(index)[key], array)
+    assert [part["all_episodes"] for part in describe(both)[JOINED]] == [2, 3]
 
 
 def test_a_list_of_one_is_that_one():
     data = cart(2)
-    assert episodes_of([data], ("state",)) is data and episodes_of(data, ("state",)) is data
+    for given in ([data], data):
+        (only,) = data_sets(given, ("state",))
+        assert only is data and joined([only], ("state",)) is data
 
 
 def test_data_that_do_not_go_together():
     with pytest.raises(GraspPlannerError, match="same frameskip and sizes"):
-        episodes_of([cart(2), push_t_like(2)], ("state",))
+        joined([cart(2), push_t_like(2)], ("state",))
     with pytest.raises(GraspPlannerError, match="same frameskip and sizes"):
-        episodes_of([cart(2), dataclasses.replace(cart(2), frameskip=1, actions=np.zeros((60, 2)))], ("state",))
+        joined([cart(2), dataclasses.replace(cart(2), frameskip=1, actions=np.zeros((60, 2)))], ("state",))
     with pytest.raises(GraspPlannerError, match="at least one data set"):
-        episodes_of([], ("state",))
+        data_sets([], ("state",))
 
 
 def test_training_on_two_data_sets(tmp_path):

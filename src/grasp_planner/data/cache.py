@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.io.atomic import write_folder_atomically
+from grasp_planner.io.atomic import one_process_in, write_folder_atomically
 from grasp_planner.io.broken_files import broken, reading
 from grasp_planner.io.limited import check_regular
 from grasp_planner.io.text_files import read_json, write_json
@@ -104,7 +104,7 @@ def stored(folder: Path, source: Fingerprint) -> tuple[dict[str, np.ndarray], di
 
 
 def store(folder: Path, source: Fingerprint, build: Callable[[Writer], Mapping[str, Any]]) -> None:
-    """Build an entry atomically.
+    """Build an entry atomically, unless another process is building it: then wait for this process.
 
     Args:
         folder: the entry's folder.
@@ -121,7 +121,10 @@ def store(folder: Path, source: Fingerprint, build: Callable[[Writer], Mapping[s
         write_json(temporary / INDEX, {"schema": SCHEMA, "source": source, "arrays": writer.entries, "notes": notes})
 
     try:
-        write_folder_atomically(folder, write)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with one_process_in(folder.parent):
+            if stored(folder, source) is None:  # otherwise, another process has built it meanwhile
+                write_folder_atomically(folder, write)
     except OSError as error:
         raise GraspPlannerError(
             f"{folder}: the unpacked arrays could not be written ({error.strerror or error}): free some "

@@ -162,6 +162,12 @@ class Episodes:
         """Names of the observations."""
         return tuple(self.observations)
 
+    @property
+    def observation_rows(self) -> np.ndarray:
+        """(steps + n,) rows of the observations of these episodes in every array of ``observations``, in order."""
+        counts = self.lengths + 1
+        return np.repeat(self.observation_starts - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+
     def array(self, key: str) -> np.ndarray:
         """Return the array of an observation, or of ``"actions"``, which all selections share.
 

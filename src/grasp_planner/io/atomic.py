@@ -239,7 +239,7 @@ def remove_abandoned(parent: Path) -> None:
         with suppress(OSError):  # in use (BlockingIOError), removed by another process, or not ours to remove
             lock = os.open(folder, os.O_RDONLY)
             try:
-                _lock(lock)
+                lock_file(lock)
                 shutil.rmtree(folder, ignore_errors=True)
             finally:
                 os.close(lock)
@@ -254,7 +254,7 @@ def _locked_folder(parent: Path) -> tuple[Path, int]:
         except FileNotFoundError:
             continue  # another process removed the folder as abandoned before it was locked, here and below
         try:
-            _lock(lock)
+            lock_file(lock)
         except BlockingIOError:
             os.close(lock)
             continue
@@ -266,13 +266,38 @@ def _locked_folder(parent: Path) -> tuple[Path, int]:
     raise GraspPlannerError(f"{parent}: other processes keep removing temporary folders")
 
 
-def _lock(descriptor: int) -> None:
-    """Lock an open folder.
+@contextmanager
+def one_process_in(folder: Path) -> Iterator[None]:
+    """Wait until no other process, and no other part of this process, is in a block with this folder.
+
+    On a file system without locks, several processes can be in such blocks.
+
+    Args:
+        folder: an existing folder.
 
     Raises:
-        BlockingIOError: another process, or another part of this process, has locked the folder.
+        OSError: the folder does not exist, or it cannot be read.
+    """
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            lock_file(lock, wait=True)
+        yield
+    finally:
+        os.close(lock)
+
+
+def lock_file(descriptor: int, *, wait: bool = False) -> None:
+    """Lock an open file or folder until its descriptor is closed.
+
+    Args:
+        descriptor: the file descriptor.
+        wait: wait for the lock if another process, or another part of this process, has it.
+
+    Raises:
+        BlockingIOError: the file or folder is locked already, and ``wait`` is false.
         OSError: the file system has no locks.
     """
     if fcntl is None:
         raise OSError("no locks on this operating system")
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)

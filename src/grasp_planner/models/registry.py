@@ -69,7 +69,11 @@ def _load_jepa_wms(folder: Path, device: Device, statistics: Statistics | str | 
     return load_jepa_wms(weights, settings, statistics, device=device)
 
 
-KINDS: dict[str, Callable[[Path, Device], WorldModel]] = {"state": _load_state, "latent": _load_latent}
+KINDS: dict[str, Callable[[Path, Device], WorldModel]] = {
+    "state": _load_state,
+    "latent": _load_latent,
+    "patches": _load_latent,
+}
 """Our own kinds of models: kind in ``config.json`` -> loader."""
 
 ANALYTIC: dict[str, Callable[[Device], WorldModel]] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -29,12 +29,31 @@ class Learner(Protocol):
 
     Attributes:
         model: the model that is trained, averaged and saved.
+        observations: the observations that are read from the data sets.
     """
 
     model: Any
+    observations: tuple[str, ...]
 
-    def cut(self, unroll: int) -> Cut:
-        """Describe the windows that are needed to predict ``unroll`` environment steps in a row."""
+    def cut(self, unroll: int, frozen: bool = False) -> Cut:
+        """Describe the windows that are needed to predict ``unroll`` environment steps in a row.
+
+        With ``frozen``, the windows hold what ``freeze`` added to the episodes.
+        """
+        ...
+
+    def encoded(
+        self, parts: Sequence[Episodes], *, device: torch.device, seed: int, fitted: bool, progress: bool
+    ) -> list[Episodes]:
+        """Return the data sets with what a frozen encoder makes of them; other learners return them unchanged.
+
+        Args:
+            parts: the data sets.
+            device: where to encode.
+            seed: seed of the sample from which the encoder's statistics are computed.
+            fitted: whether the learner has the encoder and its statistics already, from a saved state.
+            progress: show a progress bar.
+        """
         ...
 
     def prepare(self, episodes: Episodes, seed: int) -> None:
@@ -54,7 +73,7 @@ class Learner(Protocol):
         ...
 
     def freeze(self, model: nn.Module, episodes: Episodes) -> Episodes:
-        """Keep the encoder of ``model`` fixed from now on, and return the episodes with ``"latent"`` added.
+        """Keep the encoder of ``model`` fixed from now on, and return the episodes with ``"visual"`` added.
 
         Raises:
             GraspPlannerError: this kind of model has no encoder to train.

@@ -28,7 +28,7 @@ from grasp_planner.training.learner import Learner
 from grasp_planner.training.logs import CSVLog, boards
 from grasp_planner.training.recipes import Recipe, build_learner
 from grasp_planner.training.schedules import running_average, warmup_then_cosine
-from grasp_planner.training.sources import Data, describe, episodes_of
+from grasp_planner.training.sources import Data, data_sets, describe, joined
 from grasp_planner.training.validation import health, open_loop_errors, to_tensors
 
 SUMMARY_FILE = "training.json"
@@ -118,13 +118,14 @@ def train(
     folder = make_folder(Path(out))
     if not resume and (folder / STATE_FILE).exists():
         raise GraspPlannerError(f"{folder} already holds a training: resume it (resume=True), or give another folder")
-    run = _Run.begin(recipe, data, folder, engine, resume)
+    run = _Run.begin(recipe, data, folder, engine, resume, progress)
     first_step, earlier, begun = run.step, run.seconds, time.monotonic()
     writes = engine.rank == 0
     log = CSVLog(folder / "log.csv", first_step) if writes else None
     validation = CSVLog(folder / "validation.csv", first_step) if writes else None
 
-    bar = progress_bar(folder.name, recipe.steps, done=first_step, show=progress and writes)
+    done, total = recipe.windows(first_step), recipe.windows(recipe.steps)
+    bar = progress_bar(f"{folder.name}, windows", total, done=done, show=progress and writes)
     with (
         boards(folder, recipe.as_dict(), first_step, tensorboard and writes, wandb and writes) as opened,
         delayed_interrupt() as interrupted,
@@ -132,7 +133,7 @@ def train(
     ):
         while run.step < recipe.steps:
             row = run.advance()
-            advance(1)
+            advance(recipe.phase(run.step - 1).batch)
             run.seconds = earlier + time.monotonic() - begun
             last = run.step == recipe.steps
             if log is not None and (last or run.step % log_every == 0):
@@ -175,10 +176,27 @@ class _Run:
     seconds: float = 0.0
 
     @classmethod
-    def begin(cls, recipe: Recipe, data: Data | Sequence[Data], folder: Path, engine: Engine, resume: bool) -> _Run:
+    def begin(
+        cls,
+        recipe: Recipe,
+        data: Data | Sequence[Data],
+        folder: Path,
+        engine: Engine,
+        resume: bool,
+        progress: bool,
+    ) -> _Run:
         state = load_state(folder, recipe.as_dict()) if resume else None
         learner = build_learner(recipe)
-        episodes = episodes_of(data, learner.cut(1).keys)
+        if state is not None:
+            learner.load_state_dict(state["learner"])
+        parts = learner.encoded(
+            data_sets(data, learner.observations),
+            device=engine.device,
+            seed=recipe.seed,
+            fitted=state is not None,
+            progress=progress,  # only the process that encodes shows it
+        )
+        episodes = joined(parts, learner.cut(recipe.model.frameskip).keys)
         training, held_out = split(episodes, recipe.validation, recipe.seed)
         windows = {}
         for phase in recipe.phases:
@@ -261,16 +279,15 @@ class _Run:
         return row
 
     def _freeze(self) -> None:
-        """Replace the pictures in the windows of frozen phases by latents.
+        """Add visual latents to the windows of frozen phases.
 
-        The latents depend only on the averaged weights, so a resumed training computes the same latents.
+        The visual latents depend only on the averaged weights, so a resumed training computes the same visual latents.
         """
-        latents = self.learner.freeze(self.average.module, self.training)
+        encoded = self.learner.freeze(self.average.module, self.training)
         for phase in self.recipe.phases:
             if phase.frozen:
-                cut = self.learner.cut(phase.unroll)
-                keys = ("latent", "state", "pixels")
-                self.windows[phase.unroll, True] = Windows(latents, cut.history, cut.future, cut.frameskip, keys)
+                cut = self.learner.cut(phase.unroll, frozen=True)
+                self.windows[phase.unroll, True] = Windows(encoded, cut.history, cut.future, cut.frameskip, cut.keys)
 
     def errors(self) -> dict[str, dict[str, dict[str, float]]]:
         return open_loop_errors(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 
 from grasp_planner.core.errors import GraspPlannerError, known_name
 from grasp_planner.models.latent.config import LatentModelConfig
+from grasp_planner.models.latent.patch_config import PatchModelConfig
 from grasp_planner.models.state.model import StateModelConfig
 from grasp_planner.training.latent_learner import LatentLearner
 from grasp_planner.training.latent_losses import LatentLoss
@@ -63,7 +64,7 @@ class Recipe:
         validation: share of the episodes that are held out.
         horizons: environment steps after which the open-loop error is measured.
         seed: seed of the initial weights, of the split, and of the batches.
-        latent_loss: additional losses of pixel models; other models ignore them.
+        latent_loss: additional losses of models whose encoder is trained, and what is measured (``measures``).
         precision: ``"float32"``, or ``"bfloat16"`` for mixed precision, which is faster for large models on a GPU.
 
     Raises:
@@ -75,7 +76,7 @@ class Recipe:
         0.002
     """
 
-    model: StateModelConfig | LatentModelConfig
+    model: StateModelConfig | LatentModelConfig | PatchModelConfig
     steps: int
     phases: tuple[Phase, ...]
     lr: float = 2e-3
@@ -102,8 +103,10 @@ class Recipe:
             raise GraspPlannerError(f"average must be between 0 and 1, got {self.average}")
         if self.precision not in ("float32", "bfloat16"):
             raise GraspPlannerError(f"precision must be 'float32' or 'bfloat16', got {self.precision!r}")
-        states = isinstance(self.model, StateModelConfig)
-        stride = self.model.frameskip // self.model.substeps if states else self.model.frameskip
+        states, trained = isinstance(self.model, StateModelConfig), isinstance(self.model, LatentModelConfig)
+        stride = self.model.frameskip
+        if isinstance(self.model, StateModelConfig):
+            stride = self.model.frameskip // self.model.substeps
         if bad := [phase.unroll for phase in self.phases if phase.unroll % stride]:
             raise GraspPlannerError(
                 f"unrolls must be multiples of {stride}, the environment steps in one step of the network, got {bad}"
@@ -111,8 +114,10 @@ class Recipe:
         if bad := [h for h in self.horizons if h < 1 or h % self.model.frameskip]:
             raise GraspPlannerError(f"horizons must be multiples of frameskip {self.model.frameskip}, got {bad}")
         frozen = [phase.frozen for phase in self.phases]
-        if frozen != sorted(frozen) or frozen[0] or (states and any(frozen)):
-            raise GraspPlannerError("frozen phases are for pixel models, and come after phases that train the encoder")
+        if frozen != sorted(frozen) or frozen[0] or (not trained and any(frozen)):
+            raise GraspPlannerError(
+                "frozen phases are for models whose encoder is trained, and come after phases that train the encoder"
+            )
         if self.latent_loss.relative and not (
             isinstance(self.model, LatentModelConfig) and self.model.encoder == "keypoints" and self.model.latent > 2
         ):
@@ -128,6 +133,14 @@ class Recipe:
             if step < round(end * self.steps):
                 return phase
         return self.phases[-1]
+
+    def windows(self, steps: int) -> int:
+        """Return the number of windows in the batches of the first optimiser steps.
+
+        >>> Recipe(StateModelConfig(2, 1), steps=10, phases=(Phase(0.5, 1, 8), Phase(0.5, 5, 4))).windows(6)
+        44
+        """
+        return sum(self.phase(step).batch for step in range(steps))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the recipe as JSON values."""
@@ -157,6 +170,24 @@ def _one_point(model: LatentModelConfig) -> Recipe:
         average=0.995,
         latent_loss=LatentLoss(decorrelation=0.0),
     )
+
+
+_PUSH_T_PATCHES = PatchModelConfig(
+    state_size=7, action_size=2, proprio_size=4, angles=(4,), proprio_weights=(1.0, 1.0, 0.0, 0.0)
+)
+
+
+# With a finer encoder and a larger predictor, for a GPU.
+_FINER_PATCHES = replace(_PUSH_T_PATCHES, context=3, strides=(8, 16), encoder_pixels=128, components=48)
+_PUSH_T_PATCHES_LARGE = replace(_FINER_PATCHES, width=384, depth=6, heads=6, hidden=1536)
+_PUSH_T = LatentLoss(measures="push_t")
+
+
+def _on_patches(model: PatchModelConfig, measured: LatentLoss = LatentLoss()) -> Recipe:
+    """Return the recipe of models on the patch features of a pretrained encoder, for two processor cores."""
+    phases = (Phase(0.6, 10, 64), Phase(0.4, 25, 32))
+    horizons = (5, 25, 50, 80) if measured.measures == "push_t" else (5, 25, 50)
+    return Recipe(model, 20_000, phases, lr=1e-3, tolerance=1.0, horizons=horizons, latent_loss=measured)
 
 
 RECIPES: dict[str, Recipe] = {
@@ -227,6 +258,19 @@ RECIPES: dict[str, Recipe] = {
         horizons=(5, 25, 50, 80),
         latent_loss=LatentLoss(decorrelation=0.5, relative=True, inverse=0.0, measures="push_t"),
     ),
+    "pusht-patches": _on_patches(_PUSH_T_PATCHES, _PUSH_T),
+    "pusht-patches-context-3": _on_patches(replace(_PUSH_T_PATCHES, context=3), _PUSH_T),
+    "pusht-patches-large": replace(
+        _on_patches(_PUSH_T_PATCHES_LARGE, _PUSH_T),
+        steps=60_000,
+        phases=(Phase(0.6, 10, 256), Phase(0.4, 25, 128)),
+        lr=5e-4,
+        precision="bfloat16",
+    ),
+    "wall-patches": _on_patches(PatchModelConfig(state_size=2, action_size=2, proprio_size=2)),
+    "pointmaze-patches": _on_patches(
+        PatchModelConfig(state_size=4, action_size=2, proprio_size=4, proprio_weights=(1.0, 1.0, 0.0, 0.0))
+    ),
 }
 
 
@@ -234,6 +278,6 @@ def build_learner(recipe: Recipe) -> StateLearner | LatentLearner:
     """Build the model of a recipe from its seed, with its loss; the global random state does not change."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        if isinstance(recipe.model, LatentModelConfig):
-            return LatentLearner(recipe.model, recipe.latent_loss, recipe.tolerance)
-        return StateLearner(recipe.model, recipe.symmetry, recipe.tolerance)
+        if isinstance(recipe.model, StateModelConfig):
+            return StateLearner(recipe.model, recipe.symmetry, recipe.tolerance)
+        return LatentLearner(recipe.model, recipe.latent_loss, recipe.tolerance)

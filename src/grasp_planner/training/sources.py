@@ -14,18 +14,18 @@ Data = str | Path | Episodes
 JOINED = "joined"
 
 
-def episodes_of(data: Data | Sequence[Data], keys: tuple[str, ...]) -> Episodes:
-    """Return the episodes of a data set, or the joined episodes of several data sets.
+def data_sets(data: Data | Sequence[Data], keys: tuple[str, ...]) -> list[Episodes]:
+    """Return the episodes of each data set.
 
     Raises:
-        GraspPlannerError: there is nothing to read, or data sets differ in frameskip or in the size of an array.
+        GraspPlannerError: there is nothing to read.
     """
     if isinstance(data, str | Path | Episodes):
-        return data if isinstance(data, Episodes) else read(data, keys=keys)
-    parts = [episodes_of(part, keys) for part in data]
+        return [data if isinstance(data, Episodes) else read(data, keys=keys)]
+    parts = [part for one in data for part in data_sets(one, keys)]
     if not parts:
         raise GraspPlannerError("needed at least one data set, got none")
-    return parts[0] if len(parts) == 1 else _joined(parts, keys)
+    return parts
 
 
 def describe(episodes: Episodes) -> dict[str, object]:
@@ -41,8 +41,15 @@ def describe(episodes: Episodes) -> dict[str, object]:
     }
 
 
-def _joined(parts: list[Episodes], keys: tuple[str, ...]) -> Episodes:
+def joined(parts: list[Episodes], keys: tuple[str, ...]) -> Episodes:
+    """Join the episodes of several data sets; a single data set is returned unchanged.
+
+    Raises:
+        GraspPlannerError: data sets differ in frameskip or in the size of an array.
+    """
     first = parts[0]
+    if len(parts) == 1:
+        return first
     for part in parts[1:]:
         shapes = [(e.frameskip, e.actions.shape[1:], *(e.array(key).shape[1:] for key in keys)) for e in (first, part)]
         if shapes[0] != shapes[1]:

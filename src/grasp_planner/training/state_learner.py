@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NoReturn
 
 import numpy as np
@@ -39,11 +40,18 @@ class StateLearner(nn.Module):
         self.model = StateModel(config)
         self.symmetry = None if symmetry is None else SYMMETRIES[symmetry]
         self.tolerance = tolerance
+        self.observations: tuple[str, ...] = ("state",)
         self.stride = config.frameskip // config.substeps  # environment steps in one step of the network
 
-    def cut(self, unroll: int) -> Cut:
+    def cut(self, unroll: int, frozen: bool = False) -> Cut:
         """Describe windows that hold every environment step, independent of the model's frameskip."""
         return Cut(history=1, future=unroll, frameskip=1, keys=("state",))
+
+    def encoded(
+        self, parts: Sequence[Episodes], *, device: torch.device, seed: int, fitted: bool, progress: bool
+    ) -> list[Episodes]:
+        """Return the data sets unchanged, since a state-based model has no encoder."""
+        return list(parts)
 
     def prepare(self, episodes: Episodes, seed: int) -> None:
         """Set action statistics, action bounds and the closed-form parts of the dynamics from the training data.

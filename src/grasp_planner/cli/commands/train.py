@@ -35,7 +35,7 @@ class Train:
     recipe is a flag; `grasp train RECIPE --help` lists the flags with the recipe's values.
 
     Args:
-        recipe: the recipe. Recipes that end on -pixels train models that read pictures.
+        recipe: the recipe. Recipes that end on -pixels or -patches train models that read pictures.
         data: folders of data sets.
         out: the folder for the model and the logs.
         resume: continue from the last checkpoint in --out.
@@ -88,7 +88,9 @@ def run(arguments: Sequence[str]) -> int:
                 checkpoint_every=settings.checkpoint_every,
             )
     console.print(errors_table(trained))
-    console.print(f"{trained.steps:,} steps in {trained.seconds:,.0f} s; the model is in {trained.folder}")
+    windows = settings.recipe.windows(trained.steps)
+    rate = f"{windows:,} windows, {windows / max(trained.seconds, 1e-9):,.0f} per second"
+    console.print(f"{trained.steps:,} steps ({rate}) in {trained.seconds:,.0f} s; the model is in {trained.folder}")
     return 0
 
 

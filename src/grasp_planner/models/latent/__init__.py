@@ -1,1 +1,1 @@
-"""World models trained from pictures."""
+"""Trainable world models of pictures: one model with encoders and predictors to choose from."""

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from grasp_planner.core.errors import GraspPlannerError, unknown_name
-from grasp_planner.models.integer_fields import check_integers
+from grasp_planner.models.latent.camera import Camera
+from grasp_planner.models.latent.picture_config import PictureModelConfig
+from grasp_planner.models.picture_transform import HALF, Pictures
 
 ENCODERS = ("keypoints", "convolutions")
 PREDICTORS = ("mlp", "rigid")
-SIZES = (64, 224)
 KEYPOINT_UNIT = 0.25  # scale of a keypoint's coordinate, in halves of the picture's side
 
 
 @dataclass(frozen=True)
-class LatentModelConfig:
-    """The configuration of a ``LatentModel``.
+class LatentModelConfig(PictureModelConfig):
+    """The configuration of a ``LatentModel`` whose encoder is trained together with the predictor.
+
+    The fields of ``PictureModelConfig`` come first: sizes, context, frameskip, pixels, weights and angles.
 
     Args:
-        state_size: numbers in the environment's state, which the probe predicts from the latent.
-        action_size: numbers in one environment action.
-        proprio_size: numbers of proprioception, appended to the visual latent; 0: no proprioception.
-        context: h, number of model steps that a prediction reads.
-        frameskip: environment steps in one model step.
         substeps: network evaluations in one model step: ``frameskip`` (one for each environment action; context 1), or
             1 (the network reads an embedding of the whole action block).
         predictor: ``"mlp"``, or ``"rigid"``: all keypoints move as one rigid body, which is pushed by a pusher. The
@@ -32,11 +31,11 @@ class LatentModelConfig:
         octaves: number of wavelengths at which the predictor also reads sines and cosines of positions; see
             ``mlp.Waves``.
         encoder: ``"keypoints"`` (expected image positions) or ``"convolutions"``.
-        latent: numbers in the visual latent; a keypoint has two.
+        latent: numbers in the visual latent; a keypoint has two. A visual coordinate has the weight 1 in a distance to
+            a goal.
         channels: channels of the encoder's feature maps.
         isotropic: whether the filters of a keypoint encoder are symmetric under quarter turns and mirroring, so that
             keypoints move with an object that turns.
-        pixels: side of the pictures, 64 or 224.
         view: the lower and upper edge of the picture in units of the state, the same for both axes. Proprioception then
             has the same unit as a keypoint. ``None``: proprioception is standardised.
         still: whether the camera does not move. The ground is the median of the training pictures. With a still camera,
@@ -44,16 +43,19 @@ class LatentModelConfig:
         own_radius: radius of the agent's body, in units of the state. The place of the body is known from
             proprioception. The body is replaced by the ground before the picture is encoded, so the visual latent
             describes everything else. 0: the picture is not changed.
-        proprio_weights: weight of each number of the proprioception in a distance to a goal; a visual coordinate has
-            the weight 1.
-        angles: indices of the numbers in the state that are angles.
+
+    Raises:
+        GraspPlannerError: a number is out of range, a name is unknown, or fields do not fit together.
+
+    Example:
+        >>> LatentModelConfig(state_size=2, action_size=2, latent=4, still=True).visual
+        4
     """
 
-    state_size: int
-    action_size: int
-    proprio_size: int = 0
-    context: int = 1
-    frameskip: int = 5
+    kind: ClassVar[str] = "latent"
+    pretrained: ClassVar[bool] = False
+    probe_width: ClassVar[int] = 128
+
     substeps: int = 1
     predictor: str = "mlp"
     width: int = 256
@@ -63,21 +65,16 @@ class LatentModelConfig:
     latent: int = 16
     channels: int = 32
     isotropic: bool = False
-    pixels: int = 64
     view: tuple[float, float] | None = None
     still: bool = False
     own_radius: float = 0.0
-    proprio_weights: tuple[float, ...] = ()
-    angles: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for name, known in (("encoder", ENCODERS), ("predictor", PREDICTORS)):
             if getattr(self, name) not in known:
                 raise unknown_name(name, getattr(self, name), known)
-        if self.pixels not in SIZES:
-            raise GraspPlannerError(f"LatentModelConfig.pixels must be one of {SIZES}, got {self.pixels!r}")
-        positive = ("state_size", "action_size", "channels", "context", "frameskip", "substeps", "width", "depth")
-        check_integers(self, dict.fromkeys(positive, 1) | {"proprio_size": 0, "octaves": 0, "latent": 2})
+        positive = ("channels", "substeps", "width", "depth")
+        self.check(dict.fromkeys(positive, 1) | {"octaves": 0, "latent": 2})
         if self.substeps not in (1, self.frameskip) or (self.substeps > 1 and self.context > 1):
             raise GraspPlannerError(
                 f"LatentModelConfig.substeps must be 1, or frameskip ({self.frameskip}) with context 1, "
@@ -97,12 +94,6 @@ class LatentModelConfig:
             raise GraspPlannerError(
                 f"predictor 'rigid' needs proprioception (x, y, vx, vy), got proprio_size {self.proprio_size}"
             )
-        if self.proprio_weights and len(self.proprio_weights) != self.proprio_size:
-            raise GraspPlannerError(
-                f"proprio_weights must have {self.proprio_size} numbers, got {len(self.proprio_weights)}"
-            )
-        if any(not 0 <= one < self.state_size for one in self.angles):
-            raise GraspPlannerError(f"angles must be places in a state of {self.state_size}, got {self.angles}")
         if not 0 <= self.own_radius < float("inf") or (
             self.own_radius and (self.view is None or self.proprio_size < 2)
         ):
@@ -113,6 +104,32 @@ class LatentModelConfig:
             raise GraspPlannerError(f"a view goes from low to high, got {self.view}")
 
     @property
-    def size(self) -> int:
-        """Numbers in the latent: the visual latent, then the proprioception."""
-        return self.latent + self.proprio_size
+    def visual(self) -> int:
+        """Numbers in the visual latent."""
+        return self.latent
+
+    @property
+    def tokens(self) -> int:
+        """1: the visual latent describes the picture as a whole."""
+        return 1
+
+    @property
+    def units(self) -> tuple[float, float]:
+        """Typical size of a visual coordinate, and of a number of the proprioception."""
+        visual = KEYPOINT_UNIT if self.encoder == "keypoints" else 1.0
+        return visual, 1.0 if self.view is None else KEYPOINT_UNIT
+
+    @property
+    def goal_proprio(self) -> tuple[float, ...]:
+        """Weight of each number of the proprioception in a distance to a goal."""
+        return self.relative_weights
+
+    @property
+    def transform(self) -> Pictures:
+        """Transform of camera pictures to colours from -0.5 to 0.5."""
+        return Pictures(self.pixels, HALF, (1.0, 1.0, 1.0))
+
+    @property
+    def camera(self) -> Camera:
+        """What the model knows about the camera."""
+        return Camera(self.pixels, self.still, self.own_radius, self.view)

@@ -1,4 +1,4 @@
-"""Encoders from pictures to the visual latent: keypoints and convolutions."""
+"""Encoders from pictures to the visual latent: keypoints, convolutions, and features of a pretrained network."""
 
 from __future__ import annotations
 
@@ -8,19 +8,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from grasp_planner.models.latent.config import LatentModelConfig
+from grasp_planner.models.latent.patch_config import PatchModelConfig
+from grasp_planner.models.latent.patch_encoder import PatchEncoder
 
 FINEST = 32  # side of the maps on which keypoints are found
 GROUPS = 8
 SMALL = 1e-3
 NO_CHANGE = 1e-7  # value for a place that does not differ from the ground, so that its weight is not exactly 0
 SPREAD = 0.3  # initial difference between the maps of the keypoints, relative to their size
-
-
-def build_encoder(config: LatentModelConfig) -> nn.Module:
-    """Build the encoder of a configuration: pictures (n, 3, side, side), about -0.5 to 0.5, -> latents (n, latent)."""
-    if config.encoder == "keypoints":
-        return Keypoints(config.pixels, config.latent // 2, config.channels, config.isotropic)
-    return Convolutions(config.pixels, config.latent, config.channels)
 
 
 class Filters(nn.Module):
@@ -73,6 +68,7 @@ class Keypoints(nn.Module):
     Source: spatial soft-argmax, Levine et al. (arXiv 1504.00702); isotropic filters are ours.
     """
 
+    goal_weight = 1.0
     places: Tensor
 
     def __init__(self, pixels: int, points: int, channels: int, isotropic: bool = False) -> None:
@@ -119,6 +115,8 @@ class Convolutions(nn.Module):
         channels: channels of the first layer; the second layer has twice as many, later layers four times.
     """
 
+    goal_weight = 1.0
+
     def __init__(self, pixels: int, latent: int, channels: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
@@ -132,3 +130,19 @@ class Convolutions(nn.Module):
     def forward(self, pictures: Float[Tensor, "n 3 side side"]) -> Float[Tensor, "n latent"]:
         """Encode pictures."""
         return self.head(self.features(pictures).flatten(1))
+
+
+Encoder = Keypoints | Convolutions | PatchEncoder
+"""A module that maps transformed pictures (n, 3, side, side) to visual latents (n, v).
+
+``goal_weight`` is the weight of the visual coordinates in a distance to a goal: a number, or a tensor (v,).
+"""
+
+
+def build_encoder(config: LatentModelConfig | PatchModelConfig) -> Encoder:
+    """Build the encoder of a configuration."""
+    if isinstance(config, PatchModelConfig):
+        return PatchEncoder(config)
+    if config.encoder == "keypoints":
+        return Keypoints(config.pixels, config.latent // 2, config.channels, config.isotropic)
+    return Convolutions(config.pixels, config.latent, config.channels)

@@ -1,4 +1,4 @@
-"""Predictors of the next latent: a residual network, and keypoints that move as a rigid body."""
+"""Predictors of the next latent: a residual network, keypoints that move as a rigid body, and a transformer."""
 
 from __future__ import annotations
 
@@ -7,68 +7,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from grasp_planner.models.latent.config import KEYPOINT_UNIT, LatentModelConfig
+from grasp_planner.models.latent.drift import Drift
+from grasp_planner.models.latent.patch_config import PatchModelConfig
+from grasp_planner.models.latent.patch_predictor import PatchPredictor
 from grasp_planner.models.mlp import MLP, Waves
-from grasp_planner.models.state.plain import least_squares
 
 EMBEDDING = 32  # numbers in the embedding of an action block
 FEELERS = 8
 NEAR = 0.25  # distance from the picture's edge at which a feeler senses it
 UNITS = 4.0  # half a picture in units of a predictor's inputs; a unit is an eighth of the picture's side
-
-
-def build_predictor(config: LatentModelConfig) -> Mlp | Rigid:
-    """Build the predictor of a configuration: latents (n, h, s) and actions (n, h, a) -> latents (n, s)."""
-    return Rigid(config) if config.predictor == "rigid" else Mlp(config)
-
-
-class Drift(nn.Module):
-    """Linear dynamics of the proprioception in one substep, fitted to data: q' = A q + B u + c.
-
-    Args:
-        size: numbers of proprioception; may be 0.
-        inputs: numbers in the action of a substep.
-    """
-
-    state: Tensor
-    action: Tensor
-    rest: Tensor
-
-    def __init__(self, size: int, inputs: int) -> None:
-        super().__init__()
-        self.register_buffer("state", torch.eye(size))
-        self.register_buffer("action", torch.zeros(inputs, size))
-        self.register_buffer("rest", torch.zeros(size))
-
-    def forward(self, proprio: Float[Tensor, "n q"], action: Float[Tensor, "n u"]) -> Float[Tensor, "n q"]:
-        """Predict the proprioception after a substep."""
-        return proprio @ self.state + action @ self.action + self.rest
-
-    @torch.no_grad()
-    def fit(self, before: Float[Tensor, "n q"], actions: Float[Tensor, "n a"], after: Float[Tensor, "n q"]) -> None:
-        """Fit A, B and c to model steps.
-
-        Data can hold observations only at the end of each block of k actions. The linear model maps such a block by
-
-            q_k = q_0 A^k + sum_i u_i B A^(k-1-i) + c (1 + A + .. + A^(k-1))        (rows act from the left)
-
-        The matrix of the last action is B, and A maps the matrix of each action to the matrix of the action before.
-        """
-        size, inputs = self.state.shape[0], self.action.shape[0]
-        if size == 0:
-            return
-        rows = torch.cat([before, actions, torch.ones_like(before[:, :1])], dim=-1).double()
-        whole = least_squares(rows, after.double())
-        later = list(whole[size:-1].split(inputs))  # B A^(k-1), .., B A, B
-        if len(later) == 1:
-            step = whole[:size]
-            rest = whole[-1]
-        else:
-            step = least_squares(torch.cat(later[1:]), torch.cat(later[:-1]))
-            powers = [torch.linalg.matrix_power(step, i) for i in range(len(later))]
-            rest = torch.linalg.lstsq(torch.stack(powers).sum(0).mT, whole[-1][:, None]).solution[:, 0]
-        self.state.copy_(step)
-        self.action.copy_(later[-1])
-        self.rest.copy_(rest)
 
 
 class Mlp(nn.Module):
@@ -82,6 +29,7 @@ class Mlp(nn.Module):
 
     def __init__(self, config: LatentModelConfig) -> None:
         super().__init__()
+        self.shortest = config.context
         self.latent, self.substeps = config.latent, config.substeps
         inputs = config.action_size * config.frameskip // config.substeps
         self.drift = Drift(config.proprio_size, inputs)
@@ -94,16 +42,16 @@ class Mlp(nn.Module):
         seen = config.context * (config.size + embedded) + self.waves.outputs
         self.network = MLP(seen, config.size, config.width, config.depth)
 
-    def forward(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n s"]:
-        """Predict the latents after one model step."""
+    def forward(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n 1 s"]:
+        """Predict the latents after the last frame."""
         if self.substeps == 1:
             now = states[:, -1]
             known = torch.cat([(states / self.unit).flatten(1), self.embedding(actions).flatten(1)], dim=-1)
-            return self._moved(now, known, actions[:, -1])
+            return self._moved(now, known, actions[:, -1])[:, None]
         now = states[:, -1]
         for action in actions[:, -1].chunk(self.substeps, dim=-1):
             now = self._moved(now, torch.cat([now / self.unit, action], dim=-1), action)
-        return now
+        return now[:, None]
 
     def _moved(self, now: Tensor, known: Tensor, action: Tensor) -> Tensor:
         if self.waves.outputs:
@@ -128,6 +76,7 @@ class Rigid(nn.Module):
     def __init__(self, config: LatentModelConfig) -> None:
         super().__init__()
         points = config.latent // 2
+        self.shortest = config.context
         self.latent, self.substeps = config.latent, config.substeps
         self.drift = Drift(config.proprio_size, config.action_size)
         turns = 2 * torch.pi / points * torch.arange(points)
@@ -137,8 +86,8 @@ class Rigid(nn.Module):
         self.waves = Waves(4, config.octaves)
         self.network = MLP(2 * (3 + FEELERS) + self.waves.outputs, 4, config.width, config.depth)
 
-    def forward(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n s"]:
-        """Predict the latents after one model step."""
+    def forward(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n 1 s"]:
+        """Predict the latents after the last frame."""
         points, proprio = states[:, -1].split((self.latent, states.shape[-1] - self.latent), dim=-1)
         points = _complex(points.unflatten(-1, (-1, 2)))
         feelers, weights = _complex(self.feelers), _complex(self.heading)
@@ -161,7 +110,22 @@ class Rigid(nn.Module):
             turning = torch.complex(turn.cos(), turn.sin())
             heading, turned, proprio = heading * turning, turned * turning, after
         moved = torch.view_as_real(centre + arms * turned).flatten(1)
-        return torch.cat([moved, proprio], dim=-1)
+        return torch.cat([moved, proprio], dim=-1)[:, None]
+
+
+Predictor = Mlp | Rigid | PatchPredictor
+"""A module that maps k latents (n, k, s) and actions (n, k, a) to the latents after the frames ``shortest`` .. k.
+
+k is at most the context h, and at least ``shortest``: h, or 1 for predictors that also read shorter windows. The result
+is (n, k + 1 - shortest, s).
+"""
+
+
+def build_predictor(config: LatentModelConfig | PatchModelConfig) -> Predictor:
+    """Build the predictor of a configuration."""
+    if isinstance(config, PatchModelConfig):
+        return PatchPredictor(config)
+    return Rigid(config) if config.predictor == "rigid" else Mlp(config)
 
 
 def _complex(pairs: Float[Tensor, "*batch 2"]) -> Tensor:
