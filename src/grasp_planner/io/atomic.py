@@ -189,7 +189,7 @@ def locked(folder: Path) -> Iterator[None]:
             descriptor = os.open(folder, os.O_RDONLY)
             stack.callback(os.close, descriptor)
             try:
-                _lock(descriptor)
+                lock_file(descriptor)
             except BlockingIOError as error:
                 raise GraspPlannerError(
                     f"another process works in {folder}: wait for it or stop it, or give another folder"
