@@ -19,6 +19,7 @@ from grasp_planner import (
     GRASP,
     ICEM,
     PLANNERS,
+    AugmentedLagrangian,
     GaussNewton,
     GraspPlannerError,
     LatCo,
@@ -37,6 +38,7 @@ NESTED = [
     MultiStart(Sequential(CEM(), GD()), starts=3, restart_every=7),
     Sequential(Sequential(GD(), CEM(), tolerance=0.1), LatCo(method="gauss_newton")),
     MultiStart(MultiStart(GaussNewton(), starts=2), starts=3),
+    AugmentedLagrangian(MultiStart(GaussNewton(), starts=2), update_every=7),
     GRASP(sync=MultiStart(GD(optimiser="sgd"), starts=2)),
     recommended(),
 ]
@@ -48,7 +50,8 @@ def simplest(cls: type) -> Any:
 
 
 def inside(cls: type) -> list[str]:
-    return {MultiStart: ["planner"], Sequential: ["first", "second"], GRASP: ["sync"]}.get(cls, [])
+    around = {AugmentedLagrangian: ["planner"], MultiStart: ["planner"], Sequential: ["first", "second"]}
+    return {**around, GRASP: ["sync"]}.get(cls, [])
 
 
 def candidates(hint: Any) -> Iterator[Any]:
