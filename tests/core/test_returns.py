@@ -66,7 +66,7 @@ def test_with_the_exact_value_a_short_horizon_is_as_good_as_an_infinite_one(plan
     problem = regulated(horizon, lambda states: -p * states.square().sum(-1))
     found = plan(problem, planner, Budget(steps=steps), seeds=1)
     torch.testing.assert_close(found.cost, p * problem.start[:, 0].square(), rtol=tolerance, atol=0)
-    torch.testing.assert_close(found.actions[:, 0], -k * problem.start, rtol=10 * tolerance**0.5, atol=0)
+    torch.testing.assert_close(found.actions[:, 0], -k * problem.start, rtol=3 * tolerance**0.5, atol=0)
 
 
 def test_without_a_value_the_last_step_does_nothing():
