@@ -28,6 +28,7 @@ from grasp_planner.training.validation import to_tensors
 
 MOST_STEPS = 200_000
 """More model steps of the data are not used."""
+_AT_ONCE = 4096  # model steps that are encoded together
 _LOG_EVERY, _WARMUP = 100, 0.02
 
 
@@ -42,6 +43,7 @@ class ValueRecipe:
         candidates: n, random plans for each target.
         states: states that get a new target in each iteration.
         iterations: number of iterations.
+        updates: optimiser steps of the value in each iteration.
         reward_steps: optimiser steps of the reward model.
         batch: rows per optimiser step.
         lr: maximum learning rate, reached by a linear warm-up and followed by a cosine to zero.
@@ -56,15 +58,16 @@ class ValueRecipe:
 
     Example:
         >>> ValueRecipe(discount=0.95, iterations=100).candidates
-        16
+        32
     """
 
     observations: tuple[str, ...] = ("state",)
     discount: float = 0.98
     horizon: int = 4
-    candidates: int = 16
-    states: int = 1024
+    candidates: int = 32
+    states: int = 512
     iterations: int = 600
+    updates: int = 8
     reward_steps: int = 3000
     batch: int = 256
     lr: float = 2e-3
@@ -75,7 +78,8 @@ class ValueRecipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        whole(self, 1, "horizon", "candidates", "states", "iterations", "reward_steps", "batch", "width", "depth")
+        whole(self, 1, "horizon", "candidates", "states", "iterations", "updates", "reward_steps", "batch")
+        whole(self, 1, "width", "depth")
         whole(self, 0, "seed")
         at_least(self, 0, "lr")
         between_zero_and_one(self, "discount", "average", "validation")
@@ -129,9 +133,10 @@ def train_value(
         r:  regression on the rewards of the data
         V:  repeated regression on   max_j  sum_{t<k} gamma^t r(s_t, a_t^j) + gamma^k V'(s_k),   j = 1 .. n
 
-    The plans a^j are random: the first action and the action of all later steps are uniform within the bounds. Their
-    states are predicted by the world model from s_0, a state of the data. V' is a running average of V. Targets are
-    clamped to the least and the largest discounted sum of rewards of the data.
+    The plans a^j are random: the first action and the action of all later steps are uniform over 1.5 times the range
+    of actions, and then clamped to the bounds, so that a third of them lies on a bound. The world model predicts their
+    states from s_0, a state of the data. V' is a running average of V. Targets are clamped to the least and the
+    largest sum of discounted rewards that the rewards of the data allow.
 
     Args:
         model: a world model of context 1 with finite bounds.
@@ -197,14 +202,17 @@ def steps_of(model: WorldModel, episodes: Episodes, recipe: ValueRecipe) -> Step
         )
     count = model.frameskip // episodes.frameskip  # data steps in a model step
     windows = Windows(episodes, 1, count, episodes.frameskip, (*recipe.observations, "reward"))
-    rows = np.random.default_rng(recipe.seed).permutation(len(windows))[:MOST_STEPS]
-    batch = to_tensors(windows[np.sort(rows)], model.low.device)
-    blocks = batch["actions"].flatten(1).unflatten(1, (model.frameskip, -1))
-    states = model.encode({key: batch[key][:, :1] for key in recipe.observations})[:, 0]
-    rewards = batch["reward"][:, 1:].flatten(1).sum(1)
+    chosen = np.sort(np.random.default_rng(recipe.seed).permutation(len(windows))[:MOST_STEPS])
+    pieces: list[tuple[Tensor, ...]] = []
+    for rows in np.array_split(chosen, -(-len(chosen) // _AT_ONCE)):
+        batch = to_tensors(windows[rows], model.low.device)
+        latents = model.encode({key: batch[key][:, :1] for key in recipe.observations})[:, 0]
+        blocks = batch["actions"].flatten(1).unflatten(1, (model.frameskip, -1))
+        pieces.append((latents, model_actions(model, blocks), batch["reward"][:, 1:].flatten(1).sum(1)))
+    states, actions, rewards = (torch.cat(part) for part in zip(*pieces, strict=True))
     if not bool(torch.isfinite(rewards).all() and torch.isfinite(states).all()):
         raise GraspPlannerError("the data must be finite, found NaN or infinity in the rewards or the latents")
-    return Steps(states, model_actions(model, blocks), rewards)
+    return Steps(states, actions, rewards)
 
 
 class Fitting:
@@ -246,13 +254,13 @@ class Fitting:
         assert isinstance(found, LearnedReturn)
         least, most = (float(end) / (1 - recipe.discount) for end in self.steps.rewards.aminmax())
         size = float(learned.std) / (1 - recipe.discount)
-        batches = -(-recipe.states // recipe.batch)
-        update = self.optimiser("value", learned.value_network, recipe.iterations * batches)
+        update = self.optimiser("value", learned.value_network, recipe.iterations * recipe.updates)
         for _ in range(recipe.iterations):
             states = self.steps.drawn(recipe.states, self.generator).states
             wanted = self.targets(found, states).clamp(least, most)
-            for some, target in zip(states.split(recipe.batch), wanted.split(recipe.batch), strict=True):
-                update((learned.value(some) - target) / size)
+            for _ in range(recipe.updates):
+                rows = torch.randint(recipe.states, (recipe.batch,), generator=self.generator).to(states.device)
+                update((learned.value(states[rows]) - wanted[rows]) / size)
                 average.update_parameters(learned)
             advance(1)
         return found.eval()
@@ -263,7 +271,8 @@ class Fitting:
         count, horizon = self.recipe.candidates, self.recipe.horizon
         problem = Problem.observed(self.model, states[:, None], None, horizon, objective=learned.objective())
         low, shape = problem.low, (len(states) * count, min(2, horizon), problem.action_size)
-        drawn = low + (problem.high - low) * torch.rand(shape, generator=self.generator).to(low)
+        share = 1.5 * torch.rand(shape, generator=self.generator).to(low) - 0.25
+        drawn = problem.clamp(low + (problem.high - low) * share)
         plans = torch.cat([drawn[:, :1], drawn[:, 1:].expand(-1, horizon - 1, -1)], dim=1)
         many = problem.repeat(count)
         return -many.cost(many.rollout(plans), plans).unflatten(0, (len(states), count)).amin(1)
