@@ -326,9 +326,9 @@ def test_rewards_that_are_missing_or_not_finite_matter_only_to_those_who_read_th
         del file["episode_1/rewards"]
     for name, words in (("nan", "rewards of episode 0 holds a value that is not finite"), ("none", "episode 1 has no")):
         assert len(read(tmp_path / name)) == len(LENGTHS)
-        for cache in (True, False):
+        for kept in (True, False):
             with pytest.raises(GraspPlannerError, match=words):
-                read(tmp_path / name, keys=["state", "reward"], cache=cache)
+                read(tmp_path / name, keys=["state", "reward"], cache=kept)
 
 
 def test_an_observation_called_reward_is_not_replaced(tmp_path):

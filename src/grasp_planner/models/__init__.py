@@ -6,17 +6,15 @@ from grasp_planner.models.dino_wm.loading import load_dino_wm
 from grasp_planner.models.hub import download_model
 from grasp_planner.models.hub_upload import push_to_hub
 from grasp_planner.models.jepa_wms.loading import load_jepa_wms
-<<<<<<< HEAD
 from grasp_planner.models.latent.config import LatentModelConfig
 from grasp_planner.models.latent.model import LatentModel
 from grasp_planner.models.latent.patch_config import PatchModelConfig
-=======
 from grasp_planner.models.learned_return import LearnedReturn, LearnedReturnConfig
->>>>>>> 51198a9 (Learning of rewards and values: LearnedReturn, train_value, grasp train value, rewards of Minari data sets; Pendulum benchmark)
 from grasp_planner.models.normalisation import Statistics
 from grasp_planner.models.picture_transform import Pictures
 from grasp_planner.models.registry import checkpoints, load_world_model
 from grasp_planner.models.stable_worldmodel.model import from_stable_worldmodel
+from grasp_planner.models.stable_worldmodel.returns import policy_actions, tdmpc2_return
 from grasp_planner.models.state.model import StateModel, StateModelConfig
 from grasp_planner.models.use_settings import UseSettings
 from grasp_planner.wrappers.ensemble import Cautious, Ensemble
@@ -27,14 +25,11 @@ __all__ = [
     "Cautious",
     "Check",
     "Ensemble",
-<<<<<<< HEAD
     "LatentModel",
     "LatentModelConfig",
     "PatchModelConfig",
-=======
     "LearnedReturn",
     "LearnedReturnConfig",
->>>>>>> 51198a9 (Learning of rewards and values: LearnedReturn, train_value, grasp train value, rewards of Minari data sets; Pendulum benchmark)
     "Pictures",
     "Report",
     "Sampled",
@@ -52,5 +47,7 @@ __all__ = [
     "load_dino_wm",
     "load_jepa_wms",
     "load_world_model",
+    "policy_actions",
     "push_to_hub",
+    "tdmpc2_return",
 ]
