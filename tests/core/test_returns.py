@@ -84,7 +84,7 @@ def test_the_start_takes_the_place_of_a_missing_goal():
     assert torch.equal(given.goal, torch.zeros(2, 1).double())
 
 
-def test_a_goal_that_is_needed_is_missed():
+def test_a_goal_that_is_needed_is_asked_for():
     start = torch.zeros(1, 2)
     for objective, name in ((None, "GoalDistance"), (Cautious(GoalDistance()), "Cautious")):
         with pytest.raises(GraspPlannerError, match=f"{name} needs a goal: pass goal=, or an objective of rewards"):
