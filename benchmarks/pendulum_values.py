@@ -11,8 +11,10 @@ errors are in parentheses.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -48,7 +50,7 @@ class TruePendulum:
         turned_cos, turned_sin = (0.05 * speed).cos(), (0.05 * speed).sin()
         return torch.stack([cos * turned_cos - sin * turned_sin, sin * turned_cos + cos * turned_sin, speed], dim=-1)
 
-    def encode(self, observations: dict[str, Tensor]) -> Tensor:
+    def encode(self, observations: Mapping[str, Any]) -> Tensor:
         """Return the observed states."""
         return torch.as_tensor(observations["state"]).to(self.low)
 
