@@ -78,12 +78,21 @@ class LearnedReturn(nn.Module):
 
     def __init__(self, config: LearnedReturnConfig) -> None:
         super().__init__()
-        self.config = config
         self.reward_network = MLP(config.latent_size + config.action_size, 1, config.width, config.depth)
         self.value_network = MLP(config.latent_size, 1, config.width, config.depth)
         self.register_buffer("scale", torch.ones(config.latent_size))
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("std", torch.ones(()))
+        self.config = config
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, *, device: str | torch.device = "cpu") -> LearnedReturn:
+        """Load the networks saved in ``folder``, frozen and in evaluation mode.
+
+        Raises:
+            GraspPlannerError: files are missing, truncated or do not fit together.
+        """
+        return load_model(cls, LearnedReturnConfig, folder, device)
 
     def reward(self, states: Float[Tensor, "*batch s"], actions: Float[Tensor, "*batch a"]) -> Float[Tensor, "*batch"]:
         """Return the reward of a model step that starts in ``states``."""
@@ -101,12 +110,3 @@ class LearnedReturn(nn.Module):
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write ``config.json`` and ``model.safetensors``, each atomically, and return the folder."""
         return save_model(self, self.config, "return", folder)
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path, *, device: str | torch.device = "cpu") -> LearnedReturn:
-        """Load the networks saved in ``folder``, frozen and in evaluation mode.
-
-        Raises:
-            GraspPlannerError: files are missing, truncated or do not fit together.
-        """
-        return load_model(cls, LearnedReturnConfig, folder, device)

@@ -38,20 +38,20 @@ class ValueRecipe:
 
     Args:
         observations: the observations that the world model encodes, besides ``"reward"``.
-        discount: gamma of a model step.
         horizon: k, model steps of a plan for the target of a value.
         candidates: n, random plans for each target.
         states: states that get a new target in each iteration.
         iterations: number of iterations.
         updates: optimiser steps of the value in each iteration.
+        discount: gamma of a model step.
         reward_steps: optimiser steps of the reward model.
         batch: rows per optimiser step.
         lr: maximum learning rate, reached by a linear warm-up and followed by a cosine to zero.
         average: decay per optimiser step of the running average of the value network. The targets use this average.
-        width: units in a hidden layer of both networks.
-        depth: hidden layers of both networks.
         validation: share of the episodes that are held out.
         seed: seed of the initial weights, of the split, of the batches and of the random plans.
+        width: units in a hidden layer of both networks.
+        depth: hidden layers of both networks.
 
     Raises:
         GraspPlannerError: a number is out of range.
@@ -62,20 +62,20 @@ class ValueRecipe:
     """
 
     observations: tuple[str, ...] = ("state",)
-    discount: float = 0.98
     horizon: int = 4
     candidates: int = 32
     states: int = 512
     iterations: int = 600
     updates: int = 8
+    discount: float = LearnedReturnConfig.discount
     reward_steps: int = 3000
     batch: int = 256
     lr: float = 2e-3
     average: float = 0.95
-    width: int = 64
-    depth: int = 2
     validation: float = 0.05
     seed: int = 0
+    width: int = LearnedReturnConfig.width
+    depth: int = LearnedReturnConfig.depth
 
     def __post_init__(self) -> None:
         whole(self, 1, "horizon", "candidates", "states", "iterations", "updates", "reward_steps", "batch")
