@@ -1,8 +1,8 @@
 """A reward instead of a goal.
 
 The example plans for a sum of rewards: a car drives up one of two hills, and driving costs fuel.
-An objective is any object with the methods `terminal` and `stage`. A reward is a cost with a minus sign.
-The goal of the problem is not used, so any numbers can stand there.
+`DiscountedReturn` makes an objective of a reward for every step and a value of the last state.
+A problem with this objective has no goal.
 
     python examples/reward.py
 
@@ -14,7 +14,7 @@ the plan ends on the higher hill: True
 
 Without an argument, `plan` chooses a planner for differentiable costs of any form,
 because the recommended planner needs a sum of squares.
-States come in units of `scale`; with `scale=torch.ones(...)` the objective sees the state's own units.
+The reward and the value see states in the model's own units.
 Planning stops when the budget is spent, since the least possible cost is unknown;
 set `tolerance` of a planner to stop earlier.
 """
@@ -22,21 +22,23 @@ set `tolerance` of a planner to stop earlier.
 import torch
 from torch import Tensor
 
-from grasp_planner import Markov, Problem, plan
+from grasp_planner import DiscountedReturn, Markov, Problem, plan
 
 
-class Hills:
-    """A high hill at x = 3, a low hill at x = -2, and the price of fuel."""
+def height(states: Tensor) -> Tensor:
+    """The height at x: a high hill at x = 3 and a low hill at x = -2."""
+    x = states[..., 0]
+    return torch.exp(-(x - 3).square()) + 0.5 * torch.exp(-(x + 2).square())
 
-    def height(self, states: Tensor) -> Tensor:
-        x = states[..., 0]
-        return torch.exp(-(x - 3).square()) + 0.5 * torch.exp(-(x + 2).square())
 
-    def terminal(self, states: Tensor, goal: Tensor) -> Tensor:  # (..., s), (..., s) -> (...)
-        return -10 * self.height(states)
+def reward(states: Tensor, actions: Tensor) -> Tensor:  # (..., s), (..., a) -> (...)
+    """The height at each step, less the price of fuel."""
+    return height(states) - 0.01 * actions.square().sum(-1)
 
-    def stage(self, states: Tensor, actions: Tensor, goal: Tensor) -> Tensor:
-        return 0.01 * actions.square().sum(-1) - self.height(states)
+
+def value(states: Tensor) -> Tensor:  # (..., s) -> (...)
+    """The height at the end counts ten times."""
+    return 10 * height(states)
 
 
 def car(state: Tensor, action: Tensor) -> Tensor:
@@ -45,15 +47,14 @@ def car(state: Tensor, action: Tensor) -> Tensor:
     return torch.cat([state[:, :1] + velocity, velocity], dim=1)
 
 
-start = torch.zeros(1, 2)
 problem = Problem.between(
     Markov(car),
-    start,
-    goal=start,
+    torch.zeros(1, 2),
+    None,
     horizon=25,
     low=-torch.ones(1),
     high=torch.ones(1),
-    objective=Hills(),
+    objective=DiscountedReturn(reward, value, discount=1.0),
     scale=torch.ones(2),
 )
 found = plan(problem)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from grasp_planner.core.objectives import GoalDistance, Objective
     from grasp_planner.core.plans import Budget, Plan, Scored, Status, WarmStart
     from grasp_planner.core.problem import Problem
+    from grasp_planner.core.returns import DiscountedReturn
     from grasp_planner.core.world_model import WorldModel
     from grasp_planner.models.check import check_world_model
     from grasp_planner.models.registry import load_world_model
@@ -53,6 +54,7 @@ __all__ = [
     "Event",
     "Constrained",
     "AugmentedLagrangian",
+    "DiscountedReturn",
     "CEM",
     "GD",
     "GRASP",
@@ -107,6 +109,7 @@ _HOMES = {
     "Chunked": "wrappers.chunked",
     "Compiled": "wrappers.compiled",
     "Constrained": "core.constraints",
+    "DiscountedReturn": "core.returns",
     "Dynamics": "core.dynamics",
     "Event": "core.events",
     "GaussNewton": "planners",

@@ -180,3 +180,20 @@ def test_a_planner_and_a_policy_do_not_mix(
     out = tmp_path / "own"
     assert main(f"collect wall --episodes 2 --out {out} {words}".split()) == 2
     assert message in capsys.readouterr().err and not out.exists()
+
+
+def test_rewards_and_values_are_learned_for_a_trained_model(
+    walls: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from grasp_planner.models import LearnedReturn, load_world_model
+
+    model, out = tmp_path / "wall-state", tmp_path / "value"
+    assert main(f"train wall-state --data {walls} --out {model} {RECIPE} --validation 0.2".split()) == 0
+    quick = "--recipe.reward-steps 3 --recipe.iterations 2 --recipe.states 8 --recipe.batch 8 --recipe.validation 0.2"
+    assert main(f"train value --model {model} --data {walls} --out {out} {quick} --recipe.discount 0.9".split()) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "mean absolute error on held-out episodes" in printed and "the reward and the value are in" in printed
+    learned, latent = LearnedReturn.from_pretrained(out), load_world_model(model).scale
+    assert learned.config.discount == 0.9 and learned.value(latent[None]).shape == (1,)
+    assert main(f"train Value --model {model} --data {tmp_path} --out {tmp_path / 'no'} {quick}".split()) == 2
+    assert str(tmp_path) in capsys.readouterr().err and not (tmp_path / "no").exists()

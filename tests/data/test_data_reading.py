@@ -19,7 +19,7 @@ from grasp_planner.data import Windows, cache, read
 LENGTHS = (5, 9, 3)
 
 
-def written_by_minari(folder, space, observe, **options):
+def written_by_minari(folder, space, observe, rewards=lambda rng, t: np.zeros(t), **options):
     """Write a data set with Minari's own writer, as other authors publish data sets."""
     folder.mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
@@ -29,7 +29,7 @@ def written_by_minari(folder, space, observe, **options):
         buffer = EpisodeBuffer(
             observations=observe(rng, t + 1),
             actions=rng.uniform(-1, 1, (t, 2)).astype(np.float32),
-            rewards=list(np.zeros(t)),
+            rewards=list(rewards(rng, t)),
             terminations=list(np.zeros(t, bool)),
             truncations=list(np.zeros(t, bool)),
         )
@@ -304,3 +304,38 @@ def test_processes_that_unpack_the_same_arrays_wait_for_each_other(tmp_path):
         thread.join(30)
     arrays, _ = cache.stored(place, source)
     assert len(builds) == 1 and arrays["x"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_rewards_have_a_row_for_each_observation(tmp_path, cache):
+    made = written_by_minari(tmp_path, maze_space(), maze, rewards=lambda rng, t: rng.normal(size=t))
+    for _ in range(2):
+        episodes = read(tmp_path, keys=["state", "reward"], cache=cache)
+        assert episodes.keys == ("state", "reward")
+        for i, buffer in enumerate(made):
+            np.testing.assert_array_equal(episodes.episode(i)["reward"], [0.0, *buffer.rewards])
+    assert "reward" not in read(tmp_path, cache=cache).keys
+    windows = Windows(episodes, history=1, future=2, keys=("state", "reward"))
+    np.testing.assert_array_equal(windows[0]["reward"][1:], made[0].rewards[:2])
+
+
+def test_rewards_that_are_missing_or_not_finite_matter_only_to_those_who_read_them(tmp_path):
+    written_by_minari(tmp_path / "nan", maze_space(), maze, rewards=lambda rng, t: np.full(t, np.nan))
+    written_by_minari(tmp_path / "none", maze_space(), maze)
+    with h5py.File(tmp_path / "none" / "data" / "main_data.hdf5", "a") as file:
+        del file["episode_1/rewards"]
+    for name, words in (("nan", "rewards of episode 0 holds a value that is not finite"), ("none", "episode 1 has no")):
+        assert len(read(tmp_path / name)) == len(LENGTHS)
+        for kept in (True, False):
+            with pytest.raises(GraspPlannerError, match=words):
+                read(tmp_path / name, keys=["state", "reward"], cache=kept)
+
+
+def test_an_observation_called_reward_is_not_replaced(tmp_path):
+    box = spaces.Box(-9, 9, (2,))
+    made = written_by_minari(
+        tmp_path,
+        spaces.Dict(state=box, reward=box),
+        lambda rng, n: {"state": rng.normal(size=(n, 2)), "reward": rng.normal(size=(n, 2))},
+    )
+    np.testing.assert_array_equal(read(tmp_path).episode(0)["reward"], made[0].observations["reward"])

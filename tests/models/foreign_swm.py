@@ -215,3 +215,36 @@ class Batched:
 
         self.shape, self.dtype = (n, size), numpy.dtype(dtype)
         self.low, self.high = (numpy.full(self.shape, value, self.dtype) for value in (low, high))
+
+
+class Settings(SimpleNamespace):
+    """A configuration that is read by attribute and with ``get``, as OmegaConf's."""
+
+    def get(self, name, default):
+        return getattr(self, name, default)
+
+
+class TDMPC2WithHeads(TDMPC2):
+    """TD-MPC2 with a reward, a policy and an ensemble of Q functions, and its own cost of action sequences."""
+
+    def __init__(self, ensemble=3):
+        super().__init__()
+        self.cfg = Settings(wm=Settings(num_bins=5, vmin=-2.0, vmax=2.0))
+        self.pi = nn.Sequential(nn.Linear(self.latent_dim, 2 * BLOCK), nn.Dropout(0.1))
+        self.qs = nn.ModuleList(nn.Linear(self.latent_dim + BLOCK, 5) for _ in range(ensemble))
+
+    def number(self, logits):
+        wm = self.cfg.wm
+        expected = (logits.softmax(-1) * torch.linspace(wm.vmin, wm.vmax, wm.num_bins)).sum(-1)
+        return torch.sign(expected) * (torch.exp(torch.abs(expected)) - 1)
+
+    def cost_of(self, z, actions, uncertainty=0.5, discount=0.99):
+        """Return minus the return of action sequences (n, t, a) from latents (n, s), with plain loops."""
+        total, factor = 0.0, 1.0
+        for action in actions.unbind(1):
+            total = total + factor * self.number(self.reward(torch.cat([z, action], dim=-1)))
+            z, factor = self.dynamics(torch.cat([z, action], dim=-1)), factor * discount
+        both = torch.cat([z, torch.tanh(self.pi(z)[:, :BLOCK])], dim=-1)
+        values = torch.stack([self.number(q(both)) for q in self.qs])
+        mean = values.mean(0)
+        return -(total + factor * (mean - uncertainty * mean.abs() * values.std(0)))

@@ -20,6 +20,7 @@ from grasp_planner import (
     Budget,
     Chunked,
     Constrained,
+    DiscountedReturn,
     GaussNewton,
     GoalDistance,
     GraspPlannerError,
@@ -188,6 +189,20 @@ class Draw:
         limits |= {"violation_cost": self.number(1.0, 100.0), "smoothing": self.number(0.01, 1.0)}
         return problem.under(Constrained(problem.objective, event, **limits))
 
+    def rewarded(self, problem: Problem) -> Problem:
+        """Return the problem without a goal, with a random reward and perhaps a value."""
+        width = self.number(0.5, 3.0)
+
+        def near(states):
+            return torch.exp(-(states / width).square().sum(-1))
+
+        objective = DiscountedReturn(
+            lambda states, actions: near(states - 0.5) - 0.01 * actions.square().sum(-1),
+            self.one(None, near, lambda states: 3.0 - states[..., 0].abs()),
+            self.one(1.0, 0.9, 0.5, 0.0),
+        )
+        return dataclasses.replace(problem, goal=None, objective=objective)
+
     def budget(self, problem: Problem) -> Budget:
         limits = {"steps": self.whole(0, 10), "transitions": self.whole(problem.horizon, 40 * problem.horizon)}
         return Budget(**{name: limits[name] for name in self.one(["steps"], ["transitions"], ["steps", "transitions"])})
@@ -245,6 +260,22 @@ def test_random_configurations_with_constraints(figure):
             raise
     figure("random configurations with constraints", PER_CHUNK)
     assert planned > 0.75 * PER_CHUNK
+
+
+def test_random_configurations_of_rewards(figure):
+    planned = 0
+    for k in range(PER_CHUNK):
+        draw = Draw(2 * 10**6 + k)
+        planner, problem = draw.planner(depth=1), draw.rewarded(draw.problem())
+        if draw.rng.random() < 0.2:
+            problem = draw.constrained(problem)
+        try:
+            planned += holds(problem, planner, draw.budget(problem), [draw.whole(0, 99)] * problem.batch)
+        except BaseException as error:
+            error.add_note(f"configuration {2 * 10**6 + k}: {planner}")
+            raise
+    figure("random configurations of rewards", PER_CHUNK)
+    assert planned > 0.5 * PER_CHUNK
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))

@@ -18,7 +18,7 @@ from grasp_planner.core.constraints import unconstrained, violated
 from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.noise import Noise
-from grasp_planner.core.objectives import GoalDistance, Objective
+from grasp_planner.core.objectives import GoalDistance, Objective, discount_of
 from grasp_planner.core.plans import Budget, Plan, Status
 from grasp_planner.core.problem import Problem
 from grasp_planner.core.surroundings import planning_mode
@@ -55,7 +55,8 @@ class Agent:
         objective: ``None``: the distance to the goal, with ``model.goal_weights`` where the model has them. An agent
             that replans after every step needs a cost at every step (``GoalDistance(stage_weight=0.1)``). Otherwise
             each new plan may reach the goal only at its end, and so never. A plan that violates the event of a
-            ``Constrained`` objective is executed, and ``report`` says so.
+            ``Constrained`` objective is executed, and ``report`` says so. With an objective of rewards, such as
+            ``DiscountedReturn``, the agent needs no goal.
         seeds: seeds of the planner's noise: one integer, or one integer for each environment. Every plan draws from its
             own random stream. Environments with the same seed have the same streams.
         batch: ``None`` for a single environment, whose observations have no batch axis; otherwise the number of
@@ -143,7 +144,7 @@ class Agent:
             goal: the same for the goal, or latents ``(b, s)`` or ``(s,)``; ``None``: the goal is unchanged. Where the
                 goal changes, the old plan is dropped and a new plan is made at once. A goal that cannot be encoded is
                 ignored. A goal may lack arrays that do not count towards it, such as proprioception where the weight
-                of its coordinates in the objective is 0.
+                of its coordinates in the objective is 0. An agent with an objective of rewards needs no goal.
             late: age of the observation in model steps. The agent predicts the current state from the observation and
                 the actions after it.
         """
@@ -162,7 +163,8 @@ class Agent:
         observed = self._observe(observation, late, reason)
         due = self._state.plans.due
         planned = torch.zeros_like(due)
-        if due.any() and self._state.goals is None:
+        needs_goal = self.objective is None or discount_of(self.objective) is None
+        if due.any() and needs_goal and self._state.goals is None:
             _note(reason, due, "there is no goal yet: act(observation, goal)")
         elif due.any() and observed:
             planned = self._replan(due, late, reason)
@@ -240,11 +242,12 @@ class Agent:
     def _replan(self, due: Bool[Tensor, " b"], late: int, reason: list[str]) -> Bool[Tensor, " b"]:
         """Make plans for the environments that are due. Return which environments got a plan."""
         nobody, state = torch.zeros_like(due), self._state
-        assert state.goals is not None
         try:
             states, seen = state.history.states(lambda frames: encoded(self.model, frames, "observation"), late)
             _note(reason, due & ~seen.all(1).cpu(), "observation encodes to NaN or infinity, or was missing")
-            ready = due.to(seen.device) & seen[:, -1] & torch.isfinite(state.goals.latents).all(1)
+            ready = due.to(seen.device) & seen[:, -1]
+            if state.goals is not None:
+                ready &= torch.isfinite(state.goals.latents).all(1)
             if not ready.any():
                 return nobody
             places = ready.nonzero().flatten()
@@ -278,12 +281,11 @@ class Agent:
     def _problem(self, places: Int[Tensor, " k"], states: Float[Tensor, "b h s"], late: int) -> Problem:
         """Return the problems of the environments ``places``, which were in ``states`` ``late`` model steps ago."""
         state, h = self._state, self.model.context
-        assert state.goals is not None
         idle = idle_block(self.model).expand(self._environments, -1)
         problem = Problem.observed(
             self.model,
             states[places],
-            state.goals.latents[places],
+            None if state.goals is None else state.goals.latents[places],
             self.horizon,
             past_actions=state.history.actions(h - 1, late, idle)[places],
             objective=self.objective,

@@ -1,6 +1,7 @@
 """Objectives of planning: a stage cost for each step and a terminal cost for the last state.
 
-An objective sees coordinates without units: ``Problem`` divides states and goal by ``Problem.scale`` first.
+An objective sees coordinates without units: ``Problem`` divides states and goal by ``Problem.scale`` first. Only
+objectives of rewards (:class:`Rewarding`) see the model's own units.
 """
 
 from __future__ import annotations
@@ -78,6 +79,43 @@ class SumOfSquares(Protocol):
     def weights_like(self, states: Tensor) -> Tensor:
         """Return the weights of the coordinates ``(s,)``, in the dtype and on the device of ``states``."""
         ...
+
+
+@runtime_checkable
+class Rewarding(Protocol):
+    """Optional: an objective made of rewards, such as :class:`~grasp_planner.core.returns.DiscountedReturn`.
+
+    Its stage cost at time t is multiplied by discount^t, and its terminal cost by discount^T. It sees states in the
+    model's own units, which are not divided by the scale of the problem. The problem needs no goal.
+    """
+
+    @property
+    def discount(self) -> float:
+        """Factor from 0 to 1 of the cost of each later model step."""
+        ...
+
+
+@runtime_checkable
+class AroundObjective(Protocol):
+    """Optional: an objective around another objective, such as ``Constrained`` and ``Cautious``."""
+
+    @property
+    def objective(self) -> Objective:
+        """The objective inside."""
+        ...
+
+
+def discount_of(objective: Objective) -> float | None:
+    """Return the discount of an objective of rewards, also inside of other objectives; ``None`` for other objectives.
+
+    >>> discount_of(GoalDistance()) is None
+    True
+    """
+    if type(objective) is GoalDistance:
+        return None  # the usual case, without the time that the checks of protocols take
+    while isinstance(objective, AroundObjective):
+        objective = objective.objective
+    return objective.discount if isinstance(objective, Rewarding) else None
 
 
 def is_solved(objective: Objective, cost: Float[Tensor, " b"], tolerance: float) -> Bool[Tensor, " b"]:

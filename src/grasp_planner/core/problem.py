@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from grasp_planner.core.constraints import penalised
+from grasp_planner.core.costs import trajectory_cost
 from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.core.objectives import GoalDistance, Objective, costs_of, only_the_end_counts
+from grasp_planner.core.objectives import GoalDistance, Objective
 from grasp_planner.core.problem_checks import as_tensors, check_problem
 from grasp_planner.core.scale import units_of
 from grasp_planner.core.surroundings import planning_mode
@@ -40,11 +40,12 @@ class Problem:
         dynamics: F. Called with ``(rows, h, s)`` and ``(rows, h, a)``; returns ``(rows, s)``.
         states: ``(b, h, s)``, the observed states s_{1-h} .. s_0; float32 or float64.
         past_actions: ``(b, h-1, a)``, the actions between these states.
-        goal: ``(b, s)``, g.
+        goal: ``(b, s)``, g; ``None`` for objectives of rewards, such as
+            :class:`~grasp_planner.core.returns.DiscountedReturn`. The start then takes the place of g.
         horizon: T, in model steps.
         low: ``(a,)`` lower bounds, or one number for all coordinates, in the model's action units; may be ``-inf``.
         high: ``(a,)`` upper bounds, or one number.
-        objective: l and phi; it sees states and goal divided by ``scale``.
+        objective: l and phi; it sees states and goal divided by ``scale``, except for objectives of rewards.
         scale: ``(s,)`` typical size of each latent coordinate, > 0. ``None``: one number per problem for all
             coordinates, the root mean square of g - s_0. The root mean square of g is used if the start equals the
             goal, and 1 if both are zero.
@@ -53,8 +54,8 @@ class Problem:
 
     Raises:
         GraspPlannerError: shapes, dtypes or devices do not fit together, a start or goal is not finite, a lower bound
-            is above its upper bound, the horizon is not a positive integer, a scale is not positive, or the distance
-            from start to goal overflows and no scale is given.
+            is above its upper bound, the horizon is not a positive integer, a scale is not positive, the distance
+            from start to goal overflows and no scale is given, or the goal is missing and the objective needs one.
 
     Example:
         >>> import torch
@@ -94,7 +95,7 @@ class Problem:
         cls,
         dynamics: Dynamics,
         start: Float[Array, "b s"],
-        goal: Float[Array, "b s"],
+        goal: Float[Array, "b s"] | None,
         horizon: int,
         low: Float[Array, " a"] | float,
         high: Float[Array, " a"] | float,
@@ -108,7 +109,7 @@ class Problem:
         Args:
             dynamics: F, of context 1.
             start: ``(b, s)``, s_0.
-            goal: ``(b, s)``, g.
+            goal: ``(b, s)``, g; ``None``: see :class:`Problem`.
             horizon: T, in model steps.
             low: ``(a,)`` lower bounds, or one number for all coordinates.
             high: ``(a,)`` upper bounds, or one number.
@@ -145,7 +146,7 @@ class Problem:
         cls,
         model: WorldModel,
         observations: Mapping[str, Any] | Float[Tensor, "b h s"],
-        goals: Mapping[str, Any] | Float[Tensor, "b s"],
+        goals: Mapping[str, Any] | Float[Tensor, "b s"] | None,
         horizon: int,
         *,
         past_actions: Float[Tensor, "b h_less_1 a"] | None = None,
@@ -158,7 +159,7 @@ class Problem:
             model: the world model, which encodes observations and goals and has bounds and a scale.
             observations: latents ``(b, h, s)``, or a mapping of arrays ``(b, h, ...)`` with the keys that
                 ``model.encode`` reads. A single moment ``(b, 1, ...)`` is repeated h times.
-            goals: latents ``(b, s)``, or a mapping of arrays of one moment ``(b, 1, ...)``.
+            goals: latents ``(b, s)``, or a mapping of arrays of one moment ``(b, 1, ...)``; ``None``: no goal.
             horizon: T, in model steps.
             past_actions: ``(b, h-1, a)`` model actions between the observations; ``None``: the environment's zero
                 action.
@@ -173,14 +174,14 @@ class Problem:
                 states = observations
             else:
                 states = model.encode(one_moment_repeated(observations, model.context))
-            goal = goals if isinstance(goals, Tensor) else model.encode(goals)[:, -1]
+            goal = goals if goals is None or isinstance(goals, Tensor) else model.encode(goals)[:, -1]
         if past_actions is None:
             past_actions = idle_block(model).expand(len(states), model.context - 1, -1)
         return cls(
             model if dynamics is None else dynamics,
             states=states,
             past_actions=past_actions,
-            goal=goal,
+            goal=goal,  # type: ignore[arg-type]  (the start takes the place of a missing goal)
             horizon=horizon,
             low=model.low,
             high=model.high,
@@ -273,12 +274,7 @@ class Problem:
         """Compute the objective of each problem for ``states`` (s_1 .. s_T) and ``actions``."""
         if self.history is None:
             return self.normalised().cost(states / self.unit[:, None], actions)
-        terminal = costs_of("terminal", self.objective.terminal(states[:, -1], self.goal), states[:, -1])
-        if only_the_end_counts(self.objective):
-            return terminal
-        before = torch.cat([self.start[:, None], states[:, :-1]], dim=1)
-        stages = costs_of("stage", self.objective.stage(before, actions, self.goal[:, None]), before).sum(1)
-        return penalised(self, stages + terminal, states, actions)
+        return trajectory_cost(self, states, actions)
 
     def clamp(self, actions: Float[Tensor, "*batch a"]) -> Float[Tensor, "*batch a"]:
         """Move actions to the nearest actions within the bounds."""

@@ -11,11 +11,17 @@ from torch import Tensor
 from grasp_planner.core.constraints import unconstrained
 from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.core.objectives import GoalDistance, Objective
+from grasp_planner.core.objectives import GoalDistance, Objective, discount_of
 
 
 def as_tensors(problem: Any) -> dict[str, Tensor]:
-    """Convert the parts of a problem that were given as numpy arrays or numbers to tensors like ``states``."""
+    """Return the parts of a problem that were not given as tensors, as tensors like ``states``.
+
+    Arrays of numpy and numbers are converted. The start takes the place of a goal that was not given.
+
+    Raises:
+        GraspPlannerError: there is no goal, and the objective needs a goal.
+    """
     found: dict[str, Tensor] = {}
     states = problem.states
     if isinstance(states, numpy.ndarray):
@@ -26,6 +32,13 @@ def as_tensors(problem: Any) -> dict[str, Tensor]:
         value = getattr(problem, name)
         if isinstance(value, numpy.ndarray) and value.ndim > 0:
             found[name] = torch.as_tensor(value).to(states)
+    if problem.goal is None:
+        if discount_of(problem.objective) is None:
+            raise GraspPlannerError(
+                f"{type(problem.objective).__name__} needs a goal: pass goal=, or an objective of rewards such as "
+                "DiscountedReturn"
+            )
+        found["goal"] = states[:, -1] if states.ndim == 3 and states.shape[1] else states
     past = found.get("past_actions", problem.past_actions)
     for name in ("low", "high"):
         value = getattr(problem, name)

@@ -25,6 +25,7 @@ MAIN = "main_data.hdf5"
 MOST_UNPACKED, MOST_RATIO = 2**27, 200
 NUMBERS = "fiub"  # kinds of dtypes
 PICTURE_SIDE = 32  # Minari's own limit: smaller uint8 arrays are grids, not pictures
+REWARDS = "#rewards"  # the key of the rewards in `each_episode`; observations have no "#" in their keys
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def each_episode(
 
     Args:
         source: the data set.
-        wanted: function that says whether to read a key.
+        wanted: function that says whether to read a key. The key ``REWARDS`` stands for the rewards (T,).
 
     Raises:
         GraspPlannerError: the file is truncated, or it lacks a part of a Minari data set.
@@ -122,13 +123,13 @@ def each_episode(
                 if not isinstance(group["actions"], h5py.Dataset):
                     raise broken(path, "the actions are a dictionary or tuple, needed one array")
                 _check_array(group["actions"], budget)
-                for key, data in _leaves(group["observations"], "", h5py.Group):
+                for key, data in _arrays(group, h5py):
                     if wanted(key):
                         _check_array(data, budget)
             for group in groups:
                 observations = {
                     key: _decoded(data, budget) if jpeg and key in source.pictures else _numbers(data)
-                    for key, data in _leaves(group["observations"], "", h5py.Group)
+                    for key, data in _arrays(group, h5py)
                     if wanted(key)
                 }
                 yield observations, _numbers(group["actions"])
@@ -143,6 +144,13 @@ def _episode(file: Any, index: int, path: Path, h5py: Any) -> Any:
     if not isinstance(group, h5py.Group) or not {"observations", "actions"} <= set(group):
         raise broken(path, f"{name} is missing, or has no observations and actions")
     return group
+
+
+def _arrays(group: Any, h5py: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the observations of an episode, and its rewards if it has any."""
+    yield from _leaves(group["observations"], "", h5py.Group)
+    if isinstance(group.get("rewards"), h5py.Dataset):
+        yield REWARDS, group["rewards"]
 
 
 def _leaves(node: Any, name: str, group: type) -> Iterator[tuple[str, Any]]:
@@ -209,7 +217,7 @@ def _through_minari(
     with reading(source.folder, f"a Minari data set in the format {source.metadata['data_format']!r}"):
         storage = MinariStorage.read(source.folder)
         for episode in storage.get_episodes(range(storage.total_episodes)):
-            observations = dict(_leaves(episode["observations"], "", dict))
+            observations = dict(_leaves(episode["observations"], "", dict)) | {REWARDS: episode["rewards"]}
             yield (
                 {key: np.asarray(data) for key, data in observations.items() if wanted(key)},
                 episode["actions"],

@@ -12,7 +12,15 @@ from grasp_planner.core.errors import GraspPlannerError, unknown_name
 from grasp_planner.data import dino_wm_reading, minari_reading
 from grasp_planner.data.cache import FOLDER, writable
 from grasp_planner.data.episodes import Episodes
-from grasp_planner.data.unpacking import ACTIONS, LENGTHS, Source, unpacked_pictures, unpacked_vectors
+from grasp_planner.data.unpacking import (
+    ACTIONS,
+    LENGTHS,
+    REWARD,
+    Source,
+    unpacked_pictures,
+    unpacked_rewards,
+    unpacked_vectors,
+)
 from grasp_planner.io.broken_files import broken
 
 
@@ -35,7 +43,8 @@ def read(
     Args:
         path: the folder of the data set, or the id of a Minari data set on this machine
             (``"D4RL/pointmaze/umaze-v2"``).
-        keys: observations to read, by their new names; None: all.
+        keys: observations to read, by their new names; None: all. The key ``"reward"`` reads the rewards of a Minari
+            data set: row t + 1 of an episode is the reward of data step t, and row 0 is 0.
         pictures: whether ``keys=None`` includes pictures. Pictures that are not read are not unpacked.
         rename: name in the files -> new name.
         cache: where unpacked arrays are kept. True: in the folder of the data set, or in memory if this folder cannot
@@ -65,12 +74,15 @@ def read(
     observations = {names[key]: array for key, array in held.items()}
     everything = tuple(name for key, name in names.items() if pictures or key not in source.pictures)
     wanted = everything if keys is None else tuple(keys)
+    rewarded = REWARD in wanted and REWARD not in names.values() and source.rewards is not None
     for key in wanted:
-        if key not in names.values():
+        if key not in names.values() and not (key == REWARD and rewarded):
             raise unknown_name(f"observation in {source.root}:", key, names.values())
     for key in source.pictures:
         if names[key] in wanted:
             observations[names[key]] = unpacked_pictures(source, key, lengths, kept, progress)
+    if rewarded:
+        observations[REWARD] = unpacked_rewards(source, lengths, kept)
     return Episodes.packed(
         {key: observations[key] for key in wanted},
         actions,
@@ -127,6 +139,12 @@ def _minari_source(root: Path, folder: Path) -> Source:
         for observations, _ in minari_reading.each_episode(opened, lambda name: name == key):
             yield observations[key]
 
+    def rewards() -> Iterator[np.ndarray | None]:
+        for observations, _ in minari_reading.each_episode(opened, lambda name: name == minari_reading.REWARDS):
+            yield observations.get(minari_reading.REWARDS)
+
+    others = (*opened.pictures, minari_reading.REWARDS)
+
     return Source(
         root=root,
         files=opened.files,
@@ -134,9 +152,10 @@ def _minari_source(root: Path, folder: Path) -> Source:
         episodes=int(opened.metadata["total_episodes"]),
         frameskip=opened.frameskip,
         pictures=opened.pictures,
-        vectors=lambda: minari_reading.each_episode(opened, lambda name: name not in opened.pictures),
+        vectors=lambda: minari_reading.each_episode(opened, lambda name: name not in others),
         frames=frames,
         metadata=opened.metadata,
+        rewards=rewards,
     )
 
 

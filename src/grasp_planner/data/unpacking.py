@@ -15,6 +15,7 @@ from grasp_planner.io.progress import progress_bar
 
 # Keys of arrays that are not observations; observations have no "#" in their keys.
 LENGTHS, ACTIONS = "#lengths", "#actions"
+REWARD = "reward"  # the name of rewards among observations
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Source:
         frames: function of a key of pictures and the lengths of the episodes, which yields the array
             (T + 1, height, width[, 3]) uint8 of each episode.
         metadata: the data set's metadata.
+        rewards: function that yields the rewards (T,) of each episode, if it has any; ``None``: the format has none.
     """
 
     root: Path
@@ -43,6 +45,7 @@ class Source:
     vectors: Callable[[], Iterator[tuple[dict[str, np.ndarray], np.ndarray]]]
     frames: Callable[[str, np.ndarray], Iterator[np.ndarray]]
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    rewards: Callable[[], Iterator[np.ndarray | None]] | None = None
 
 
 class Unpacked(NamedTuple):
@@ -108,6 +111,35 @@ def unpacked_pictures(source: Source, key: str, lengths: np.ndarray, folder: Pat
     kept = _kept(source, place, build).arrays.get(key)
     if kept is None or len(kept) != rows or kept.dtype != np.uint8:
         raise broken(place, f"needed {rows} pictures of {key!r}; delete this folder")
+    return kept
+
+
+def unpacked_rewards(source: Source, lengths: np.ndarray, folder: Path | None) -> np.ndarray:
+    """Read the rewards with one row for each observation: 0, and then the reward of each step of the episode.
+
+    Raises:
+        GraspPlannerError: the data are broken, or they have no rewards.
+    """
+
+    def joined() -> np.ndarray:
+        pieces: list[np.ndarray] = []
+        for index, rewards in enumerate(source.rewards() if source.rewards is not None else ()):
+            if rewards is None or rewards.ndim != 1 or rewards.dtype.kind not in "fiub":
+                raise broken(source.main, f"episode {index} has no rewards, needed one number for each step")
+            checked = _checked(source, f"the rewards of episode {index}", rewards, int(lengths[index]))
+            pieces.append(np.concatenate([np.zeros(1), checked]))
+        return np.concatenate(pieces)
+
+    def build(writer: cache.Writer) -> Mapping[str, Any]:
+        rows = joined()
+        writer.write(REWARD, rows.shape, rows.dtype, [rows])
+        return {}
+
+    if folder is None:
+        return joined()
+    kept = _kept(source, folder / "rewards", build).arrays.get(REWARD)
+    if kept is None or kept.shape != (int(lengths.sum()) + len(lengths),) or kept.dtype.kind != "f":
+        raise broken(folder / "rewards", "needed one reward for each observation; delete this folder")
     return kept
 
 

@@ -9,10 +9,12 @@ from grasp_planner.models.jepa_wms.loading import load_jepa_wms
 from grasp_planner.models.latent.config import LatentModelConfig
 from grasp_planner.models.latent.model import LatentModel
 from grasp_planner.models.latent.patch_config import PatchModelConfig
+from grasp_planner.models.learned_return import LearnedReturn, LearnedReturnConfig
 from grasp_planner.models.normalisation import Statistics
 from grasp_planner.models.picture_transform import Pictures
 from grasp_planner.models.registry import checkpoints, load_world_model
 from grasp_planner.models.stable_worldmodel.model import from_stable_worldmodel
+from grasp_planner.models.stable_worldmodel.returns import policy_actions, tdmpc2_return
 from grasp_planner.models.state.model import StateModel, StateModelConfig
 from grasp_planner.models.use_settings import UseSettings
 from grasp_planner.wrappers.ensemble import Cautious, Ensemble
@@ -26,6 +28,8 @@ __all__ = [
     "LatentModel",
     "LatentModelConfig",
     "PatchModelConfig",
+    "LearnedReturn",
+    "LearnedReturnConfig",
     "Pictures",
     "Report",
     "Sampled",
@@ -43,5 +47,7 @@ __all__ = [
     "load_dino_wm",
     "load_jepa_wms",
     "load_world_model",
+    "policy_actions",
     "push_to_hub",
+    "tdmpc2_return",
 ]

@@ -7,8 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from grasp_planner.core.constraints import penalty_residuals
+from grasp_planner.core.costs import stage_costs, terminal_costs
 from grasp_planner.core.noise import Noise
-from grasp_planner.core.objectives import costs_of, only_the_end_counts
+from grasp_planner.core.objectives import only_the_end_counts
 from grasp_planner.core.problem import Problem
 from grasp_planner.planners.descent import with_faults, with_gradients
 from grasp_planner.planning.coloured import coloured
@@ -43,18 +44,17 @@ def lifted_loss(
 
     This is equation 10 if phi is the unweighted goal distance and there is no stage cost. The target of the last
     prediction is g. The objective phi measures the distance to g, so a coordinate with goal weight 0 is free in the
-    last prediction, too.
+    last prediction, too. For an objective of rewards, phi is the discounted value with a minus sign.
     """
     before = torch.cat([problem.start[:, None], states], dim=1)
     predicted = problem.predict(before.detach() if stop_gradient else before, actions)
-    goal = problem.goal[:, None]
     defects = (predicted[:, :-1] - states).square().sum((1, 2))
-    distances = costs_of("terminal", problem.objective.terminal(predicted, goal), predicted)
+    distances = terminal_costs(problem, predicted)
     loss = defects + distances[:, -1] + goal_weight * distances.sum(1)
     if only_the_end_counts(problem.objective):
         return loss
     came_from = torch.cat([problem.start[:, None], predicted[:, :-1]], dim=1)
-    loss = loss + costs_of("stage", problem.objective.stage(came_from, actions, goal), predicted).sum(1)
+    loss = loss + stage_costs(problem, came_from, actions).sum(1)
     penalty = penalty_residuals(problem, predicted, actions)
     return loss if penalty is None else loss + penalty.square().sum(1)
 

@@ -3,5 +3,19 @@
 from grasp_planner.training.engine import Engine, FabricEngine, SingleDevice
 from grasp_planner.training.loop import Training, train
 from grasp_planner.training.recipes import RECIPES, Phase, Recipe, recipe
+from grasp_planner.training.values import ValueRecipe, ValueTraining, train_value
 
-__all__ = ["Engine", "FabricEngine", "Phase", "RECIPES", "Recipe", "SingleDevice", "Training", "recipe", "train"]
+__all__ = [
+    "RECIPES",
+    "Engine",
+    "FabricEngine",
+    "Phase",
+    "Recipe",
+    "SingleDevice",
+    "Training",
+    "ValueRecipe",
+    "ValueTraining",
+    "recipe",
+    "train",
+    "train_value",
+]

@@ -55,8 +55,8 @@ class EmbeddingCore(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model: Any = model
-        self.context = int(_needed(model, "predictor.num_frames"))
-        self.size = int(_needed(model, "predictor.input_dim"))
+        self.context = int(needed(model, "predictor.num_frames"))
+        self.size = int(needed(model, "predictor.input_dim"))
 
     def encode(self, observations: Mapping[str, Tensor]) -> Float[Tensor, "b h s"]:
         """Encode the pixels. Actions are not passed to the model, since they are NaN right after a reset."""
@@ -85,13 +85,13 @@ class PreJEPACore(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model: Any = model
-        extras = dict(_needed(model, "extra_encoders").items())
+        extras = dict(needed(model, "extra_encoders").items())
         if "action" not in extras:
             raise GraspPlannerError(f"a PreJEPA model needs an 'action' among extra_encoders, got {sorted(extras)}")
-        self.context = int(_needed(model, "history_size"))
-        self.patches = int(_needed(model, "predictor.num_patches"))
+        self.context = int(needed(model, "history_size"))
+        self.patches = int(needed(model, "predictor.num_patches"))
         self.widths = {name: int(encoder.emb_dim) for name, encoder in extras.items()}
-        self.pixels = _needed(model, "predictor.pos_embedding").shape[-1] - sum(self.widths.values())
+        self.pixels = needed(model, "predictor.pos_embedding").shape[-1] - sum(self.widths.values())
         self.others = tuple(name for name in self.widths if name != "action")
         self.width = self.pixels + sum(self.widths[name] for name in self.others)
         self.size = self.patches * self.width
@@ -131,7 +131,7 @@ class PreJEPACore(nn.Module):
 
 
 class TDMPC2Core(nn.Module):
-    """TD-MPC2: a Markov latent. The reward and value heads are not used; a plan's cost is the distance to a goal.
+    """TD-MPC2: a Markov latent. Its reward and value heads are used in ``returns.py``, for plans without a goal.
 
     Args:
         model: a model with ``encode``, ``dynamics``, ``latent_dim``, ``use_pixels`` and ``extra_encoders``.
@@ -142,9 +142,9 @@ class TDMPC2Core(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model: Any = model
-        self.size = int(_needed(model, "latent_dim"))
-        extras = tuple(_needed(model, "extra_encoders").keys())
-        self.keys: tuple[str, ...] = (("pixels",) if _needed(model, "use_pixels") else ()) + extras
+        self.size = int(needed(model, "latent_dim"))
+        extras = tuple(needed(model, "extra_encoders").keys())
+        self.keys: tuple[str, ...] = (("pixels",) if needed(model, "use_pixels") else ()) + extras
 
     def encode(self, observations: Mapping[str, Tensor]) -> Float[Tensor, "b h s"]:
         """Encode the observations in ``keys``."""
@@ -192,7 +192,7 @@ def goal_weights(core: Core, alpha: float) -> Float[Tensor, " s"]:
     return first + sum((alpha * math.fsum(first.tolist()) / float(mask.sum()) * mask for mask in others), 0.0)
 
 
-def _needed(model: nn.Module, name: str) -> Any:
+def needed(model: nn.Module, name: str) -> Any:
     """Read an attribute by dotted name.
 
     Raises:

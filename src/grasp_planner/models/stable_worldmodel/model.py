@@ -45,8 +45,8 @@ class StableWorldModel(nn.Module):
     Raises:
         GraspPlannerError: ``use`` or ``statistics`` do not fit the model.
 
-    Source: stable-worldmodel 0.1.1 and its main branch of August 2026. Difference: TD-MPC2 plans for a goal here, not
-    for reward.
+    Source: stable-worldmodel 0.1.1 and its main branch of August 2026. Difference: by default, TD-MPC2 plans
+    for a goal here. With ``tdmpc2_return``, it plans for rewards.
     """
 
     action_mean: Tensor
