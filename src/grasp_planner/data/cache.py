@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.io.atomic import one_process_in, write_folder_atomically
+from grasp_planner.io.atomic import locked, write_folder_atomically
 from grasp_planner.io.broken_files import broken, reading
 from grasp_planner.io.limited import check_regular
 from grasp_planner.io.text_files import read_json, write_json
@@ -122,7 +122,7 @@ def store(folder: Path, source: Fingerprint, build: Callable[[Writer], Mapping[s
 
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with one_process_in(folder.parent):
+        with locked(folder.parent, wait=True):
             if stored(folder, source) is None:  # otherwise, another process has built it meanwhile
                 write_folder_atomically(folder, write)
     except OSError as error:

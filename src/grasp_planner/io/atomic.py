@@ -173,23 +173,25 @@ def make_folder(folder: Path) -> Path:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Lock a folder until the block ends. The system releases the lock when the process ends, even after ``kill -9``.
 
     Operating systems and file systems without locks do not lock the folder.
 
     Args:
         folder: an existing folder.
+        wait: wait if another process, or another part of this process, has locked the folder.
 
     Raises:
-        GraspPlannerError: another process, or another part of this process, has locked the folder.
+        GraspPlannerError: another process, or another part of this process, has locked the folder, and ``wait`` is
+            false.
     """
     with ExitStack() as stack:
         with suppress(OSError):  # on Windows, folders cannot be opened
             descriptor = os.open(folder, os.O_RDONLY)
             stack.callback(os.close, descriptor)
             try:
-                lock_file(descriptor)
+                lock_file(descriptor, wait=wait)
             except BlockingIOError as error:
                 raise GraspPlannerError(
                     f"another process works in {folder}: wait for it or stop it, or give another folder"
@@ -264,27 +266,6 @@ def _locked_folder(parent: Path) -> tuple[Path, int]:
             return folder, lock
         os.close(lock)
     raise GraspPlannerError(f"{parent}: other processes keep removing temporary folders")
-
-
-@contextmanager
-def one_process_in(folder: Path) -> Iterator[None]:
-    """Wait until no other process, and no other part of this process, is in a block with this folder.
-
-    On a file system without locks, several processes can be in such blocks.
-
-    Args:
-        folder: an existing folder.
-
-    Raises:
-        OSError: the folder does not exist, or it cannot be read.
-    """
-    lock = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # a file system without locks
-            lock_file(lock, wait=True)
-        yield
-    finally:
-        os.close(lock)
 
 
 def lock_file(descriptor: int, *, wait: bool = False) -> None:
