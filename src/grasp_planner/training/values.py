@@ -23,7 +23,7 @@ from grasp_planner.io.text_files import write_json
 from grasp_planner.models.learned_return import LearnedReturn, LearnedReturnConfig
 from grasp_planner.training.logs import CSVLog
 from grasp_planner.training.schedules import running_average, warmup_then_cosine
-from grasp_planner.training.sources import Data, describe, episodes_of
+from grasp_planner.training.sources import Data, data_sets, describe, joined
 from grasp_planner.training.validation import to_tensors
 
 MOST_STEPS = 200_000
@@ -173,7 +173,8 @@ def train_value(
             "train_value needs a world model of context 1 with finite bounds, got context "
             f"{model.context}, low {model.low.tolist()} and high {model.high.tolist()}"
         )
-    episodes = episodes_of(data, (*recipe.observations, "reward"))
+    keys = (*recipe.observations, "reward")
+    episodes = joined(data_sets(data, keys), keys)
     training, held_out = (steps_of(model, part, recipe) for part in split(episodes, recipe.validation, recipe.seed))
     folder = make_folder(Path(out))
     fitting = Fitting(model, recipe, training, CSVLog(folder / "log.csv", 0))
