@@ -59,14 +59,15 @@ def test_collect_with_several_processes(figure) -> None:
 
 def test_train(walks: Path, figure) -> None:
     words = f"train wall-state --data {walks} --out OUT {LOADING}"
-    files = {"config.json", "log.csv", "model.safetensors", "training.json", "training_state.pt", "validation.csv"}
+    files = {"config.json", "log.csv", "model.safetensors", "train.toml", "training.json", "training_state.pt"}
+    files.add("validation.csv")
     check([0, 100, 1000, 8000, 16_000], words, None, files, figure)
 
 
 def test_plan(model_folder: Path, figure) -> None:
     words = f"plan --model {model_folder} --horizon 10 --steps 1 --episodes 1 --threads 1 --out OUT planner:gd"
     again = f"{words} --animation none"
-    check([0, 1000, 10_000, 60_000], words, again, {"plan.json", "plan.npz", "planning.png"}, figure)
+    check([0, 1000, 10_000, 60_000], words, again, {"plan.json", "plan.npz", "plan.toml", "planning.png"}, figure)
 
 
 def test_bench(model_folder: Path, tmp_path: Path, figure) -> None:
