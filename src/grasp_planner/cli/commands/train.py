@@ -17,7 +17,7 @@ from grasp_planner.cli.value_training import run as run_value
 from grasp_planner.core.errors import GraspPlannerError, known_name, plain_name
 from grasp_planner.io.typed_json import from_json, to_json
 from grasp_planner.models import StateModelConfig
-from grasp_planner.models.latent.config import LatentModelConfig
+from grasp_planner.models.latent.model import CONFIGS
 from grasp_planner.training import RECIPES, FabricEngine, Recipe, Training, recipe, train
 from grasp_planner.training.checkpoints import STATE_FILE
 
@@ -144,7 +144,7 @@ def read_recipe(value: Any) -> Recipe:
     """Return the recipe of a configuration file: the name of a recipe, or a table.
 
     The table holds all fields of a recipe, or the name of a recipe and the fields that differ. The table of a model
-    has the field ``kind``, which is ``"state"`` or ``"latent"``.
+    has the field ``kind``, the kind of model in ``config.json``: ``"state"``, ``"latent"`` or ``"patches"``.
 
     Raises:
         GraspPlannerError: the recipe is unknown, a field is missing, unknown or of another type, or settings do not fit
@@ -171,7 +171,7 @@ def recipe_table(recipe: Recipe) -> dict[str, Any]:
     return content | {"model": {"kind": kind, **content["model"]}}
 
 
-MODEL_KINDS: dict[str, type] = {"state": StateModelConfig, "latent": LatentModelConfig}
+MODEL_KINDS: dict[str, type] = {"state": StateModelConfig, **CONFIGS}
 
 RECIPE_FIELD = NamedField(
     name="recipe",
