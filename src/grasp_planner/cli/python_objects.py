@@ -71,7 +71,7 @@ def model_called(task: Task, name: str | None) -> str:
     return name if name is not None and is_python_object(name) else model_for(task, name)
 
 
-def load_model(name: str, device: str) -> WorldModel:
+def named_model(name: str, device: str) -> WorldModel:
     """Load a model by its name or folder, or from a Python file that holds a model or a function that returns one.
 
     Raises:

@@ -17,7 +17,7 @@ from grasp_planner.cli.evaluating import evaluate_with_bar
 from grasp_planner.cli.folders import output_folder
 from grasp_planner.cli.limits import TRANSITIONS, budget_of, threads
 from grasp_planner.cli.planner_choices import PLANNER_FIELD, planner_choices
-from grasp_planner.cli.python_objects import load_model, model_called
+from grasp_planner.cli.python_objects import model_called, named_model
 from grasp_planner.cli.results import write_plans, write_results
 from grasp_planner.cli.tables import consoles, print_results
 from grasp_planner.core.dynamics import Dynamics
@@ -99,7 +99,7 @@ def run(arguments: Sequence[str]) -> int:
     check_device(settings.device)
     console, progress_console = consoles()
     with threads(settings.threads), output_folder(settings.out) as folder:
-        model = load_model(name, settings.device)
+        model = named_model(name, settings.device)
         model_steps(model, asked_task.horizon)  # a horizon that the model cannot have is refused before any work
         asked = episodes(asked_task, settings.split, settings.episodes)
         recorder = Recorder(planner, settings.show)

@@ -18,7 +18,7 @@ from grasp_planner.cli.checks import check_device
 from grasp_planner.cli.configuration import parse_with_file, write_config
 from grasp_planner.cli.folders import hint_when_stopped, json_text, leaving_no_empty_folder, output_folder
 from grasp_planner.cli.limits import TRANSITIONS, budget_of, threads
-from grasp_planner.cli.python_objects import content_hash, is_python_object, load_model, model_called, python_object
+from grasp_planner.cli.python_objects import content_hash, is_python_object, model_called, named_model, python_object
 from grasp_planner.cli.tables import consoles
 from grasp_planner.control.planner_files import DIGITS, save_planner
 from grasp_planner.core.errors import GraspPlannerError
@@ -127,7 +127,7 @@ def task_losses(settings: Tune) -> tuple[Losses, dict[str, Any], Tune]:
     """
     asked = task(settings.task, settings.horizon)
     name = model_called(asked, settings.model)
-    model = load_model(name, settings.device)
+    model = named_model(name, settings.device)
     model_steps(model, asked.horizon)  # what does not fit is refused before any work
     check_actions(asked, model)
     found = episodes(asked, "validation", EPISODES if settings.episodes is None else settings.episodes)
