@@ -237,8 +237,8 @@ def test_an_unwritable_folder_is_noticed_before_any_work(
         raise AssertionError("work was begun")
 
     for place in (
-        "grasp_planner.cli.commands.plan.load_model",
-        "grasp_planner.cli.commands.tune.load_model",
+        "grasp_planner.cli.commands.plan.named_model",
+        "grasp_planner.cli.commands.tune.named_model",
         "grasp_planner.cli.commands.demo.load_world_model",
         "grasp_planner.cli.commands.train.train",
         "grasp_planner.data.collecting.collect",
