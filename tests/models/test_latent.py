@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from seen_pictures import seen
 
 from grasp_planner import GD, Budget, GraspPlannerError, Problem, check_world_model, load_world_model, plan
 from grasp_planner.bench.running.open_loop import evaluate
@@ -49,15 +50,6 @@ def made(config, seed=0):
     if config.predictor == "rigid":  # set what a fit to data would find: actions move the pusher
         model.predictor.drift.action[:, :2] = 0.1 * torch.eye(2)
     return model
-
-
-def seen(config, rows=3, seed=0):
-    rng = np.random.default_rng(seed)
-    side = config.pixels
-    found = {"pixels": rng.integers(0, 256, (rows, config.context, side, side, 3), dtype=np.uint8)}
-    if config.proprio_size:
-        found["proprio"] = rng.normal(size=(rows, config.context, config.proprio_size))
-    return found
 
 
 @pytest.mark.parametrize("name", sorted(CONFIGS))

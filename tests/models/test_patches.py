@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from seen_pictures import seen
 from torch.nn import functional
 
 from grasp_planner import GD, Budget, GraspPlannerError, Problem, check_world_model, load_world_model, plan, recommended
@@ -52,15 +53,6 @@ def made(config, seed=0):
     model = LatentModel(config).eval().requires_grad_(False)
     model.predictor.patch_change.weight.mul_(30)
     return model
-
-
-def seen(config, rows=3, seed=0):
-    rng = np.random.default_rng(seed)
-    side = config.pixels
-    found = {"pixels": rng.integers(0, 256, (rows, config.context, side, side, 3), dtype=np.uint8)}
-    if config.proprio_size:
-        found["proprio"] = rng.normal(size=(rows, config.context, config.proprio_size))
-    return found
 
 
 def published(seed=0):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy
@@ -246,6 +248,16 @@ def holds(problem: Problem, planner: Planner, budget: Budget, seeds: list[int]) 
     return True
 
 
+@contextmanager
+def named(configuration: str) -> Iterator[None]:
+    """Name the configuration in every error of the block, so that it can be run again."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(configuration)
+        raise
+
+
 def test_random_configurations_with_constraints(figure):
     planned = 0
     for k in range(PER_CHUNK):
@@ -253,11 +265,9 @@ def test_random_configurations_with_constraints(figure):
         planner, problem = draw.planner(depth=1), draw.constrained(draw.problem())
         if draw.flag():
             planner = AugmentedLagrangian(planner, update_every=draw.whole(1, 5))
-        try:
-            planned += holds(problem, planner, draw.budget(problem), [draw.whole(0, 99)] * problem.batch)
-        except BaseException as error:
-            error.add_note(f"configuration {10**6 + k}: {planner}")
-            raise
+        budget = draw.budget(problem)
+        with named(f"configuration {10**6 + k}: {planner} with {budget}"):
+            planned += holds(problem, planner, budget, [draw.whole(0, 99)] * problem.batch)
     figure("random configurations with constraints", PER_CHUNK)
     assert planned > 0.75 * PER_CHUNK
 
@@ -269,11 +279,9 @@ def test_random_configurations_of_rewards(figure):
         planner, problem = draw.planner(depth=1), draw.rewarded(draw.problem())
         if draw.rng.random() < 0.2:
             problem = draw.constrained(problem)
-        try:
-            planned += holds(problem, planner, draw.budget(problem), [draw.whole(0, 99)] * problem.batch)
-        except BaseException as error:
-            error.add_note(f"configuration {2 * 10**6 + k}: {planner}")
-            raise
+        budget = draw.budget(problem)
+        with named(f"configuration {2 * 10**6 + k}: {planner} with {budget}"):
+            planned += holds(problem, planner, budget, [draw.whole(0, 99)] * problem.batch)
     figure("random configurations of rewards", PER_CHUNK)
     assert planned > 0.5 * PER_CHUNK
 
@@ -285,11 +293,8 @@ def test_random_configurations(chunk, figure):
         draw = Draw(1000 * chunk + k)
         planner, problem = draw.planner(depth=2), draw.problem()
         budget = draw.budget(problem)
-        try:
+        with named(f"configuration {1000 * chunk + k}: {planner} with {budget}"):
             planned += holds(problem, planner, budget, [draw.whole(-(2**62), 2**62) for _ in range(problem.batch)])
-        except BaseException as error:
-            error.add_note(f"configuration {1000 * chunk + k}: {planner} with {budget}")
-            raise
     figure("random configurations", PER_CHUNK)
     figure("of these refused by name", PER_CHUNK - planned)
     assert planned > 0.75 * PER_CHUNK

@@ -187,6 +187,6 @@ def _outcome(losses: Losses, settings: Settings, budget: Budget, seed: int) -> O
 
 
 def _remark(trials: Sequence[Trial]) -> str:
-    best, failed = TunedPlanner("", tuple(trials)).best, sum(bool(one.error) for one in trials)
-    parts = [] if best is None else [f"best loss {best.loss:.3g}"]
-    return ", ".join(parts + ([f"{failed} failed"] if failed else []))
+    done = TunedPlanner("", tuple(trials))
+    parts = [] if done.best is None else [f"best loss {done.best.loss:.3g}"]
+    return ", ".join(parts + ([f"{done.failed} failed"] if done.failed else []))
