@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -40,6 +41,9 @@ class Task:
         goal_source: ``"random_state"``, ``"dset"`` or ``"random_action"``.
         horizon: environment steps from start to goal. A model with frameskip 5 takes a fifth as many model steps.
         variant: the world's settings; None: the defaults of its environment.
+        action_noise: standard deviation of the noise that the environment adds to every action, in the units of the
+            actions, see `domains.noisy_action.NoisyAction`. Episodes are the same for every noise: they are sampled
+            without noise.
 
     Differences from DINO-WM: our policies generate trajectories on demand, while DINO-WM takes them from its data; and
     DINO-WM drops no pair.
@@ -50,6 +54,7 @@ class Task:
     goal_source: str
     horizon: int
     variant: Variant | None = None
+    action_noise: float = 0.0
 
     @property
     def env(self) -> str:
@@ -62,9 +67,14 @@ class Task:
         return self.env if self.variant is None or self.variant.drawn else self.name
 
     def make(self, pixels: int | None = None, render_mode: str | None = None) -> Any:
-        """Return a new environment of this task, without Gymnasium's wrappers."""
+        """Return a new environment of this task, without Gymnasium's wrappers; with noise, in a `NoisyAction`."""
         options = {} if self.variant is None else self.variant.options
-        return self.domain.make(pixels=pixels, render_mode=render_mode, **options)
+        env = self.domain.make(pixels=pixels, render_mode=render_mode, **options)
+        if self.action_noise == 0.0:
+            return env
+        from grasp_planner.domains.noisy_action import NoisyAction  # needs Gymnasium, which tasks do not
+
+        return NoisyAction(env, self.action_noise)
 
     def success(self, state: np.ndarray, goal: np.ndarray) -> np.ndarray:
         """Return whether states (..., s) are at their goals (..., s) by the world's success rule, as bool (...)."""
@@ -97,7 +107,7 @@ TASKS: dict[str, Task] = {task.name: task for domain in DOMAINS.values() for tas
 """All tasks by name, with their default horizons. Worlds, goal sources and horizons come from the table of worlds."""
 
 
-def task(name: str, horizon: int | None = None) -> Task:
+def task(name: str, horizon: int | None = None, *, action_noise: float = 0.0) -> Task:
     """Return the task called ``name``, with its default horizon or with the given horizon.
 
     Args:
@@ -105,16 +115,19 @@ def task(name: str, horizon: int | None = None) -> Task:
             version. The world, or its environment, without a goal source means the goal source ``dset``, whose goals
             are reachable.
         horizon: horizon in environment steps; None: the task's default.
+        action_noise: standard deviation of the noise on actions, see `Task`.
 
     Raises:
-        GraspPlannerError: no task has that name, or the horizon is not positive.
+        GraspPlannerError: no task has that name, the horizon is not positive, or the noise is negative.
 
     >>> task("push_t/dset/v1", horizon=50).horizon
     50
     >>> task("PushT-v1").name, task("push_t").name, task("wall/random-state").name
     ('push_t/dset/v1', 'push_t/dset/v2', 'wall/random_state/v1')
     """
-    found = TASKS[known_name("task", name, TASKS, _other_spellings())]
+    if not 0 <= action_noise < math.inf:
+        raise GraspPlannerError(f"the noise on actions must be a number >= 0, got {action_noise!r}")
+    found = replace(TASKS[known_name("task", name, TASKS, _other_spellings())], action_noise=action_noise)
     if horizon is None:
         return found
     if horizon < 1:
@@ -188,7 +201,7 @@ def episodes(task: Task, split: str = "test", count: int = 50, first: int = 0) -
         raise GraspPlannerError(f"a list of episodes holds at least one, got count {count}")
     if first < 0:
         raise GraspPlannerError(f"episodes are numbered from 0, got first {first}")
-    env = task.make()
+    env = replace(task, action_noise=0.0).make()
     return [_episode(task, split, index, env) for index in range(first, first + count)]
 
 

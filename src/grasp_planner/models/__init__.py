@@ -18,10 +18,11 @@ from grasp_planner.models.stable_worldmodel.returns import policy_actions, tdmpc
 from grasp_planner.models.state.model import StateModel, StateModelConfig
 from grasp_planner.models.use_settings import UseSettings
 from grasp_planner.wrappers.ensemble import Cautious, Ensemble
-from grasp_planner.wrappers.stochastic import Sampled, Stochastic
+from grasp_planner.wrappers.stochastic import CVaR, Sampled, Stochastic
 
 __all__ = [
     "ActionUnits",
+    "CVaR",
     "Cautious",
     "Check",
     "Ensemble",

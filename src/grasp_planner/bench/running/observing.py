@@ -27,9 +27,10 @@ def observe(env: Any, episode: Episode) -> tuple[Observation, Observation]:
         The observation at the start, and the observation at the goal.
     """
     seen, _ = env.reset(seed=episode.seed, options={"state": episode.start, "goal": episode.goal})
-    wanted = {"state": episode.goal, "proprio": env.proprio_of(episode.goal)}
+    world = env.unwrapped  # a task with noise is in a wrapper
+    wanted = {"state": episode.goal, "proprio": world.proprio_of(episode.goal)}
     if "pixels" in seen:
-        wanted["pixels"] = env.picture(episode.goal, seen["pixels"].shape[0])
+        wanted["pixels"] = world.picture(episode.goal, seen["pixels"].shape[0])
     return seen, wanted
 
 
