@@ -1,10 +1,10 @@
 """Planning with action noise: by the mean, by shared samples, and by the worst quarter of the samples (CVaR).
 
-Plans of Push-T and of BallNav's map `cup` are made in three ways: in the model without noise ("mean"), on k futures with
-shared noise ("k samples"), and by the mean cost of the worst quarter of these futures ("CVaR"). They are executed in the
-simulator with the same noise level, in open loop and in closed loop. Every plan has the same budget of transitions of
-the model: a step of k futures costs k transitions. All rows have the same test episodes, and the same noise in each
-episode. If a row has several settings, the best is chosen on validation episodes, in open loop.
+Plans of Push-T and of BallNav's map `cup` are made in three ways: in the model without noise ("mean"), on k futures
+with shared noise ("k samples"), and by the mean cost of the worst quarter of these futures ("CVaR"). They are executed
+in the simulator with the same noise level, in open loop and in closed loop. Every plan has the same budget of
+transitions of the model: a step of k futures costs k transitions. All rows have the same test episodes, and the same
+noise in each episode. If a row has several settings, the best is chosen on validation episodes, in open loop.
 
     python benchmarks/stochastic_planning.py --out out/stochastic_planning.jsonl
 
@@ -41,7 +41,7 @@ TUNING_NOISE = 0.1
 STAGE_WEIGHT = 0.1  # in closed loop, where each new plan may otherwise postpone the goal
 EXECUTE = 2  # model steps between two plans in closed loop
 MODES = ("open loop", "closed loop")
-# The settings that 40 trials chose for the suite push-t-long, those of the BallNav sweep, and those of docs/planners.md.
+# The settings that 40 trials chose for the suite push-t-long, those that ball_nav_sweep.py chose, and round numbers.
 CEMS = (
     CEM(samples=32, elites=3, std=0.829, min_std=0.2),
     CEM(samples=100, elites=5, std=1.31, min_std=0.2, momentum=0.1),
@@ -190,10 +190,8 @@ class Runs:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(run) + "\n")
         self.known.append(run)
-        print(
-            f"{run['seconds']:7.1f} s  {name}, {mode}, noise {noise}, {split}: {row.planner}, {row.objective}: ", end=""
-        )
-        print(f"{np.mean(run['success']):.0%}", flush=True)
+        what = f"{name}, {mode}, noise {noise}, {split}: {row.planner}, {row.objective}"
+        print(f"{run['seconds']:7.1f} s  {what}: {np.mean(run['success']):.0%}", flush=True)
         return run
 
     def tuned(self, name: str, row: Row) -> Planner:
