@@ -187,6 +187,22 @@ def test_success_at_the_end_and_at_any_time_are_apart():
     assert not outcome.success_any
 
 
+def test_noise_is_in_the_environment_and_not_in_the_episodes():
+    calm, noisy = task("wall/dset/v1", 20), task("wall/dset/v1", 20, action_noise=0.5)
+    assert noisy == dataclasses.replace(calm, action_noise=0.5) and calm.action_noise == 0
+    first, second = episodes(calm, count=2)
+    for one, other in zip((first, second), episodes(noisy, count=2)):
+        same(one, other)
+        np.testing.assert_array_equal(one.actions, other.actions)
+    plain, pushed, again = (execute(one, first, first.actions) for one in (calm, noisy, noisy))
+    np.testing.assert_array_equal(pushed.states, again.states)
+    assert np.abs(pushed.states[1:] - plain.states[1:]).max() > 0.5
+    other = execute(noisy, dataclasses.replace(first, seed=first.seed + 1), first.actions)
+    assert np.abs(other.states[1:] - pushed.states[1:]).max() > 0.5
+    with pytest.raises(GraspPlannerError, match="noise on actions must be a number >= 0, got -1"):
+        task("wall/dset/v1", action_noise=-1)
+
+
 def test_wrong_actions_are_refused():
     wall = task("wall/dset/v1")
     e = episodes(wall, count=1)[0]
