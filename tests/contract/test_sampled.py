@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 import torch
-from contract_rows import Row, every_row
+from contract_rows import ROWS, Row
 
 import toys
 from grasp_planner import Budget, GoalDistance, Problem, Status, plan
@@ -71,19 +71,21 @@ def cost_by_hand(whole: Problem, actions: torch.Tensor, averse: bool) -> torch.T
     return ((largest[0] + 0.5 * largest[1]) / 1.5).sum(1)
 
 
-both = pytest.mark.parametrize("averse", [False, True], ids=["mean", "cvar"])
+# A planner that needs a sum of squares plans for the mean only.
+every_case = pytest.mark.parametrize(
+    ("row", "averse"),
+    [
+        pytest.param(row, averse, id=f"{row.name}-{row.variant}-{'cvar' if averse else 'mean'}")
+        for row in ROWS
+        for averse in (False, True)
+        if row.any_objective or not averse
+    ],
+)
 
 
-def skip_if_it_needs_squares(row: Row, averse: bool) -> None:
-    if averse and not row.any_objective:
-        pytest.skip("the planner needs a sum of squares")
-
-
-@every_row
-@both
+@every_case
 @pytest.mark.parametrize("context", [1, 3])
 def test_batch_seed_bounds_best_and_cost(row: Row, averse: bool, context: int):
-    skip_if_it_needs_squares(row, averse)
     whole, seeds = problem(6, context, averse), [5, 6, 7, 8, 9, 10]
     found = plan(whole, row.planner, STEPS, seeds=seeds)
     assert toys.same(found, plan(whole, row.planner, STEPS, seeds=seeds)), "same seed, same plan"
@@ -95,10 +97,8 @@ def test_batch_seed_bounds_best_and_cost(row: Row, averse: bool, context: int):
     torch.testing.assert_close(found.cost, cost_by_hand(whole, found.actions, averse))
 
 
-@every_row
-@both
+@every_case
 def test_all_coordinates_times_a_factor(row: Row, averse: bool):
-    skip_if_it_needs_squares(row, averse)
     first, second = (
         plan(problem(3, averse=averse, unit=unit), row.planner, Budget(steps=4), seeds=2) for unit in (1.0, 100.0)
     )
@@ -113,10 +113,8 @@ class Faulty(toys.Nonlinear):
         return torch.where(states[:, -1, :1] > 50.0, torch.nan, super().forward(states, actions))
 
 
-@every_row
-@both
+@every_case
 def test_a_fault_stays_in_its_own_problem(row: Row, averse: bool):
-    skip_if_it_needs_squares(row, averse)
     sound = problem(3, averse=averse, inner=Faulty())
     states = sound.states.clone()
     states[1, :, 0] = 60.0  # of the first sample

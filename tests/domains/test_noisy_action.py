@@ -67,7 +67,7 @@ def test_ball_nav_clips_the_noisy_action_and_push_t_does_not():
 
 
 def test_gymnasiums_environments_get_actions_of_their_own_dtype():
-    env = NoisyAction(gymnasium.make("Pendulum-v1"), 0.5)
+    env = NoisyAction(gymnasium.make("Pendulum-v1", disable_env_checker=True), 0.5)
     env.reset(seed=0)
     assert env.action(np.zeros(1)).dtype == np.float32
     assert env.step(np.zeros(1))[0].shape == (3,)

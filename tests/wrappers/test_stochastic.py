@@ -84,11 +84,11 @@ def noises(futures, horizon):
 def test_a_linear_model_and_a_quadratic_cost_have_the_certainty_equivalent_plan(planner):
     """The plan on samples is the plan without noise to the goal minus the mean effect of the noise."""
     horizon, goal = 4, 1.2
-    futures = Sampled(Line(), samples=16, action_noise=0.4)
+    futures = Sampled(Line(), samples=8, action_noise=0.4)
     shift = noises(futures, horizon)
     sampled = plan(posed(futures, goal, horizon), planner, Budget(steps=300))
     certain = plan(posed(Line(), goal - shift.mean(), horizon), planner, Budget(steps=300))
-    torch.testing.assert_close(sampled.actions.sum(), certain.actions.sum(), rtol=0, atol=2e-3)
+    torch.testing.assert_close(sampled.actions.sum(), certain.actions.sum(), rtol=0, atol=5e-3)
     torch.testing.assert_close(sampled.cost[0], shift.var(correction=0), rtol=1e-3, atol=0)
     many = Sampled(Line(), samples=4096, steps=horizon, action_noise=0.4)
     assert abs(float(noises(many, horizon).mean())) < 4 * 0.4 * GAIN * horizon**0.5 / 64, "it vanishes with the samples"
@@ -128,11 +128,12 @@ def test_every_action_of_a_window_has_the_noise_of_its_own_time():
 
 def test_samples_of_ball_nav_are_what_the_environment_does_with_the_same_noise():
     futures = Sampled(BallNav("cup"), samples=3, action_noise=0.4, action_bounds=(-1.0, 1.0), seed=2)
-    env, start = Environment("rgb_array", map="cup"), np.array([2.0, 4.5])
+    env, start = Environment(map="cup"), np.array([2.0, 4.5])
     blocks = torch.rand(1, 6, 10).double() * 2 - 1
     blocks[..., 0::2] = 0.9  # against the wall of the cup
     states = futures.encode({"state": start[None, None]})
-    problem = Problem(futures, states, states[:, :0, :10], states[:, -1], 6, futures.low, futures.high)
+    past = torch.zeros(1, 0, 10).double()
+    problem = Problem(futures, states, past, states[:, -1], 6, futures.low, futures.high, scale=futures.scale)
     rolled_out = problem.rollout(blocks)
     for i in range(3):
         env.reset(seed=0, options={"state": start})
@@ -142,12 +143,17 @@ def test_samples_of_ball_nav_are_what_the_environment_does_with_the_same_noise()
             np.testing.assert_allclose(rolled_out[0, t, 2 * i : 2 * i + 2].numpy(), env.get_state(), atol=1e-9)
 
 
-@pytest.mark.parametrize("model", [Averaging(), Line(frameskip=2), load_world_model("pusht-state"), BallNav("hook")])
-def test_sampled_futures_with_action_noise_are_a_world_model(model):
-    futures = Sampled(model, samples=3, action_noise=0.2, action_bounds=(-2.0, 2.0))
-    tensor = torch.rand(4, model.context, len(model.scale)).to(model.scale) + 2.0
-    states = torch.cat([tensor.repeat(1, 1, 3), torch.zeros_like(tensor[..., :1])], dim=-1)
-    report = check_world_model(futures, states=states, tolerance=1e-4)
+MODELS = {
+    "context-3": Averaging,
+    "frameskip-2": lambda: Line(frameskip=2),
+    "pusht-state": lambda: load_world_model("pusht-state"),
+    "ball-nav": BallNav,
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_sampled_futures_with_action_noise_are_a_world_model(name):
+    report = check_world_model(Sampled(MODELS[name](), samples=3, action_noise=0.2, action_bounds=(-2.0, 2.0)))
     assert report.ok, str(report)
 
 
@@ -228,17 +234,11 @@ def test_a_risk_averse_plan_keeps_away_from_a_cliff(planner):
     assert edge - ends[0] > 0.2 and ends[0] - ends[1] > 0.05, "risk aversion doubles as distance"
 
 
-def test_the_same_seed_has_the_same_plan_and_another_seed_another_plan():
-    found = [
-        plan(
-            posed(Sampled(Line(), 4, action_noise=0.3, seed=seed), 1.0, 3, CVaR(GoalDistance(), 4)),
-            CEM(samples=16, elites=4),
-            Budget(steps=5),
-            seeds=3,
-        )
-        for seed in (0, 0, 1)
-    ]
-    assert toys.same(found[0], found[1]) and not torch.equal(found[0].actions, found[2].actions)
+def test_the_same_seed_has_the_same_futures_and_another_seed_other_futures():
+    objective = CVaR(GoalDistance(), 4)
+    problems = [posed(Sampled(Line(), 4, action_noise=0.3, seed=seed), 1.0, 3, objective) for seed in (0, 0, 1)]
+    first, again, other = (plan(one, CEM(samples=16, elites=4), Budget(steps=5), seeds=3) for one in problems)
+    assert toys.same(first, again) and not torch.equal(first.cost, other.cost)
 
 
 def test_noise_of_states_is_the_same_with_and_without_noise_of_actions():
