@@ -27,6 +27,7 @@ from grasp_planner import (
 )
 from grasp_planner.control.current_plans import Source
 from grasp_planner.core.plans import score
+from grasp_planner.models import Cautious
 
 P, C, F, IDLE = Source.PLANNED, Source.CONTINUED, Source.FALLBACK, Source.IDLE
 
@@ -340,6 +341,17 @@ def test_a_goal_that_lacks_what_counts_towards_it_is_answered_with_what_it_lacks
             one.act(seen(world.state), {"pixels": world.goal["state"][:, :2]})
     with pytest.raises(GraspPlannerError, match=r"the goal cannot be encoded: encode needs goal\['pixels'\]"):
         one.act({"proprio": world.state[:, 2:]}, {"proprio": world.state[:, 2:]})
+
+
+def test_with_another_objective_a_goal_may_lack_what_the_model_does_not_read():
+    one = agent(objective=Cautious(GoalDistance(), weight=0.0))
+    one.model = Seeing()
+    world = World(one)
+    whole = {"pixels": world.goal["state"][:, :2], "proprio": world.goal["state"][:, 2:]}
+    with pytest.raises(GraspPlannerError, match=r"goal lacks \['not read', 'proprio'\]"):
+        one.act(seen(world.state), {"pixels": whole["pixels"]})
+    one.act(seen(world.state), whole)
+    assert one.report.sound
 
 
 @pytest.mark.parametrize(

@@ -221,7 +221,8 @@ class Agent:
             objective = goal_objective(self.model) if self.objective is None else unconstrained(self.objective)
             others = {key: value + 1 for key, value in lacking.items()}
             differ = (encoded(self.model, [{**others, **goal}], "goal")[:, -1] != latents).any(0)
-            if not isinstance(objective, GoalDistance) or objective.weights_like(latents)[differ].any():
+            counts = objective.weights_like(latents) if isinstance(objective, GoalDistance) else differ
+            if counts[differ].any():
                 raise GraspPlannerError(f"goal lacks {sorted(lacking)}, which the cost depends on")
         return latents
 
