@@ -2,7 +2,7 @@
 
 Plans of Push-T and of BallNav's map `cup` are made in three ways: in the model without noise ("mean"), on k futures
 with shared noise ("k samples"), and by the mean cost of the worst quarter of these futures ("CVaR"). They are executed
-in the simulator with the same noise level, in open loop and in closed loop. Every plan has the same budget of
+in the simulator with the same noise level, in open loop and, for as many steps, in closed loop. Every plan has the same budget of
 transitions of the model: a step of k futures costs k transitions. All rows have the same test episodes, and the same
 noise in each episode. If a row has several settings, the best is chosen on validation episodes, in open loop.
 
@@ -60,14 +60,12 @@ class World:
         model: the name of the model.
         limits: low and high, to which the environment clips noisy actions; ``None``: it does not clip.
         distance: the name of the distance to the goal.
-        duration: length of an episode in closed loop, as a multiple of the horizon.
     """
 
     task: Task
     model: str
     limits: tuple[float, float] | None
     distance: str
-    duration: int
 
 
 @dataclass(frozen=True)
@@ -95,8 +93,8 @@ class Row:
 
 
 WORLDS = {
-    "push_t": World(task("push_t/dset/v2", 25), "pusht-state", None, "position_px", duration=2),
-    "ball_nav": World(task("ball_nav/random_state/v1", 40), "ball-nav", (-1.0, 1.0), "position_m", duration=1),
+    "push_t": World(task("push_t/dset/v2", 25), "pusht-state", None, "position_px"),
+    "ball_nav": World(task("ball_nav/random_state/v1", 40), "ball-nav", (-1.0, 1.0), "position_m"),
 }
 BEST, ANY_COST = (recommended(),), (recommended_for_any_cost(),)
 ROWS = (
@@ -130,9 +128,7 @@ def planned(
     steps = world.task.horizon // model.frameskip
     budget = Budget(transitions=given.rollouts * steps // row.samples)
     if mode == "closed loop":
-        driven = drive(
-            noisy, model, planner, budget, chosen, execute=EXECUTE, duration=world.duration, objective=objective
-        )
+        driven = drive(noisy, model, planner, budget, chosen, execute=EXECUTE, duration=1, objective=objective)
         spent = max(found.transitions for found in driven.plans)
         outcomes = [[outcome] for outcome in driven.outcomes]
         return outcomes, row.samples * spent, sum(found.seconds for found in driven.plans)
@@ -249,7 +245,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--split", default="test", choices=["test", "validation"], help="episodes of the tables")
     parser.add_argument("--episodes", type=int, default=24, help="number of validation and of test episodes")
     parser.add_argument("--executions", type=int, default=8, help="executions of each plan in open loop")
-    parser.add_argument("--rollouts", type=int, default=1000, help="budget of a plan, in rollouts of the model")
+    parser.add_argument("--rollouts", type=int, default=1200, help="budget of a plan, in rollouts of the model")
     parser.add_argument("--out", type=Path, default=Path("out/stochastic_planning.jsonl"))
     given = parser.parse_args(arguments)
     if given.rollouts < MOST_SAMPLES:
