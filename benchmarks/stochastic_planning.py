@@ -2,9 +2,9 @@
 
 Plans of Push-T and of BallNav's map `cup` are made in three ways: in the model without noise ("mean"), on k futures
 with shared noise ("k samples"), and by the mean cost of the worst quarter of these futures ("CVaR"). They are executed
-in the simulator with the same noise level, in open loop and, for as many steps, in closed loop. Every plan has the same budget of
-transitions of the model: a step of k futures costs k transitions. All rows have the same test episodes, and the same
-noise in each episode. If a row has several settings, the best is chosen on validation episodes, in open loop.
+in the simulator with the same noise level, in open loop and, for as many steps, in closed loop. Every plan has the same
+budget of transitions of the model: a step of k futures costs k transitions. All rows have the same test episodes, and
+the same noise in each episode. If a row has several settings, the best is chosen on validation episodes, in open loop.
 
     python benchmarks/stochastic_planning.py --out out/stochastic_planning.jsonl
 
