@@ -15,9 +15,10 @@ from grasp_planner.models.picture_transform import Pictures
 from grasp_planner.models.registry import checkpoints, load_world_model
 from grasp_planner.models.stable_worldmodel.model import from_stable_worldmodel
 from grasp_planner.models.stable_worldmodel.returns import policy_actions, tdmpc2_return
-from grasp_planner.models.state.model import StateModel, StateModelConfig
+from grasp_planner.models.state.model import DiffusionVersion, StateModel, StateModelConfig
 from grasp_planner.models.use_settings import UseSettings
 from grasp_planner.wrappers.ensemble import Cautious, Ensemble
+from grasp_planner.wrappers.smoothable import Smoothable
 from grasp_planner.wrappers.stochastic import CVaR, Sampled, Stochastic
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "CVaR",
     "Cautious",
     "Check",
+    "DiffusionVersion",
     "Ensemble",
     "LatentModel",
     "LatentModelConfig",
@@ -34,6 +36,7 @@ __all__ = [
     "Pictures",
     "Report",
     "Sampled",
+    "Smoothable",
     "StateDecoder",
     "StateModel",
     "StateModelConfig",

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+Network = Callable[[Tensor], Tensor]
+"""A function from the inputs (n, i) of a network to its outputs (n, o)."""
 
 
 class MLP(nn.Module):

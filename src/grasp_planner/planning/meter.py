@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.plans import Status
 from grasp_planner.wrappers.piecewise import checked
+from grasp_planner.wrappers.smoothable import smoothed
 
 
 class BudgetSpent(Exception):
@@ -65,6 +67,19 @@ class Meter:
         Raises:
             BudgetSpent: the call would exceed a limit.
         """
+        return self.evaluate(self.model, states, actions)
+
+    def smoothed(self, amount: float) -> Dynamics:
+        """Return a smoother version of the model, whose calls count as calls of this meter."""
+        model = smoothed(self.model, amount)
+        return self if model is self.model else _Version(self, model)
+
+    def evaluate(self, model: Dynamics, states: Tensor, actions: Tensor) -> Tensor:
+        """Evaluate a version of the model, and count the call.
+
+        Raises:
+            BudgetSpent: the call would exceed a limit.
+        """
         self.check_deadline()
         before = time.perf_counter()
         if self.most_rows is not None and self.rows + states.shape[0] > self.most_rows:
@@ -72,20 +87,35 @@ class Meter:
         self.calls += 1
         self.rows += states.shape[0]
         if self._active is None:
-            next_states = self._answer(states, actions)
+            next_states = self._answer(model, states, actions)
         else:
             problems, batch = self._active
             each = states.shape[0] // batch
             rows = (problems[:, None] * each + torch.arange(each, device=problems.device)).flatten()
-            next_states = self._answer(states[rows], actions[rows])
+            next_states = self._answer(model, states[rows], actions[rows])
             if _fits(next_states, states[rows, -1]):  # `Problem.call` refuses an answer that does not fit
                 next_states = states[:, -1].index_copy(0, rows, next_states)
         self.fastest = min(self.fastest, time.perf_counter() - before)
         return next_states
 
-    def _answer(self, states: Tensor, actions: Tensor) -> Tensor:
+    def _answer(self, model: Dynamics, states: Tensor, actions: Tensor) -> Tensor:
         self.largest = max(self.largest, states.shape[0])
-        return self.model(states, actions)
+        return model(states, actions)
+
+
+@dataclass(frozen=True)
+class _Version:
+    """Another version of a metered model."""
+
+    meter: Meter
+    model: Dynamics
+
+    @property
+    def context(self) -> int:
+        return self.model.context
+
+    def __call__(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n s"]:
+        return self.meter.evaluate(self.model, states, actions)
 
 
 def _fits(answer: object, like: Tensor) -> bool:

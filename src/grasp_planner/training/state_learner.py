@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from grasp_planner.core.errors import GraspPlannerError, unknown_name
 from grasp_planner.data import Episodes, Windows
 from grasp_planner.models.state.model import StateModel, StateModelConfig
+from grasp_planner.models.state.push_t import PushTDynamics
 from grasp_planner.training.fitting import action_units, check_finite, size_flags
 from grasp_planner.training.learner import Batch, Cut
 from grasp_planner.training.losses import path_loss
@@ -25,7 +26,8 @@ class StateLearner(nn.Module):
     """A ``StateModel`` and its loss.
 
     The loss is the distance between the predicted and the observed path after every network evaluation of an unroll,
-    see ``losses.path_loss``. Gradients flow through the whole unroll.
+    see ``losses.path_loss``. Gradients flow through the whole unroll. The loss of a diffusion model is the denoising
+    error of every step of the unroll, each of which starts from an observed state.
 
     Args:
         config: configuration of the model.
@@ -90,7 +92,14 @@ class StateLearner(nn.Module):
         if self.symmetry is not None:
             states, actions = self.symmetry(states, actions, generator)
         latents = self.model.encode({"state": states})
-        predicted = self.model.path(latents[:, 0], self.model.model_actions(actions))
+        blocks = self.model.model_actions(actions)
+        dynamics, denoiser = self.model.dynamics, self.model.denoiser
+        if denoiser is not None and not isinstance(dynamics, PushTDynamics):
+            ends = latents[:, :: self.stride]
+            each = blocks.unflatten(-1, (ends.shape[1] - 1, -1)).flatten(0, 1)
+            inputs, outputs = dynamics.example(ends[:, :-1].flatten(0, 1), each, ends[:, 1:].flatten(0, 1))
+            return denoiser.loss(inputs, outputs, generator)
+        predicted = self.model.path(latents[:, 0], blocks)
         return path_loss(predicted, latents[:, self.stride :: self.stride], self.model.scale, self.tolerance)
 
     @torch.no_grad()
@@ -102,7 +111,7 @@ class StateLearner(nn.Module):
         predicted = model.path(latents, model.model_actions(batch["actions"]))
         predicted = model.decode_state(predicted[:, model.config.substeps - 1 :: model.config.substeps])
         target = states[:, skip::skip]
-        if model.config.features == "push_t":
+        if model.config.features.startswith("push_t"):
             return push_t_errors(predicted, target)
         return {f"state_{i}": (predicted - target)[..., i].abs() for i in range(target.shape[-1])}
 

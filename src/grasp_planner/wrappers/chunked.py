@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.wrappers.live_bytes import LiveBytes
+from grasp_planner.wrappers.smoothable import smoothed
 
 
 class Chunked:
@@ -83,6 +84,15 @@ class Chunked:
         """
         changed = copy.copy(self)
         changed._before_piece, changed._kept = before_piece, 0
+        return changed
+
+    def smoothed(self, amount: float) -> Chunked:
+        """Return a smoother version of the model in pieces; this model if there is no smoother version."""
+        dynamics = smoothed(self.dynamics, amount)
+        if dynamics is self.dynamics:
+            return self
+        changed = Chunked(dynamics, self.rows, memory=self.memory)
+        changed._before_piece = self._before_piece
         return changed
 
     def _piece(self, states: Tensor, actions: Tensor) -> Tensor:

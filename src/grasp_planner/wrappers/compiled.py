@@ -13,6 +13,7 @@ from torch import Tensor
 
 from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.frozen import frozen
+from grasp_planner.wrappers.smoothable import smoothed
 
 
 class Compiled:
@@ -44,6 +45,7 @@ class Compiled:
         self.failure: Exception | None = None
         """The error of ``torch.compile``, if it failed."""
         self._ready: dict[Any, Any] = {}
+        self._smoothed: dict[float, Compiled] = {}
 
     def __call__(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n s"]:
         """Evaluate the compiled model."""
@@ -54,6 +56,13 @@ class Compiled:
         result = compiled(_canonical(states), _canonical(actions))[:rows]
         # The result is copied, since the next call of a CUDA graph overwrites its memory.
         return result.clone() if states.is_cuda else result
+
+    def smoothed(self, amount: float) -> Compiled:
+        """Return a smoother version of the model, compiled once; this model if there is no smoother version."""
+        dynamics = smoothed(self.dynamics, amount)
+        if dynamics is self.dynamics:
+            return self
+        return self._smoothed.setdefault(amount, Compiled(dynamics))
 
     def warm_up(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> None:
         """Compile the model for all kinds of calls.

@@ -11,6 +11,7 @@ from torch import Tensor
 from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.wrappers.piecewise import checked
+from grasp_planner.wrappers.smoothable import smoothed
 
 
 class LowPrecision:
@@ -44,6 +45,11 @@ class LowPrecision:
     def checked(self, before_piece: Callable[[], None]) -> LowPrecision:
         """Return the same model, with a call of ``before_piece`` before each piece of an inner ``Chunked`` model."""
         return LowPrecision(checked(self.dynamics, before_piece), self.dtype)
+
+    def smoothed(self, amount: float) -> LowPrecision:
+        """Return a smoother version of the model in ``dtype``; this model if there is no smoother version."""
+        dynamics = smoothed(self.dynamics, amount)
+        return self if dynamics is self.dynamics else LowPrecision(dynamics, self.dtype)
 
     def __call__(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n s"]:
         """Evaluate the model in ``dtype``, and return the result in the dtype of ``states``."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,28 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from grasp_planner.core.checks import between_zero_and_one
+from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.errors import GraspPlannerError, unknown_name
+from grasp_planner.core.noise import Noise
 from grasp_planner.models.checkpoint import load_model, save_model
+from grasp_planner.models.denoiser import Denoiser
 from grasp_planner.models.hub import found_folder
 from grasp_planner.models.hub_upload import push_model
 from grasp_planner.models.integer_fields import check_integers
+from grasp_planner.models.mlp import Network
 from grasp_planner.models.normalisation import from_environment, to_environment
 from grasp_planner.models.state.plain import PlainDynamics
 from grasp_planner.models.state.push_t import PushTDynamics
+from grasp_planner.models.state.push_t_diffusion import PushTDiffusion
 
-FEATURES: dict[str, type[PlainDynamics] | type[PushTDynamics]] = {
+StateDynamics = PlainDynamics | PushTDynamics | PushTDiffusion
+
+FEATURES: dict[str, Callable[[int, int, int, int, int], StateDynamics]] = {
     "plain": PlainDynamics,
     "push_t": PushTDynamics,
+    "plain_diffusion": partial(PlainDynamics, network=Denoiser),
+    "push_t_diffusion": PushTDiffusion,
 }
 
 
@@ -33,7 +44,8 @@ class StateModelConfig:
     Args:
         state_size: numbers in the environment's state.
         action_size: numbers in one environment action.
-        features: the class of dynamics, a key of ``FEATURES``: ``"plain"`` (any state vector) or ``"push_t"``.
+        features: the class of dynamics, a key of ``FEATURES``: ``"plain"`` (any state vector) or ``"push_t"``, or the
+            diffusion models ``"plain_diffusion"`` and ``"push_t_diffusion"``.
         frameskip: environment steps in one model step.
         substeps: network evaluations in one model step; ``frameskip`` (one for each environment action) or 1.
         width: units in a hidden layer.
@@ -81,6 +93,9 @@ class StateModel(nn.Module):
     one step per environment action; with ``substeps = 1`` it makes one step for the whole block. The class of the
     features (``PushTDynamics``, ``PlainDynamics``) defines the latent, which is the state in units in which squared
     distances are meaningful.
+
+    A diffusion model learns the distribution of the next latent. It predicts the sample that belongs to fixed noise,
+    which is 0 unless :meth:`seeded` draws other noise. :meth:`smoothed` gives its smoother versions.
 
     Args:
         config: sizes and features.
@@ -139,13 +154,36 @@ class StateModel(nn.Module):
         """Return the latents after one model step."""
         return self.path(states[:, -1], actions[:, -1])[:, -1]
 
-    def path(self, state: Float[Tensor, "n s"], actions: Float[Tensor, "n a"]) -> Float[Tensor, "n substeps s"]:
+    def path(
+        self, state: Float[Tensor, "n s"], actions: Float[Tensor, "n a"], network: Network | None = None
+    ) -> Float[Tensor, "n substeps s"]:
         """Return the latents after each evaluation of the network within a model step, including the last.
 
-        ``actions`` may hold several blocks, one after another; the path then covers all of them.
+        ``actions`` may hold several blocks, one after another; the path then covers all of them. ``network`` takes the
+        place of the model's own network.
         """
         inputs = self.config.action_size * self.frameskip // self.config.substeps
-        return self.dynamics.path(state, actions.unflatten(-1, (-1, inputs)))
+        return self.dynamics.path(state, actions.unflatten(-1, (-1, inputs)), network)
+
+    @property
+    def denoiser(self) -> Denoiser | None:
+        """The network of a diffusion model; ``None`` if the model is deterministic."""
+        network = self.dynamics.network
+        return network if isinstance(network, Denoiser) else None
+
+    def smoothed(self, amount: float) -> Dynamics:
+        """Return a smoother version of a diffusion model, see ``DiffusionVersion``; other models return themselves."""
+        return self if self.denoiser is None else DiffusionVersion(self, amount)
+
+    def seeded(self, seed: int) -> DiffusionVersion:
+        """Return a version of a diffusion model with noise from a seed: another sample of the learned distribution.
+
+        Raises:
+            GraspPlannerError: the model is deterministic.
+        """
+        if self.denoiser is None:
+            raise GraspPlannerError(f"seeded needs a diffusion model, got features {self.config.features!r}")
+        return DiffusionVersion(self, noise=Noise.of(seed, 1).normal((self.denoiser.outputs,), torch.float32)[0])
 
     def encode(self, observations: Mapping[str, Any]) -> Float[Tensor, "b h s"]:
         """Encode ``observations["state"]`` (b, h, state), in the environment's units. Other keys are ignored.
@@ -196,3 +234,51 @@ class StateModel(nn.Module):
             GraspPlannerError: files are missing, truncated or do not fit together; the Hub cannot be reached.
         """
         return load_model(cls, StateModelConfig, found_folder(name_or_folder), device)
+
+
+@dataclass(frozen=True, eq=False)
+class DiffusionVersion:
+    """A version of a diffusion ``StateModel``: a function F(s, a) with its own noise and smoothness.
+
+    The noise is the same for all rows and at all times, so a plan is a function of the noise. See ``denoiser.Denoiser``
+    for the sampling.
+
+    Args:
+        model: the diffusion model.
+        amount: 0: a sample of the learned distribution, from all noise levels. 1: the smoothest version, which predicts
+            the mean over nearby states and actions from the highest noise level alone. Numbers in between are rounded
+            to the nearest noise level.
+        noise: the noise (o,) from which sampling starts, one number for each output of the network; ``None``: 0.
+
+    Raises:
+        GraspPlannerError: the model is deterministic, or ``amount`` is not a number from 0 to 1.
+
+    Example:
+        >>> model = StateModel(StateModelConfig(state_size=2, action_size=1, features="plain_diffusion"))
+        >>> smooth = model.seeded(3).smoothed(1.0)
+        >>> smooth.amount, smooth(torch.zeros(4, 1, 2), torch.zeros(4, 1, 5)).shape
+        (1.0, torch.Size([4, 2]))
+    """
+
+    model: StateModel
+    amount: float = 0.0
+    noise: Float[Tensor, " o"] | None = None
+    context: int = field(default=1, init=False)
+
+    def __post_init__(self) -> None:
+        between_zero_and_one(self, "amount")
+        if self.model.denoiser is None:
+            raise GraspPlannerError(
+                f"DiffusionVersion.model must be a diffusion model, got features {self.model.config.features!r}"
+            )
+
+    def __call__(self, states: Float[Tensor, "n 1 s"], actions: Float[Tensor, "n 1 a"]) -> Float[Tensor, "n s"]:
+        """Return the latents after one model step."""
+        denoiser = self.model.denoiser
+        assert denoiser is not None
+        network = partial(denoiser, amount=self.amount, noise=self.noise)
+        return self.model.path(states[:, -1], actions[:, -1], network)[:, -1]
+
+    def smoothed(self, amount: float) -> DiffusionVersion:
+        """Return the version with the same noise and another smoothness."""
+        return replace(self, amount=amount)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from grasp_planner.models.mlp import MLP, Waves
+from grasp_planner.models.denoiser import Denoiser
+from grasp_planner.models.mlp import MLP, Network, Waves
 
 SMALL = 1e-6
 
@@ -25,6 +28,7 @@ class PlainDynamics(nn.Module):
         width: units in a hidden layer.
         depth: hidden layers.
         octaves: number of wavelengths of sines and cosines of the latent, see ``mlp.Waves``.
+        network: class of the network: ``MLP``, or ``Denoiser`` for a diffusion model of the correction.
     """
 
     mean: Tensor
@@ -32,13 +36,21 @@ class PlainDynamics(nn.Module):
     linear: Tensor
     change: Tensor
 
-    def __init__(self, state_size: int, action_size: int, width: int, depth: int, octaves: int) -> None:
+    def __init__(
+        self,
+        state_size: int,
+        action_size: int,
+        width: int,
+        depth: int,
+        octaves: int,
+        network: Callable[[int, int, int, int], MLP | Denoiser] = MLP,
+    ) -> None:
         super().__init__()
         self.latent_size = state_size
         self.scale = (1.0,) * state_size
         self.goal_weights = (1.0,) * state_size
         self.waves = Waves(state_size, octaves)
-        self.network = MLP(state_size + action_size + self.waves.outputs, state_size, width, depth)
+        self.network = network(state_size + action_size + self.waves.outputs, state_size, width, depth)
         self.register_buffer("mean", torch.zeros(state_size))
         self.register_buffer("std", torch.ones(state_size))
         self.register_buffer("linear", torch.zeros(state_size + action_size + 1, state_size))
@@ -52,15 +64,30 @@ class PlainDynamics(nn.Module):
         """Return the inverse of ``encode``."""
         return latent * self.std + self.mean
 
-    def path(self, latent: Float[Tensor, "n s"], actions: Float[Tensor, "n t a"]) -> Float[Tensor, "n t s"]:
-        """Return the latents after each action."""
+    def path(
+        self, latent: Float[Tensor, "n s"], actions: Float[Tensor, "n t a"], network: Network | None = None
+    ) -> Float[Tensor, "n t s"]:
+        """Return the latents after each action; ``network`` takes the place of the model's own."""
+        network = self.network if network is None else network
         passed = []
         for action in actions.unbind(1):
-            both = torch.cat([latent, action], dim=-1)
-            correction = self.network(torch.cat([both, self.waves(latent)], dim=-1))
-            latent = latent + both @ self.linear[:-1] + self.linear[-1] + self.change * correction
+            inputs, linear = self._seen(latent, action)
+            latent = linear + self.change * network(inputs)
             passed.append(latent)
         return torch.stack(passed, dim=1)
+
+    def example(
+        self, before: Float[Tensor, "n s"], action: Float[Tensor, "n a"], after: Float[Tensor, "n s"]
+    ) -> tuple[Float[Tensor, "n i"], Float[Tensor, "n s"]]:
+        """Return the inputs of the network, and the outputs that lead from one latent to the next."""
+        inputs, linear = self._seen(before, action)
+        return inputs, (after - linear) / self.change
+
+    def _seen(self, latent: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the inputs of the network, and the prediction of the linear part."""
+        both = torch.cat([latent, action], dim=-1)
+        inputs = torch.cat([both, self.waves(latent)], dim=-1)
+        return inputs, latent + both @ self.linear[:-1] + self.linear[-1]
 
     @torch.no_grad()
     def fit(self, states: Float[Tensor, "n 2 state"], actions: Float[Tensor, "n a"]) -> None:

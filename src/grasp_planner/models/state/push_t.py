@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.models.mlp import MLP, Waves
+from grasp_planner.models.mlp import MLP, Network, Waves
 from grasp_planner.models.state.plain import least_squares
 
 CENTRE = 255.5  # px, the middle of the walls
@@ -68,18 +68,18 @@ class PushTDynamics(nn.Module):
 
     def encode(self, state: Float[Tensor, "*batch 7"]) -> Float[Tensor, "*batch 8"]:
         """Return the latent of a state."""
-        angle = state[..., 4:5]
-        positions = (state[..., :4] - CENTRE) / LENGTH
-        return torch.cat([positions, angle.cos(), angle.sin(), state[..., 5:] / SPEED], dim=-1)
+        return push_t_latent(state)
 
     def decode(self, latent: Float[Tensor, "*batch 8"]) -> Float[Tensor, "*batch 7"]:
         """Return the state of a latent, theta in [0, 2 pi)."""
-        angle = torch.atan2(latent[..., 5:6], latent[..., 4:5]) % (2 * math.pi)
-        return torch.cat([latent[..., :4] * LENGTH + CENTRE, angle, latent[..., 6:] * SPEED], dim=-1)
+        return push_t_state(latent)
 
-    def path(self, latent: Float[Tensor, "n 8"], actions: Float[Tensor, "n t 2"]) -> Float[Tensor, "n t 8"]:
-        """Return the latents after each action."""
-        _, block, heading, _ = _complex(latent.unflatten(-1, (4, 2))).split(1, dim=-1)
+    def path(
+        self, latent: Float[Tensor, "n 8"], actions: Float[Tensor, "n t 2"], network: Network | None = None
+    ) -> Float[Tensor, "n t 8"]:
+        """Return the latents after each action; ``network`` takes the place of the model's own."""
+        network = self.network if network is None else network
+        _, block, heading, _ = as_complex(latent.unflatten(-1, (4, 2))).split(1, dim=-1)
         # Headings of virtual states are not on the unit circle. Division by a heading near the origin would give huge
         # results.
         heading = heading / heading.abs().clamp(min=0.1)
@@ -89,10 +89,10 @@ class PushTDynamics(nn.Module):
         for push in (actions @ self.pusher[4:6] + self.pusher[6]).unbind(1):
             state = torch.addmm(push, state, self.pusher[:4])
             pusher.append(state)
-        pusher = _complex(torch.stack(pusher, dim=1).unflatten(-1, (2, 2)))
+        pusher = as_complex(torch.stack(pusher, dim=1).unflatten(-1, (2, 2)))
         before, after = pusher[:, :-1], pusher[:, 1:]
         way = torch.cat([before[..., :1], after[..., :1], before[..., 1:]], dim=-1)
-        feelers, room = _complex(self.feelers), ROOM - NEAR
+        feelers, room = as_complex(self.feelers), ROOM - NEAR
 
         blocks = []
         for positions, speed in zip(way[..., :2].unbind(1), way[..., 2:].unbind(1)):
@@ -100,7 +100,7 @@ class PushTDynamics(nn.Module):
             touched = torch.view_as_complex(points - points.clamp(-room, room))
             felt = torch.cat([positions - block, speed, 2 * touched], dim=-1) * heading.conj()
             felt = torch.view_as_real(felt).flatten(1)
-            motion, gate = self.network(torch.cat([felt, self.waves(felt[:, :4])], dim=-1)).split((3, 1), dim=-1)
+            motion, gate = network(torch.cat([felt, self.waves(felt[:, :4])], dim=-1)).split((3, 1), dim=-1)
             forward, left, turn = (motion * gate.sigmoid()).split(1, dim=-1)
             block = block + heading * torch.complex(forward, left)
             heading = heading * torch.complex(turn.cos(), turn.sin())
@@ -122,6 +122,19 @@ class PushTDynamics(nn.Module):
         self.pusher.copy_(least_squares(inputs, after))
 
 
-def _complex(pairs: Float[Tensor, "*batch 2"]) -> Tensor:
+def push_t_latent(state: Float[Tensor, "*batch 7"]) -> Float[Tensor, "*batch 8"]:
+    """Return the latent of a state."""
+    angle = state[..., 4:5]
+    positions = (state[..., :4] - CENTRE) / LENGTH
+    return torch.cat([positions, angle.cos(), angle.sin(), state[..., 5:] / SPEED], dim=-1)
+
+
+def push_t_state(latent: Float[Tensor, "*batch 8"]) -> Float[Tensor, "*batch 7"]:
+    """Return the state of a latent, theta in [0, 2 pi)."""
+    angle = torch.atan2(latent[..., 5:6], latent[..., 4:5]) % (2 * math.pi)
+    return torch.cat([latent[..., :4] * LENGTH + CENTRE, angle, latent[..., 6:] * SPEED], dim=-1)
+
+
+def as_complex(pairs: Float[Tensor, "*batch 2"]) -> Tensor:
     """Convert pairs (x, y) to complex numbers x + i y."""
     return torch.complex(pairs[..., 0], pairs[..., 1])
