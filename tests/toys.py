@@ -198,3 +198,28 @@ class Counted:
     def calls(self) -> int:
         """The number of calls so far."""
         return len(self.rows)
+
+
+class Wavy:
+    """A model with ripples in the actions, which has smoother versions.
+
+    Attributes:
+        rows: the amount of smoothing and the number of rows of each call of the model and of its versions.
+    """
+
+    context = 1
+
+    def __init__(self, amount: float = 0.0, rows: list[tuple[float, int]] | None = None) -> None:
+        self.amount = amount
+        self.rows = [] if rows is None else rows
+        self.inner = Nonlinear()
+
+    def __call__(self, states: Tensor, actions: Tensor) -> Tensor:
+        """Predict the next state."""
+        self.rows.append((self.amount, len(states)))
+        ripples = torch.sin(9 * actions[:, -1]).sum(-1, keepdim=True)
+        return self.inner(states, actions) + 0.2 * (1 - self.amount) * ripples
+
+    def smoothed(self, amount: float) -> Wavy:
+        """Return the model with lower ripples."""
+        return Wavy(amount, self.rows)

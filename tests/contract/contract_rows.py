@@ -197,6 +197,7 @@ ROWS = [
         "grasp-gd",
         Sequential(MultiStart(GRASP(sync_every=3, sync_steps=2), starts=2, start_std=0.2), GD(lr=0.1), share=0.4),
     ),
+    Row("sequential", "smoothing", Sequential(GD(lr=0.1), CEM(samples=6, elites=3, std=0.1), share=0.5, smoothing=1.0)),
     Row("sequential", "latco-cem", Sequential(LatCo(score_every=2), CEM(samples=6, elites=3, std=0.1), share=0.3)),
     Row("augmented_lagrangian", "gd", AugmentedLagrangian(GD(lr=0.1), update_every=3)),
 ]

@@ -14,6 +14,17 @@ from grasp_planner.models import ActionUnits, StateDecoder, StateModel, StateMod
 PLAIN = StateModelConfig(state_size=3, action_size=2, frameskip=4, substeps=4, width=16)
 BLOCK = StateModelConfig(state_size=3, action_size=2, frameskip=4, substeps=1, width=16)
 PUSH_T = StateModelConfig(state_size=7, action_size=2, features="push_t", width=16)
+PLAIN_DIFFUSION = StateModelConfig(
+    state_size=3, action_size=2, features="plain_diffusion", frameskip=4, substeps=4, width=16, octaves=0
+)
+PUSH_T_DIFFUSION = StateModelConfig(state_size=7, action_size=2, features="push_t_diffusion", substeps=1, width=16)
+CONFIGS = {
+    "plain": PLAIN,
+    "block": BLOCK,
+    "push_t": PUSH_T,
+    "plain_diffusion": PLAIN_DIFFUSION,
+    "push_t_diffusion": PUSH_T_DIFFUSION,
+}
 
 
 def build(config: StateModelConfig) -> StateModel:
@@ -35,7 +46,7 @@ def push_t_states(count: int, seed: int = 0) -> torch.Tensor:
     return low + draw * (high - low)
 
 
-@pytest.mark.parametrize("config", [PLAIN, BLOCK, PUSH_T], ids=["plain", "block", "push_t"])
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 class TestEveryModel:
     def test_is_a_world_model_with_units_and_a_decoder(self, config):
         model = build(config)

@@ -92,7 +92,35 @@ def test_stepped_by_hand_the_first_planner_goes_on():
     assert state.in_second
 
 
+def test_with_smoothing_the_second_planner_begins_at_the_best_plan_of_the_smoother_version():
+    whole = toys.problem(3, 5, toys.Wavy())
+    first, seen = GD(lr=0.2), []
+
+    def watch(progress):
+        if progress.state is not None:
+            seen.append((progress.state.in_second, progress.rolled_out, progress.state.best))
+
+    planner = Sequential(first, SECOND, share=0.4, smoothing=0.5)
+    found = plan(whole, planner, Budget(steps=20), callback=watch)
+    assert [in_second for in_second, _, _ in seen] == [False] * 12 + [True] * 8
+    assert not any(rolled_out for in_second, rolled_out, _ in seen if not in_second), "no cost of another model"
+    smooth = plan(whole.through(whole.dynamics.smoothed(0.5)), first, Budget(steps=12))
+    best = seen[-1][2]
+    assert (best.cost >= smooth.cost).all(), "the plan that the loop scores last may be better still"
+    alone = plan(whole, SECOND, Budget(steps=8), warm_start=best.actions)
+    start = toys.cost_by_hand(whole, torch.zeros_like(found.actions))
+    torch.testing.assert_close(found.cost, torch.minimum(alone.cost, start), rtol=1e-8, atol=1e-12)
+
+
+def test_without_smoother_versions_smoothing_changes_nothing():
+    problem = toys.problem(2, 4)
+    plain, smoothing = (plan(problem, Sequential(GD(), GD(), 0.5, amount), Budget(steps=9)) for amount in (0.0, 1.0))
+    assert toys.same(plain, smoothing)
+
+
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan"), "0.5", True])
 def test_a_share_is_a_number_from_0_to_1(share):
     with pytest.raises(GraspPlannerError, match="Sequential.share must be a number"):
         Sequential(GD(), GD(), share=share)
+    with pytest.raises(GraspPlannerError, match="Sequential.smoothing must be a number"):
+        Sequential(GD(), GD(), smoothing=share)

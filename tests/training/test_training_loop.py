@@ -126,6 +126,18 @@ def test_one_network_evaluation_for_a_block(tmp_path):
     assert check_world_model(load_world_model(result.folder)).ok
 
 
+def test_a_diffusion_model_of_push_t_trains(tmp_path):
+    model = StateModelConfig(7, 2, features="push_t_diffusion", substeps=1, width=16, depth=2, octaves=0)
+    mine = dataclasses.replace(CART, model=model, phases=(Phase(1.0, 10, 32),), symmetry="push_t")
+    done = train(mine, push_t_like(), tmp_path / "out", progress=False, log_every=1)
+    assert set(done.errors) == {"pusher_px", "block_px", "angle_deg"}
+    assert done.errors["pusher_px"]["10"]["mean"] < 0.1, "linear, in closed form"
+    losses = [float(row["loss"]) for row in rows(tmp_path / "out" / "log.csv")]
+    assert len(losses) == CART.steps and np.mean(losses[-10:]) < np.mean(losses[:10])
+    loaded = load_world_model(tmp_path / "out")
+    assert isinstance(loaded, StateModel) and loaded.denoiser is not None and check_world_model(loaded).ok
+
+
 def test_a_collapsed_latent_is_reported(tmp_path):
     still = Episodes.of([{"state": np.full((31, 2), 3.0)}] * 6, [np.zeros((30, 1))] * 6)
     with pytest.warns(RuntimeWarning, match="collapsed"):
