@@ -1,4 +1,4 @@
-"""Annealing keeps every promise: every planner plans first in a smoother version of the model, and then in the model."""
+"""Annealing keeps every promise: every planner plans in a smoother version of the model first, then in the model."""
 
 from __future__ import annotations
 
