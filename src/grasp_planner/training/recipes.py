@@ -211,6 +211,15 @@ RECIPES: dict[str, Recipe] = {
         symmetry="push_t",
         horizons=(5, 10, 25, 50, 80),
     ),
+    "pusht-state-diffusion": Recipe(
+        model=StateModelConfig(
+            state_size=7, action_size=2, features="push_t_diffusion", substeps=1, width=192, depth=3, octaves=0
+        ),
+        steps=24_000,
+        phases=(Phase(1.0, 5, 1024),),
+        symmetry="push_t",
+        horizons=(5, 25, 50, 80),
+    ),
     "wall-state": Recipe(
         model=StateModelConfig(state_size=2, action_size=2),
         steps=10_000,
