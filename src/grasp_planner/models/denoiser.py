@@ -27,9 +27,8 @@ class Denoiser(nn.Module):
         x_u = (1 - u / t) D_t(x_t, c) + (u / t) x_t
 
     The result is D at the last level. It is a function of c and e without further randomness. ``amount`` 0 visits all
-    levels, and gives a sample of p(y | c). ``amount`` 1 visits only t = 1. At this level x says nothing about y, and the
-    network does not see x: the result is the mean of y over inputs near c. Numbers between 0 and 1 are rounded to
-    thirds.
+    levels, and gives a sample of p(y | c). ``amount`` 1 visits only t = 1. There x says nothing about y, and the network
+    does not see x: the result is the mean of y over inputs near c. Numbers between 0 and 1 are rounded to thirds.
 
     Args:
         inputs: size of c.
@@ -61,14 +60,11 @@ class Denoiser(nn.Module):
             noisy = found + (level - 1) / level * (noisy - found)
         return found
 
-    def denoised(
-        self,
-        inputs: Float[Tensor, "n i"],
-        noisy: Float[Tensor, "n o"],
-        level: Float[Tensor, "n 1"],
-        smoothing: Float[Tensor, "n 1"],
-    ) -> Float[Tensor, "n o"]:
-        """Return D_t(x, c~): the mean of the outputs, given noisy outputs and noisy inputs."""
+    def denoised(self, inputs: Tensor, noisy: Tensor, level: Tensor, smoothing: Tensor) -> Float[Tensor, "n o"]:
+        """Return D_t(x, c~), the mean of the outputs given noisy inputs and noisy outputs.
+
+        ``level`` and ``smoothing`` are (n, 1): the noise level t and the amount of noise on the inputs of each row.
+        """
         size = _size(level)
         seen = torch.where(level < 1, noisy / size, 0.0)
         found = self.network(torch.cat([inputs, seen, level, smoothing], dim=-1))

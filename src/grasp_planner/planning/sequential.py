@@ -13,7 +13,7 @@ from grasp_planner.core.noise import Noise
 from grasp_planner.core.plans import Scored, best_of
 from grasp_planner.core.problem import Problem
 from grasp_planner.planning.protocol import Planner, check_planner, tolerance_of, virtual_states
-from grasp_planner.wrappers.smoothable import smoothed
+from grasp_planner.wrappers.smoothable import UNSMOOTHED, smoothed
 
 
 class SequentialState(NamedTuple):
@@ -62,7 +62,7 @@ class Sequential:
     first: Planner
     second: Planner
     share: float = 0.15
-    smoothing: float = 0.0
+    smoothing: float = UNSMOOTHED
     tolerance: float = 0.0
 
     def __post_init__(self) -> None:

@@ -6,6 +6,8 @@ from typing import Protocol, runtime_checkable
 
 from grasp_planner.core.dynamics import Dynamics
 
+UNSMOOTHED = 0.0  # the amount of smoothing of the model itself
+
 
 @runtime_checkable
 class Smoothable(Protocol):
@@ -29,4 +31,4 @@ class Smoothable(Protocol):
 
 def smoothed(dynamics: Dynamics, amount: float) -> Dynamics:
     """Return a smoother version of a model, or the same model if the amount is 0 or there are no smoother versions."""
-    return dynamics.smoothed(amount) if amount > 0 and isinstance(dynamics, Smoothable) else dynamics
+    return dynamics.smoothed(amount) if amount > UNSMOOTHED and isinstance(dynamics, Smoothable) else dynamics

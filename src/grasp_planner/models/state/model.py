@@ -26,6 +26,7 @@ from grasp_planner.models.normalisation import from_environment, to_environment
 from grasp_planner.models.state.plain import PlainDynamics
 from grasp_planner.models.state.push_t import PushTDynamics
 from grasp_planner.models.state.push_t_diffusion import PushTDiffusion
+from grasp_planner.wrappers.smoothable import UNSMOOTHED
 
 StateDynamics = PlainDynamics | PushTDynamics | PushTDiffusion
 
@@ -261,7 +262,7 @@ class DiffusionVersion:
     """
 
     model: StateModel
-    amount: float = 0.0
+    amount: float = UNSMOOTHED
     noise: Float[Tensor, " o"] | None = None
     context: int = field(default=1, init=False)
 

@@ -20,6 +20,19 @@ NEAR = 0.5  # distance from a wall at which a feeler's signal begins, in latent 
 FEELERS = 8
 
 
+def push_t_latent(state: Float[Tensor, "*batch 7"]) -> Float[Tensor, "*batch 8"]:
+    """Return the latent of a state."""
+    angle = state[..., 4:5]
+    positions = (state[..., :4] - CENTRE) / LENGTH
+    return torch.cat([positions, angle.cos(), angle.sin(), state[..., 5:] / SPEED], dim=-1)
+
+
+def push_t_state(latent: Float[Tensor, "*batch 8"]) -> Float[Tensor, "*batch 7"]:
+    """Return the state of a latent, theta in [0, 2 pi)."""
+    angle = torch.atan2(latent[..., 5:6], latent[..., 4:5]) % (2 * math.pi)
+    return torch.cat([latent[..., :4] * LENGTH + CENTRE, angle, latent[..., 6:] * SPEED], dim=-1)
+
+
 class PushTDynamics(nn.Module):
     """Dynamics of the latent [pusher x, y, block x, y, cos theta, sin theta, pusher vx, vy].
 
@@ -49,6 +62,8 @@ class PushTDynamics(nn.Module):
     """
 
     pusher: Tensor
+    encode = staticmethod(push_t_latent)
+    decode = staticmethod(push_t_state)
 
     def __init__(self, state_size: int, action_size: int, width: int, depth: int, octaves: int) -> None:
         super().__init__()
@@ -65,14 +80,6 @@ class PushTDynamics(nn.Module):
         self.waves = Waves(4, octaves)
         self.network = MLP(2 * (3 + FEELERS) + self.waves.outputs, 4, width, depth)
         self.register_buffer("pusher", torch.zeros(7, 4))  # rows: A (4), B (2), c
-
-    def encode(self, state: Float[Tensor, "*batch 7"]) -> Float[Tensor, "*batch 8"]:
-        """Return the latent of a state."""
-        return push_t_latent(state)
-
-    def decode(self, latent: Float[Tensor, "*batch 8"]) -> Float[Tensor, "*batch 7"]:
-        """Return the state of a latent, theta in [0, 2 pi)."""
-        return push_t_state(latent)
 
     def path(
         self, latent: Float[Tensor, "n 8"], actions: Float[Tensor, "n t 2"], network: Network | None = None
@@ -120,19 +127,6 @@ class PushTDynamics(nn.Module):
         before, after = torch.cat([latent[..., :2], latent[..., 6:]], dim=-1).unbind(1)
         inputs = torch.cat([before, actions.double(), torch.ones_like(before[:, :1])], dim=-1)
         self.pusher.copy_(least_squares(inputs, after))
-
-
-def push_t_latent(state: Float[Tensor, "*batch 7"]) -> Float[Tensor, "*batch 8"]:
-    """Return the latent of a state."""
-    angle = state[..., 4:5]
-    positions = (state[..., :4] - CENTRE) / LENGTH
-    return torch.cat([positions, angle.cos(), angle.sin(), state[..., 5:] / SPEED], dim=-1)
-
-
-def push_t_state(latent: Float[Tensor, "*batch 8"]) -> Float[Tensor, "*batch 7"]:
-    """Return the state of a latent, theta in [0, 2 pi)."""
-    angle = torch.atan2(latent[..., 5:6], latent[..., 4:5]) % (2 * math.pi)
-    return torch.cat([latent[..., :4] * LENGTH + CENTRE, angle, latent[..., 6:] * SPEED], dim=-1)
 
 
 def as_complex(pairs: Float[Tensor, "*batch 2"]) -> Tensor:

@@ -40,6 +40,8 @@ class PushTDiffusion(nn.Module):
     feelers: Tensor
     pusher: Tensor
     change: Tensor
+    encode = staticmethod(push_t_latent)
+    decode = staticmethod(push_t_state)
 
     def __init__(self, state_size: int, action_size: int, width: int, depth: int, octaves: int) -> None:
         super().__init__()
@@ -48,9 +50,7 @@ class PushTDiffusion(nn.Module):
                 "features 'push_t_diffusion' need state_size 7 and action_size 2, "
                 f"got states of {state_size} and steps of {action_size} action coordinates"
             )
-        self.latent_size = 8
-        self.scale = (1.0,) * 8
-        self.goal_weights = (1.0,) * 6 + (0.0, 0.0)
+        self.latent_size, self.scale, self.goal_weights = 8, (1.0,) * 8, (1.0,) * 6 + (0.0, 0.0)
         angles = 2 * math.pi / FEELERS * torch.arange(FEELERS)
         self.register_buffer("feelers", torch.stack([angles.cos(), angles.sin()], dim=-1), persistent=False)
         self.waves = Waves(4, octaves)
@@ -58,28 +58,21 @@ class PushTDiffusion(nn.Module):
         self.register_buffer("pusher", torch.zeros(5 + action_size, 4))  # rows: A (4), B (k actions), c
         self.register_buffer("change", torch.ones(3))
 
-    def encode(self, state: Float[Tensor, "*batch 7"]) -> Float[Tensor, "*batch 8"]:
-        """Return the latent of a state."""
-        return push_t_latent(state)
-
-    def decode(self, latent: Float[Tensor, "*batch 8"]) -> Float[Tensor, "*batch 7"]:
-        """Return the state of a latent, theta in [0, 2 pi)."""
-        return push_t_state(latent)
-
     def path(
         self, latent: Float[Tensor, "n 8"], actions: Float[Tensor, "n t a"], network: Network | None = None
     ) -> Float[Tensor, "n t 8"]:
         """Return the latents after each block of actions; ``network`` takes the place of the model's denoiser."""
-        network = self.network if network is None else network
-        passed = []
+        path = [latent]
         for action in actions.unbind(1):
-            inputs, pusher, block, heading = self._seen(latent, action)
-            forward, left, turn = (self.change * network(inputs)).split(1, dim=-1)
-            block = torch.view_as_real(block + heading * torch.complex(forward, left)).flatten(1)
-            heading = torch.view_as_real(heading * torch.complex(turn.cos(), turn.sin())).flatten(1)
-            latent = torch.cat([pusher[:, :2], block, heading, pusher[:, 2:]], dim=-1)
-            passed.append(latent)
-        return torch.stack(passed, dim=1)
+            path.append(self._moved(path[-1], action, self.network if network is None else network))
+        return torch.stack(path[1:], dim=1)
+
+    def _moved(self, latent: Tensor, action: Tensor, network: Network) -> Tensor:
+        inputs, pusher, block, heading = self._seen(latent, action)
+        forward, left, turn = (self.change * network(inputs)).split(1, dim=-1)
+        block = torch.view_as_real(block + heading * torch.complex(forward, left)).flatten(1)
+        heading = torch.view_as_real(heading * torch.complex(turn.cos(), turn.sin())).flatten(1)
+        return torch.cat([pusher[:, :2], block, heading, pusher[:, 2:]], dim=-1)
 
     def example(
         self, before: Float[Tensor, "n 8"], action: Float[Tensor, "n a"], after: Float[Tensor, "n 8"]
