@@ -27,8 +27,8 @@ class Denoiser(nn.Module):
         x_u = (1 - u / t) D_t(x_t, c) + (u / t) x_t
 
     The result is D at the last level. It is a function of c and e without further randomness. ``amount`` 0 visits all
-    levels, and gives a sample of p(y | c). ``amount`` 1 visits only t = 1. There x says nothing about y, and the network
-    does not see x: the result is the mean of y over inputs near c. Numbers between 0 and 1 are rounded to thirds.
+    levels, and gives a sample of p(y | c). ``amount`` 1 visits only t = 1. There x says nothing about y and is hidden
+    from the network: the result is the mean of y over inputs near c. Numbers between 0 and 1 are rounded to thirds.
 
     Args:
         inputs: size of c.
