@@ -14,8 +14,8 @@ best plan for the other half:
 - deterministic: both halves in the deterministic model.
 
 Plans are executed in the simulator. The script writes one JSON line for each arm, planner and horizon, and prints the
-table of these lines. An interrupted run continues after its last line. The default settings take less than 30 minutes
-of one core.
+table of these lines. An interrupted run continues after its last line. The default settings take about
+five minutes of one core.
 """
 
 from __future__ import annotations
