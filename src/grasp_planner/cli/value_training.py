@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from grasp_planner.cli.checks import check_device
-from grasp_planner.cli.folders import leaving_no_empty_folder
+from grasp_planner.cli.learning import learning_for
 from grasp_planner.cli.parsing import parse
 from grasp_planner.cli.tables import consoles
-from grasp_planner.models.registry import load_world_model
 from grasp_planner.training import ValueRecipe, train_value
 
 
@@ -41,10 +39,8 @@ class TrainValue:
 def run(arguments: Sequence[str]) -> int:
     """Run the command and return its exit status."""
     settings = parse(TrainValue, arguments, "train value")
-    check_device(settings.device)
     console, _ = consoles()
-    model = load_world_model(settings.model, device=settings.device)
-    with leaving_no_empty_folder(settings.out):
+    with learning_for(settings.model, settings.device, settings.out) as model:
         done = train_value(model, settings.data, settings.out, settings.recipe)
     console.print(
         f"mean absolute error on held-out episodes: {done.reward_error:.3g} of the reward, "
