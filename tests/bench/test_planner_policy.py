@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from grasp_planner import GD, Budget, GraspPlannerError, MultiStart, RandomShooting, load_world_model
-from grasp_planner.bench.running.open_loop import evaluate
+from grasp_planner.bench.running.observing import problem_of
+from grasp_planner.bench.running.open_loop import evaluate, executable
 from grasp_planner.bench.running.planner_policy import EPISODES_PER_SEED, PlannerPolicy
 from grasp_planner.bench.tasks import SPLITS, episodes, task
 from grasp_planner.data import read
 from grasp_planner.data.collecting import UNFINISHED, collect
+from grasp_planner.models import LearnedPolicy, LearnedPolicyConfig
 
 PLANNER = MultiStart(GD(lr=0.2), starts=3, start_std=1.0)
 BUDGET = Budget(steps=4)
