@@ -218,5 +218,6 @@ def test_a_policy_is_learned_starts_a_planner_and_is_learned_again(
     summary = json.loads((second / "training.json").read_text())
     assert f"from {first} " in summary["plans"]["collected_by"]["policy"]
     assert 0 < summary["plans"]["all_episodes"] <= 4
-    assert main([*words.split(), "--plans", str(walls), "--out", str(tmp_path / "no")]) == 2
-    assert "reached its goal" in capsys.readouterr().err and not (tmp_path / "no").exists()
+    other = words.replace("wall-state", "pusht-state")
+    assert main([*other.split(), "--out", str(tmp_path / "no")]) == 2
+    assert "must be (b, h, 7)" in capsys.readouterr().err and not (tmp_path / "no").exists()
