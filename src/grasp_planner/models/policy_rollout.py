@@ -36,4 +36,4 @@ def policy_rollout(problem: Problem, act: Callable[[Tensor, int], Tensor], *modu
                 taken = torch.cat([taken, action[:, None]], dim=1)
                 state = problem.call(window, taken)
                 window, taken = torch.cat([window[:, 1:], state[:, None]], dim=1), taken[:, 1:]
-    return torch.stack(actions, dim=1)
+        return torch.stack(actions, dim=1)

@@ -137,9 +137,9 @@ class Hindsight:
     def drawn(self, count: int, generator: torch.Generator) -> Examples:
         """Draw model steps with replacement, and for each a goal from 1 to ``most`` model steps later."""
         rows = torch.randint(len(self.actions), (count,), generator=generator).to(self.first.device)
-        share = torch.rand(count, generator=generator, dtype=torch.float64).to(self.first.device)
-        steps = 1 + (share * self.most[rows]).long()
-        here = self.first[rows]
+        share = torch.rand(count, generator=generator).to(self.first.device)
+        here, most = self.first[rows], self.most[rows]
+        steps = torch.minimum(1 + (share * most).long(), most)  # the product can be rounded up to `most`
         return Examples(self.latents[here], self.latents[here + steps * self.stride], steps, self.actions[rows])
 
 
