@@ -110,7 +110,7 @@ def test_the_number_of_threads_is_as_before(tmp_path):
 
 def policy_folder(folder, latent=2, action=10):
     """Save a policy with random weights, whose actions are not zero."""
-    policy = LearnedPolicy(LearnedPolicyConfig(latent, action, width=8))
+    policy = LearnedPolicy(LearnedPolicyConfig(latent, action, horizon=4, width=8))
     torch.nn.init.normal_(policy.network.last.weight, generator=torch.Generator().manual_seed(0))
     return str(policy.save_pretrained(folder))
 

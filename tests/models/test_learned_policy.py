@@ -107,7 +107,7 @@ def test_bounds_that_leave_out_zero_hold_for_a_faulty_policy():
     problem, policy = toys.problem(2, 3), policy_of()
     problem = Problem.between(toys.linear(), problem.start, problem.goal, 3, low=torch.full((2,), 0.2).double(), high=1)
     policy.std.fill_(torch.nan)
-    assert (policy.actions(problem) == 0.2).all()
+    assert (policy.actions(problem) == problem.low).all()
 
 
 @pytest.mark.parametrize("name", ["gd", "grasp", "cem", "gauss_newton", "random_shooting"])
@@ -167,4 +167,4 @@ def test_problems_that_do_not_fit():
 @pytest.mark.parametrize("name", ["latent_size", "action_size", "horizon", "width", "depth"])
 def test_wrong_configurations(name):
     with pytest.raises(GraspPlannerError, match=f"LearnedPolicyConfig.{name} must be an integer >= 1, got 0"):
-        LearnedPolicyConfig(**{"latent_size": 3, "action_size": 1, name: 0})
+        LearnedPolicyConfig(**{"latent_size": 3, "action_size": 1, "horizon": 4, name: 0})

@@ -33,13 +33,13 @@ class LearnedPolicyConfig:
         GraspPlannerError: a number is not a positive integer.
 
     Example:
-        >>> LearnedPolicyConfig(latent_size=3, action_size=1).horizon
-        16
+        >>> LearnedPolicyConfig(latent_size=3, action_size=1, horizon=10).width
+        256
     """
 
     latent_size: int
     action_size: int
-    horizon: int = 16
+    horizon: int
     width: int = 256
     depth: int = 3
 
@@ -68,7 +68,7 @@ class LearnedPolicy(nn.Module):
         mean, std: (a,) statistics of the model actions.
 
     Example:
-        >>> policy = LearnedPolicy(LearnedPolicyConfig(latent_size=3, action_size=2))
+        >>> policy = LearnedPolicy(LearnedPolicyConfig(latent_size=3, action_size=2, horizon=10))
         >>> policy(torch.zeros(4, 3), torch.ones(4, 3), 5).shape
         torch.Size([4, 2])
 
@@ -84,20 +84,11 @@ class LearnedPolicy(nn.Module):
     def __init__(self, config: LearnedPolicyConfig) -> None:
         super().__init__()
         self.network = MLP(3 * config.latent_size + 1, config.action_size, config.width, config.depth)
+        self.config = config
         for name in ("scale", "counted"):
             self.register_buffer(name, torch.ones(config.latent_size))
         self.register_buffer("mean", torch.zeros(config.action_size))
         self.register_buffer("std", torch.ones(config.action_size))
-        self.config = config
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path, *, device: str | torch.device = "cpu") -> LearnedPolicy:
-        """Load the network saved in ``folder``, frozen and in evaluation mode.
-
-        Raises:
-            GraspPlannerError: files are missing, truncated or do not fit together.
-        """
-        return load_model(cls, LearnedPolicyConfig, folder, device)
 
     def forward(
         self, states: Float[Tensor, "*batch s"], goals: Float[Tensor, "*batch s"], steps: int | Int[Tensor, "*batch"]
@@ -137,7 +128,7 @@ class LearnedPolicy(nn.Module):
             >>> from grasp_planner import GD, Budget, Markov, plan
             >>> step = Markov(lambda state, action: state + 0.1 * action)
             >>> problem = Problem.between(step, torch.zeros(4, 2), torch.ones(4, 2), 10, low=-torch.ones(2), high=1)
-            >>> policy = LearnedPolicy(LearnedPolicyConfig(latent_size=2, action_size=2))
+            >>> policy = LearnedPolicy(LearnedPolicyConfig(latent_size=2, action_size=2, horizon=10))
             >>> plan(problem, GD(), Budget(steps=5), warm_start=policy.actions(problem)).actions.shape
             torch.Size([4, 10, 2])
         """
@@ -166,6 +157,15 @@ class LearnedPolicy(nn.Module):
                 f"the policy needs latents of {needed[0]} and model actions of {needed[1]} numbers, got {latent_size} "
                 f"and {action_size}: train a policy for this model"
             )
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, *, device: str | torch.device = "cpu") -> LearnedPolicy:
+        """Load the network saved in ``folder``, frozen and in evaluation mode.
+
+        Raises:
+            GraspPlannerError: files are missing, truncated or do not fit together.
+        """
+        return load_model(cls, LearnedPolicyConfig, folder, device)
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write ``config.json`` and ``model.safetensors``, each atomically, and return the folder."""

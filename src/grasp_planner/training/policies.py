@@ -40,16 +40,16 @@ class PolicyRecipe:
     Args:
         observations: the observations that the world model encodes.
         horizon: K, the largest number of model steps from a state to its goal; at least the horizon of later problems.
-        steps: optimiser steps.
-        batch: pairs of state and goal per optimiser step.
-        lr: maximum learning rate, reached by a linear warm-up and followed by a cosine to zero.
-        average: decay per optimiser step of the running average of the network, which is saved.
-        plan_share: share of each batch that comes from plans, if there are plans.
         symmetry: name of the symmetry that augments the data, see ``training.symmetry``; ``None``: no augmentation.
+        plan_share: share of each batch that comes from plans, if there are plans.
         validation: share of the episodes that are held out.
         seed: seed of the initial weights, of the split, of the symmetry and of the batches.
         width: units in a hidden layer.
         depth: hidden layers.
+        steps: optimiser steps.
+        batch: pairs of state and goal per optimiser step.
+        lr: maximum learning rate, reached by a linear warm-up and followed by a cosine to zero.
+        average: decay per optimiser step of the running average of the network, which is saved.
 
     Raises:
         GraspPlannerError: a number is out of range, the symmetry is unknown, or a symmetry is given with other
@@ -61,17 +61,17 @@ class PolicyRecipe:
     """
 
     observations: tuple[str, ...] = ("state",)
-    horizon: int = LearnedPolicyConfig.horizon
-    steps: int = 10_000
-    batch: int = 256
-    lr: float = 1e-3
-    average: float = 0.999
-    plan_share: float = 0.5
+    horizon: int = 16
     symmetry: str | None = None
+    plan_share: float = 0.5
     validation: float = 0.05
     seed: int = 0
     width: int = LearnedPolicyConfig.width
     depth: int = LearnedPolicyConfig.depth
+    steps: int = 10_000
+    batch: int = 256
+    lr: float = 1e-3
+    average: float = 0.999
 
     def __post_init__(self) -> None:
         whole(self, 1, "horizon", "steps", "batch", "width", "depth")

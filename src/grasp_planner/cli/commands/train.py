@@ -12,9 +12,8 @@ from grasp_planner.cli.checks import check_device
 from grasp_planner.cli.choices import Choice, Option
 from grasp_planner.cli.configuration import DIGITS, NamedField, parse_with_file, write_config
 from grasp_planner.cli.folders import hint_when_stopped, leaving_no_empty_folder
-from grasp_planner.cli.policy_training import run as run_policy
+from grasp_planner.cli.learning import learn_policy, learn_value
 from grasp_planner.cli.tables import consoles
-from grasp_planner.cli.value_training import run as run_value
 from grasp_planner.core.errors import GraspPlannerError, known_name, plain_name
 from grasp_planner.io.typed_json import from_json, to_json
 from grasp_planner.models import StateModelConfig
@@ -23,7 +22,7 @@ from grasp_planner.training import RECIPES, FabricEngine, Recipe, Training, reci
 from grasp_planner.training.checkpoints import STATE_FILE
 
 CONFIG_FILE = "train.toml"
-LEARNERS = {"value": run_value, "policy": run_policy}
+LEARNERS = {"value": learn_value, "policy": learn_policy}
 """The words that stand for a recipe, as in `grasp train value`: what is learned for a trained world model."""
 
 
