@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from grasp_planner import GD, Budget, GraspPlannerError, MultiStart, RandomShooting, load_world_model
-from grasp_planner.bench.running.open_loop import evaluate
+from grasp_planner.bench.running.observing import problem_of
+from grasp_planner.bench.running.open_loop import evaluate, executable
 from grasp_planner.bench.running.planner_policy import EPISODES_PER_SEED, PlannerPolicy
 from grasp_planner.bench.tasks import SPLITS, episodes, task
 from grasp_planner.data import read
 from grasp_planner.data.collecting import UNFINISHED, collect
+from grasp_planner.models import LearnedPolicy, LearnedPolicyConfig
 
 PLANNER = MultiStart(GD(lr=0.2), starts=3, start_std=1.0)
 BUDGET = Budget(steps=4)
@@ -104,6 +106,35 @@ def test_the_number_of_threads_is_as_before(tmp_path):
         assert torch.get_num_threads() == before + 1
     finally:
         torch.set_num_threads(before)
+
+
+def policy_folder(folder, latent=2, action=10):
+    """Save a policy with random weights, whose actions are not zero."""
+    policy = LearnedPolicy(LearnedPolicyConfig(latent, action, horizon=4, width=8))
+    torch.nn.init.normal_(policy.network.last.weight, generator=torch.Generator().manual_seed(0))
+    return str(policy.save_pretrained(folder))
+
+
+def test_plans_begin_with_the_actions_of_a_policy(tmp_path):
+    start = policy_folder(tmp_path / "policy")
+    unchanged = PlannerPolicy("wall", 20, "wall-state", GD(), Budget(steps=0), start=start)
+    data = read(gather(tmp_path / "own", 3, policy=unchanged), cache=False)
+    model, chosen = load_world_model("wall-state"), task("wall", 20)
+    problem = problem_of(chosen, model, episodes(chosen, "training", 3))
+    first = LearnedPolicy.from_pretrained(start).actions(problem)
+    assert first.abs().max() > 0.1
+    for i in range(3):
+        np.testing.assert_allclose(data.episode(i)["actions"], executable(model, first[i]), rtol=1e-5, atol=1e-6)
+    assert f", from {start} " in unchanged.description
+    assert ", from " not in POLICY.description
+
+
+def test_a_policy_that_does_not_fit_is_refused_at_once(tmp_path):
+    start = policy_folder(tmp_path, latent=8)
+    with pytest.raises(GraspPlannerError, match="needs latents of 8 and model actions of 10 numbers, got 2 and 10"):
+        PlannerPolicy("wall", 20, "wall-state", PLANNER, BUDGET, start=start)
+    with pytest.raises(GraspPlannerError, match=r"needs config\.json"):
+        PlannerPolicy("wall", 20, "wall-state", PLANNER, BUDGET, start=str(tmp_path / "none"))
 
 
 @pytest.mark.parametrize(

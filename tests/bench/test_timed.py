@@ -155,7 +155,7 @@ def test_success_is_judged_in_the_simulator_and_not_in_the_model() -> None:
     env = setup.task.make()
     reset = env.reset
     env.reset = lambda **given: (executed.append(1), reset(**given))[1]
-    stop = StopAtSuccess(setup, setup.episodes, env)
+    stop = StopAtSuccess(setup.task, setup.model, setup.episodes, env)
     found = setup.plan(setup.episodes, stop)
     assert found.success_model is not None and found.success_model.any(), "the test needs plans that the model believes"
     assert executed and found.plan.seconds >= 0.45

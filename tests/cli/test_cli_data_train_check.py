@@ -169,6 +169,7 @@ def test_a_planner_collects_data(walls: Path, tmp_path: Path, capsys: pytest.Cap
     [
         ("--model wall-state", "--model belongs to a planner"),
         ("--transitions 100", "--transitions belongs to a planner"),
+        ("--start out/policy", "--start belongs to a planner"),
         ("--policy wall planner:gd", "give one of the two"),
         ("--steps 21 planner:gd", "multiple of 5"),
         ("planner:gdd", "did you mean 'gd'"),
@@ -197,3 +198,26 @@ def test_rewards_and_values_are_learned_for_a_trained_model(
     assert learned.config.discount == 0.9 and learned.value(latent[None]).shape == (1,)
     assert main(f"train Value --model {model} --data {tmp_path} --out {tmp_path / 'no'} {quick}".split()) == 2
     assert str(tmp_path) in capsys.readouterr().err and not (tmp_path / "no").exists()
+
+
+def test_a_policy_is_learned_starts_a_planner_and_is_learned_again(
+    walls: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from grasp_planner.models import LearnedPolicy
+
+    first, plans, second = tmp_path / "policy", tmp_path / "plans", tmp_path / "improved"
+    quick = "--recipe.steps 3 --recipe.batch 8 --recipe.horizon 4 --recipe.width 8 --recipe.validation 0.2"
+    words = f"train policy --model wall-state --data {walls} {quick}"
+    assert main([*words.split(), "--out", str(first)]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "error of the actions on held-out episodes" in printed and "the policy is in" in printed
+    assert LearnedPolicy.from_pretrained(first).config.horizon == 4
+    collecting = f"collect wall --episodes 4 --steps 20 --workers 1 --transitions 2000 --start {first} --out {plans}"
+    assert main([*collecting.split(), "planner:recommended"]) == 0
+    assert main([*words.split(), "--plans", str(plans), "--out", str(second)]) == 0
+    summary = json.loads((second / "training.json").read_text())
+    assert f"from {first} " in summary["plans"]["collected_by"]["policy"]
+    assert 0 < summary["plans"]["all_episodes"] <= 4
+    other = words.replace("wall-state", "pusht-state")
+    assert main([*other.split(), "--out", str(tmp_path / "no")]) == 2
+    assert "must be (b, h, 7)" in capsys.readouterr().err and not (tmp_path / "no").exists()

@@ -40,6 +40,8 @@ class Collect:
         model: the model that the planner plans in: a packaged name, a folder with config.json and model.safetensors,
             or owner/name on the Hugging Face Hub. None: the model of the environment.
         transitions: budget of the planner in model steps per episode. The default budget is 30000.
+        start: folder of a policy that `grasp train policy` wrote, whose actions are the initial actions of the planner;
+            None: planning begins with zeros.
         planner: the planner that collects the data; none: the scripted policy.
     """
 
@@ -54,6 +56,7 @@ class Collect:
     policy: str | None = None
     model: str | None = None
     transitions: int | None = None
+    start: Path | None = None
     planner: Planner | None = None
 
 
@@ -66,7 +69,7 @@ def data_options(settings: Collect) -> dict[str, Any]:
     names = ("steps", "pixels", "every", "seed", "workers", "policy")
     options = {name: getattr(settings, name) for name in names}
     if settings.planner is None:
-        for name in ("model", "transitions"):
+        for name in ("model", "transitions", "start"):
             if getattr(settings, name) is not None:
                 raise GraspPlannerError(f"--{name} belongs to a planner: name one, such as planner:recommended")
         return options
@@ -74,5 +77,6 @@ def data_options(settings: Collect) -> dict[str, Any]:
         raise GraspPlannerError("actions come from --policy or from a planner: give one of the two")
     chosen = task(settings.env, settings.steps)
     budget = Budget(transitions=TRANSITIONS if settings.transitions is None else settings.transitions)
-    policy = PlannerPolicy(chosen.name, chosen.horizon, model_for(chosen, settings.model), settings.planner, budget)
+    model, start = model_for(chosen, settings.model), None if settings.start is None else str(settings.start)
+    policy = PlannerPolicy(chosen.name, chosen.horizon, model, settings.planner, budget, start)
     return options | {"steps": chosen.horizon, "policy": policy}

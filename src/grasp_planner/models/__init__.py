@@ -9,6 +9,7 @@ from grasp_planner.models.jepa_wms.loading import load_jepa_wms
 from grasp_planner.models.latent.config import LatentModelConfig
 from grasp_planner.models.latent.model import LatentModel
 from grasp_planner.models.latent.patch_config import PatchModelConfig
+from grasp_planner.models.learned_policy import LearnedPolicy, LearnedPolicyConfig
 from grasp_planner.models.learned_return import LearnedReturn, LearnedReturnConfig
 from grasp_planner.models.normalisation import Statistics
 from grasp_planner.models.picture_transform import Pictures
@@ -31,6 +32,8 @@ __all__ = [
     "LatentModel",
     "LatentModelConfig",
     "PatchModelConfig",
+    "LearnedPolicy",
+    "LearnedPolicyConfig",
     "LearnedReturn",
     "LearnedReturnConfig",
     "Pictures",

@@ -2,6 +2,7 @@
 
 from grasp_planner.training.engine import Engine, FabricEngine, SingleDevice
 from grasp_planner.training.loop import Training, train
+from grasp_planner.training.policies import PolicyRecipe, PolicyTraining, train_policy
 from grasp_planner.training.recipes import RECIPES, Phase, Recipe, recipe
 from grasp_planner.training.values import ValueRecipe, ValueTraining, train_value
 
@@ -10,6 +11,8 @@ __all__ = [
     "Engine",
     "FabricEngine",
     "Phase",
+    "PolicyRecipe",
+    "PolicyTraining",
     "Recipe",
     "SingleDevice",
     "Training",
@@ -17,5 +20,6 @@ __all__ = [
     "ValueTraining",
     "recipe",
     "train",
+    "train_policy",
     "train_value",
 ]

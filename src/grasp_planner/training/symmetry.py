@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from grasp_planner.data import Episodes
 from grasp_planner.models.state.push_t import CENTRE
+
+IMAGES = 3
+"""Images of each episode that ``with_images`` adds."""
 
 Symmetry = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
 
@@ -45,3 +50,23 @@ def push_t(
 
 
 SYMMETRIES: dict[str, Symmetry] = {"push_t": push_t}
+
+
+def with_images(episodes: Episodes, name: str, seed: int) -> Episodes:
+    """Add three images of each episode under random elements of a symmetry. Only states and actions are kept.
+
+    >>> walks = Episodes.of([{"state": np.zeros((6, 7))}] * 2, [np.zeros((5, 2))] * 2)
+    >>> len(with_images(walks, "push_t", seed=0))
+    8
+    """
+    generator = torch.Generator().manual_seed(seed)
+    originals = [episodes.episode(index) for index in range(len(episodes))]
+    states = [{"state": one["state"]} for one in originals]
+    actions = [one["actions"] for one in originals]
+    for one in originals * IMAGES:
+        path, moves = (torch.from_numpy(np.array(one[key], np.float64))[None] for key in ("state", "actions"))
+        single = moves.reshape(1, -1, episodes.action_dim)  # a data step can hold several environment actions
+        path, single = SYMMETRIES[name](path, single, generator)
+        states.append({"state": path[0].numpy()})
+        actions.append(single.reshape(moves.shape[1:]).numpy())
+    return Episodes.of(states, actions, frameskip=episodes.frameskip)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from grasp_planner.core.checks import at_least, between_zero_and_one, whole
 from grasp_planner.core.errors import GraspPlannerError
@@ -22,14 +22,14 @@ from grasp_planner.io.progress import progress_bar
 from grasp_planner.io.text_files import write_json
 from grasp_planner.models.learned_return import LearnedReturn, LearnedReturnConfig
 from grasp_planner.training.logs import CSVLog
-from grasp_planner.training.schedules import running_average, warmup_then_cosine
+from grasp_planner.training.regression import regression
+from grasp_planner.training.schedules import running_average
 from grasp_planner.training.sources import Data, data_sets, describe, joined
 from grasp_planner.training.validation import to_tensors
 
 MOST_STEPS = 200_000
 """More model steps of the data are not used."""
 _AT_ONCE = 4096  # model steps that are encoded together
-_LOG_EVERY, _WARMUP = 100, 0.02
 
 
 @dataclass(frozen=True)
@@ -241,7 +241,7 @@ class Fitting:
     def fit_reward(self, advance: Callable[[int], None]) -> None:
         """Fit the reward model to the rewards of the data."""
         recipe, learned = self.recipe, self.learned
-        update = self.optimiser("reward", learned.reward_network, recipe.reward_steps)
+        update = regression("reward", learned.reward_network, recipe.lr, recipe.reward_steps, self.log)
         for _ in range(recipe.reward_steps):
             some = self.steps.drawn(recipe.batch, self.generator)
             update((learned.reward(some.states, some.actions) - some.rewards) / learned.std)
@@ -255,7 +255,8 @@ class Fitting:
         assert isinstance(found, LearnedReturn)
         least, most = (float(end) / (1 - recipe.discount) for end in self.steps.rewards.aminmax())
         size = float(learned.std) / (1 - recipe.discount)
-        update = self.optimiser("value", learned.value_network, recipe.iterations * recipe.updates)
+        steps = recipe.iterations * recipe.updates
+        update = regression("value", learned.value_network, recipe.lr, steps, self.log)
         for _ in range(recipe.iterations):
             states = self.steps.drawn(recipe.states, self.generator).states
             wanted = self.targets(found, states).clamp(least, most)
@@ -284,29 +285,3 @@ class Fitting:
         wrong = learned.reward(steps.states, steps.actions) - steps.rewards
         states = steps.drawn(self.recipe.states, self.generator).states
         return float(wrong.abs().mean()), float((learned.value(states) - self.targets(learned, states)).abs().mean())
-
-    def optimiser(self, part: str, network: nn.Module, steps: int) -> Callable[[Float[Tensor, " n"]], None]:
-        """Return a function that makes one optimiser step on the mean of squared errors, and logs the loss.
-
-        The function raises a ``GraspPlannerError`` if the loss is no longer finite when it is logged.
-        """
-        optimiser = torch.optim.AdamW(network.parameters(), lr=self.recipe.lr)
-        schedule = warmup_then_cosine(optimiser, _WARMUP, steps)
-        done = 0
-
-        def update(errors: Float[Tensor, " n"]) -> None:
-            nonlocal done
-            done += 1
-            loss = errors.square().mean()
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimiser.step()
-            schedule.step()
-            if done % _LOG_EVERY == 0 or done == steps:
-                number = float(loss.detach())
-                if not np.isfinite(number):
-                    raise GraspPlannerError(f"the loss of the {part} is no longer finite at step {done}: lower lr")
-                self.log.write({"part": part, "step": done, "loss": number})
-
-        return update

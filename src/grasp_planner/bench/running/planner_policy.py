@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from grasp_planner.bench import tasks
 from grasp_planner.bench.running.model_hash import model_hash
@@ -19,7 +20,9 @@ from grasp_planner.bench.tasks import Episode, Task, task
 from grasp_planner.control.planner_files import settings_of
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.plans import Budget, Status
+from grasp_planner.core.problem import Problem
 from grasp_planner.core.world_model import SeesPictures
+from grasp_planner.models.learned_policy import LearnedPolicy
 from grasp_planner.models.registry import load_world_model
 from grasp_planner.planning.loop import run
 from grasp_planner.planning.protocol import Planner
@@ -40,10 +43,12 @@ class PlannerPolicy:
         model: the model that plans are made in, as ``load_world_model`` takes it.
         planner: the planner.
         budget: budget of a plan, in steps or transitions.
+        start: folder of a policy that ``train_policy`` wrote, whose actions are the initial actions of the planner.
+            ``None``: planning begins with zeros.
 
     Raises:
-        GraspPlannerError: a name is unknown, the model does not fit the task or the horizon, or the budget is in
-            seconds, so that the data would depend on the speed of the machine.
+        GraspPlannerError: a name is unknown, the model does not fit the task or the horizon, the policy does not fit
+            the model, or the budget is in seconds, so that the data would depend on the speed of the machine.
 
     Example:
         >>> from grasp_planner import GD
@@ -56,6 +61,7 @@ class PlannerPolicy:
     model: str
     planner: Planner
     budget: Budget
+    start: str | None = None
 
     def __post_init__(self) -> None:
         chosen = self.chosen_task()
@@ -69,18 +75,25 @@ class PlannerPolicy:
         model = load_world_model(self.model)
         check_actions(chosen, model)
         model_steps(model, self.horizon)
+        if self.start is not None:
+            LearnedPolicy.from_pretrained(self.start).check_sizes(len(model.scale), len(model.low))
 
     @property
     def description(self) -> str:
-        """All settings on one line, with the hash of the model."""
+        """All settings on one line, with the hashes of the model and of the policy."""
         limits = {"steps": self.budget.steps, "transitions": self.budget.transitions}
         budget = ", ".join(f"{name} {limit}" for name, limit in limits.items() if limit is not None)
         planner = settings_text(settings_of(self.planner))
-        return f"{planner}, {budget}, in {self.model} {model_hash(self.model)}, {self.task}"
+        start = "" if self.start is None else f", from {self.start} {model_hash(self.start)}"
+        return f"{planner}, {budget}, in {self.model} {model_hash(self.model)}, {self.task}{start}"
 
     def chosen_task(self) -> Task:
         """Return the task with the horizon."""
         return task(self.task, self.horizon)
+
+    def first_actions(self, problem: Problem) -> Tensor | None:
+        """Return the actions that planning begins with; ``None``: zeros."""
+        return None if self.start is None else LearnedPolicy.from_pretrained(self.start).actions(problem)
 
     def __call__(self) -> ExecutedPlans:
         """Make the policy."""
@@ -105,7 +118,8 @@ class ExecutedPlans:
         drawn = tasks.episodes(chosen, "training", len(episodes), seed * EPISODES_PER_SEED + episodes.start)
         problem = problem_of(chosen, model, drawn, pixels=model.pixels if isinstance(model, SeesPictures) else None)
         with _one_thread():
-            found = run(problem, self.settings.planner, self.settings.budget, seeds=[one.seed for one in drawn])
+            seeds, first = [one.seed for one in drawn], self.settings.first_actions(problem)
+            found = run(problem, self.settings.planner, self.settings.budget, seeds=seeds, warm_start=first)
         if bool((found.status == int(Status.INTERRUPTED)).any()):
             raise KeyboardInterrupt
         self.plans = dict(zip(episodes, zip(drawn, executable(model, found.actions), strict=True), strict=True))

@@ -16,9 +16,10 @@ from grasp_planner.bench.running.job_setup import Setup
 from grasp_planner.bench.running.open_loop import decoded, executable
 from grasp_planner.bench.running.simulation import execute
 from grasp_planner.bench.running.snapshot_replay import replayed
-from grasp_planner.bench.tasks import Episode
+from grasp_planner.bench.tasks import Episode, Task
 from grasp_planner.bench.timed_records import Moment, TimedClock, TimedRecord, TimedSweepRecord, TrialClock
 from grasp_planner.core.plans import Budget
+from grasp_planner.core.world_model import WorldModel
 from grasp_planner.planning.protocol import Progress
 
 WARM_UP = Budget(steps=2, seconds=0.5)
@@ -40,7 +41,7 @@ def timed_episodes(setup: Setup) -> list[TimedRecord]:
         outcomes, seconds, others = found.outcomes, found.plan.seconds, load.others()
         env = setup.task.make()
         moments = [replayed(setup.task, one, setup.model, found.plan, i, env) for i, one in enumerate(asked)]
-        firsts = [_first_success(plans) for plans in moments]
+        firsts = [first_success(plans) for plans in moments]
     records = []
     for episode, outcome, first, plans in zip(asked, outcomes, firsts, moments, strict=True):
         clock = TimedClock(
@@ -69,14 +70,14 @@ def timed_sweep(setup: Setup) -> TimedSweepRecord:
     seconds = 0.0
     env = setup.task.make()
     for batch in batches:
-        stop = StopAtSuccess(setup, batch, env)
+        stop = StopAtSuccess(setup.task, setup.model, batch, env)
         found = setup.plan(batch, stop)
         seconds += found.plan.seconds
         costs += found.plan.cost.tolist()
         for i, episode in enumerate(batch):
             first = stop.firsts[i]
             if first is None:  # the model's rollout never was at the goal, but the simulator may have been
-                first = _first_success(replayed(setup.task, episode, setup.model, found.plan, i, env))
+                first = first_success(replayed(setup.task, episode, setup.model, found.plan, i, env))
             firsts.append(first)
     clock = TrialClock(
         seconds=seconds,
@@ -100,8 +101,8 @@ class StopAtSuccess:
         firsts: seconds of planning until the first success of each episode; ``None``: no success so far.
     """
 
-    def __init__(self, setup: Setup, episodes: Sequence[Episode], env: Any) -> None:
-        self._task, self._model, self._episodes, self._env = setup.task, setup.model, episodes, env
+    def __init__(self, task: Task, model: WorldModel, episodes: Sequence[Episode], env: Any) -> None:
+        self._task, self._model, self._episodes, self._env = task, model, episodes, env
         self._goals = np.stack([episode.goal for episode in episodes])
         self._tried = torch.full((len(episodes),), torch.inf)  # the cost of the plan that was executed last
         self.firsts: list[float | None] = [None] * len(episodes)
@@ -120,5 +121,6 @@ class StopAtSuccess:
         return None not in self.firsts
 
 
-def _first_success(moments: Sequence[Moment]) -> float | None:
+def first_success(moments: Sequence[Moment]) -> float | None:
+    """Return the seconds of the first plan that succeeds; ``None`` if no plan succeeds."""
     return next((moment.seconds for moment in moments if moment.success), None)

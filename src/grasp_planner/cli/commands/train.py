@@ -1,4 +1,4 @@
-"""``grasp train``: train a world model on data sets. ``grasp train value`` learns rewards and a value for it."""
+"""``grasp train``: train a world model on data sets. Other words learn a value or a policy for it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from grasp_planner.cli.checks import check_device
 from grasp_planner.cli.choices import Choice, Option
 from grasp_planner.cli.configuration import DIGITS, NamedField, parse_with_file, write_config
 from grasp_planner.cli.folders import hint_when_stopped, leaving_no_empty_folder
+from grasp_planner.cli.learning import learn_policy, learn_value
 from grasp_planner.cli.tables import consoles
-from grasp_planner.cli.value_training import run as run_value
 from grasp_planner.core.errors import GraspPlannerError, known_name, plain_name
 from grasp_planner.io.typed_json import from_json, to_json
 from grasp_planner.models import StateModelConfig
@@ -22,7 +22,8 @@ from grasp_planner.training import RECIPES, FabricEngine, Recipe, Training, reci
 from grasp_planner.training.checkpoints import STATE_FILE
 
 CONFIG_FILE = "train.toml"
-VALUE = "value"  # the word that stands for a recipe in `grasp train value`
+LEARNERS = {"value": learn_value, "policy": learn_policy}
+"""The words that stand for a recipe, as in `grasp train value`: what is learned for a trained world model."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Train:
     Write the name of the recipe first: `grasp train wall-state --data data/wall --out out/wall`. Every field of the
     recipe is a flag; `grasp train RECIPE --help` lists the flags with the recipe's values.
 
-    `grasp train value` learns rewards and a value for a trained world model; see `grasp train value --help`.
+    `grasp train value` learns rewards and a value for a trained world model, and `grasp train policy` learns a policy;
+    see `grasp train value --help` and `grasp train policy --help`.
 
     Args:
         recipe: the recipe. Recipes that end on -pixels or -patches train models that read pictures.
@@ -67,8 +69,8 @@ class Train:
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command and return its exit status."""
-    if arguments and plain_name(arguments[0]) == VALUE:
-        return run_value(arguments[1:])
+    if arguments and (learn := LEARNERS.get(plain_name(arguments[0]))):
+        return learn(arguments[1:])
     settings = parsed(arguments)
     check_device(settings.device)
     console, _ = consoles()
@@ -126,7 +128,7 @@ def parsed(arguments: Sequence[str]) -> Train:
         GraspPlannerError: the recipe is unknown, or a setting is out of range.
     """
     if arguments and not arguments[0].startswith("-"):  # tyro's message about an unknown recipe names no nearest one
-        arguments = [known_name("recipe", arguments[0], [*RECIPES, VALUE]), *arguments[1:]]
+        arguments = [known_name("recipe", arguments[0], [*RECIPES, *LEARNERS]), *arguments[1:]]
     return parse_with_file(Train, arguments, "train", _recipe_choice, RECIPE_FIELD)
 
 

@@ -13,7 +13,7 @@ from grasp_planner.core.checks import at_least
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.problem import Problem
 from grasp_planner.core.returns import DiscountedReturn
-from grasp_planner.core.surroundings import planning_mode
+from grasp_planner.models.policy_rollout import policy_rollout
 from grasp_planner.models.stable_worldmodel.cores import TDMPC2Core, needed
 from grasp_planner.models.stable_worldmodel.model import StableWorldModel
 
@@ -112,9 +112,5 @@ def policy_actions(model: StableWorldModel, problem: Problem) -> Float[Tensor, "
     Example:
         >>> found = plan(problem, warm_start=policy_actions(model, problem))  # doctest: +SKIP
     """
-    heads, state, actions = heads_of(model), problem.start, []
-    with planning_mode(state.device, problem.dynamics, model):
-        for _ in range(problem.horizon):
-            actions.append(problem.clamp(heads.policy(state)))
-            state = problem.call(state[:, None], actions[-1][:, None])
-    return torch.stack(actions, dim=1)
+    heads = heads_of(model)
+    return policy_rollout(problem, lambda states, left: heads.policy(states), model)
