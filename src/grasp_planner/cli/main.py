@@ -16,7 +16,7 @@ from grasp_planner.core.errors import GraspPlannerError, known_name, missing_ext
 # name -> summary for `grasp --help`. The module of the same name in ``commands`` is imported only when the command is
 # called, since most commands import torch, which takes seconds.
 COMMANDS = {
-    "demo": "plan Push-T with three planners, execute the plans in the simulator, show the results",
+    "demo": "plan Push-T with four planners, execute the plans in the simulator, show who won",
     "plan": "plan with a task, a model, a planner and settings of your choice, and show the results",
     "tune": "search settings of planners for a task and a model, with the same number of trials for each",
     "collect": "collect a data set in an environment with its scripted policy",
