@@ -26,6 +26,7 @@ COMMANDS = {
     "report": "make a page of tables, charts and episodes from a suite's records",
     "diagnose": "measure and draw the effects of long horizons on losses, plans and models",
     "check": "check whether a model keeps the promises that planners rely on",
+    "completion": "print a script that completes commands and flags in bash and zsh",
 }
 
 FAILED, INTERRUPTED = 2, 130
@@ -74,7 +75,7 @@ def usage() -> str:
     >>> usage().splitlines()[0]
     'usage: grasp COMMAND [OPTIONS]'
     """
-    rows = [f"  {name:<8} {summary}" for name, summary in COMMANDS.items()]
+    rows = [f"  {name:<10} {summary}" for name, summary in COMMANDS.items()]
     return "\n".join(
         [
             "usage: grasp COMMAND [OPTIONS]",

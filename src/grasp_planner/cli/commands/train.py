@@ -127,10 +127,11 @@ def parsed(arguments: Sequence[str]) -> Train:
     """
     if arguments and not arguments[0].startswith("-"):  # tyro's message about an unknown recipe names no nearest one
         arguments = [known_name("recipe", arguments[0], [*RECIPES, VALUE]), *arguments[1:]]
-    return parse_with_file(Train, arguments, "train", _recipe_choice, RECIPE_FIELD)
+    return parse_with_file(Train, arguments, "train", recipe_choice, RECIPE_FIELD)
 
 
-def _recipe_choice(holder: type, hint: Any) -> Choice | None:
+def recipe_choice(holder: type, hint: Any) -> Choice | None:
+    """Return the recipes that a field with the type hint ``Recipe`` can hold, by name; ``None`` for other fields."""
     if hint is not Recipe:
         return None
     options = {
