@@ -54,7 +54,7 @@ def completed(script: Path, line: str, folder: Path) -> list[str]:
         ("grasp plan --ep", ["--episodes"]),
         ("grasp plan --episodes 3 --no-comp", ["--no-compile"]),
         ("grasp demo --animation g", ["gif"]),
-        ("grasp plan planner:ic", ["icem"]),
+        ("grasp plan planner:ic", ["icem", "icem/paper"]),
         ("grasp plan --episodes 3 planner:multi-s", ["multi-start"]),
         ("grasp plan planner:cem --planner.sam", ["--planner.samples"]),
         ("grasp plan planner:grasp planner.sync:random", ["random-shooting"]),
