@@ -86,14 +86,12 @@ def download_planner(repository: str, *, revision: str | None = None) -> Path:
     A file that was downloaded before is found without a connection.
 
     Args:
-        repository: ``"owner/name"``, where the owner is a user or an organisation.
-        revision: branch, tag or commit; ``None``: the newest commit of the branch ``main``. Give the hash of a commit
-            to get the same settings every time.
+        repository: ``"owner/name"``.
+        revision: branch, tag or commit, as for ``download_model``.
 
     Raises:
+        GraspPlannerError: the file cannot be downloaded; the message says why, and what to do.
         MissingExtraError: ``huggingface_hub`` is not installed.
-        GraspPlannerError: the repository or the revision does not exist, access is denied, the Hub cannot be reached,
-            or the repository has no ``planner.json``.
 
     Example:
         >>> download_planner("cem")

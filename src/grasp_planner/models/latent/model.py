@@ -208,11 +208,7 @@ class LatentModel(nn.Module):
 
     @classmethod
     def from_pretrained(cls, name_or_folder: str | Path, *, device: str | torch.device = "cpu") -> LatentModel:
-        """Load the model from a folder or from ``"owner/name"`` on the Hub, frozen and in evaluation mode.
-
-        Args:
-            name_or_folder: the folder that ``save_pretrained`` or ``grasp train`` wrote, or ``"owner/name"``.
-            device: where the weights are put.
+        """Load the model from a folder or from ``"owner/name"`` on the Hub, as ``StateModel.from_pretrained`` does.
 
         Raises:
             GraspPlannerError: files are missing or truncated, they do not fit together, or they hold another kind of
