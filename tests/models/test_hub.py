@@ -11,11 +11,19 @@ import pytest
 import torch
 from fake_hub import TOKEN, FakeHub
 
-from grasp_planner import GraspPlannerError, load_world_model
+from grasp_planner import CEM, GD, GraspPlannerError, MultiStart, load_planner, load_world_model, save_planner
 from grasp_planner.bench.running.task_models import model_for
 from grasp_planner.bench.tasks import task
+from grasp_planner.control.planner_hub import push_planner_to_hub
 from grasp_planner.core.errors import MissingExtraError
-from grasp_planner.models import StateModel, StateModelConfig, checkpoints, download_model, push_to_hub
+from grasp_planner.models import (
+    StateModel,
+    StateModelConfig,
+    checkpoints,
+    download_model,
+    download_planner,
+    push_to_hub,
+)
 from grasp_planner.models.hub import FILES, is_repository
 from grasp_planner.models.latent.config import LatentModelConfig
 from grasp_planner.models.latent.model import LatentModel
@@ -300,3 +308,85 @@ def test_the_command_line_takes_a_model_of_the_hub(hub, saved, capsys):
     push_to_hub(saved, "me/wall")
     assert main(["check", "me/wall"]) == 0
     assert "me/wall keeps all promises" in capsys.readouterr().out
+
+
+PLANNER = MultiStart(GD(lr=0.3), starts=4, start_std=0.5)
+
+
+@pytest.fixture
+def planner_file(tmp_path):
+    return save_planner(PLANNER, tmp_path / "tuned.json", {"task": "wall", "loss": 0.25})
+
+
+def test_an_uploaded_planner_is_the_planner_that_is_loaded(hub, planner_file):
+    address = push_planner_to_hub(planner_file, "me/planner")
+    commit, files = hub.repositories["me/planner"].commits[-1]
+    assert address == f"{hub.address}/me/planner/commit/{commit}"
+    assert files == {"planner.json": planner_file.read_bytes()}, "with the origin of the settings, and nothing else"
+    assert load_planner("me/planner") == PLANNER
+    assert load_planner(download_planner("me/planner")) == PLANNER
+
+
+def test_a_planner_is_added_to_the_repository_of_a_model(hub, saved, planner_file):
+    push_to_hub(saved, "me/wall", private=True)
+    before = hub.repositories["me/wall"].files
+    push_planner_to_hub(str(planner_file), "me/wall")
+    assert hub.repositories["me/wall"].files == {**before, "planner.json": planner_file.read_bytes()}
+    assert hub.repositories["me/wall"].private
+    asked = len(hub.requests)
+    assert load_planner("me/wall") == PLANNER
+    assert not [one for one in hub.requests[asked:] if one.startswith("GET") and one.endswith(".safetensors")]
+    push_to_hub(saved, "me/wall")
+    with pytest.raises(GraspPlannerError, match=r"the repository holds no planner, which is a planner\.json"):
+        load_planner("me/wall")  # it belonged to the earlier model
+
+
+def test_a_revision_names_one_upload_of_a_planner(hub, planner_file, tmp_path):
+    push_planner_to_hub(planner_file, "me/planner")
+    first, _ = hub.repositories["me/planner"].commits[-1]
+    push_planner_to_hub(save_planner(CEM(samples=50), tmp_path / "other.json"), "me/planner")
+    assert load_planner("me/planner") == CEM(samples=50)
+    assert load_planner(download_planner("me/planner", revision=first)) == PLANNER
+    with pytest.raises(GraspPlannerError, match="no such branch, tag or commit"):
+        download_planner("me/planner", revision="v9")
+
+
+def test_a_downloaded_planner_is_found_without_a_connection(hub, planner_file, library, monkeypatch):
+    push_planner_to_hub(planner_file, "me/planner")
+    load_planner("me/planner")
+    hub.stop()
+    monkeypatch.setattr(library.constants, "HF_HUB_OFFLINE", True)
+    assert load_planner("me/planner") == PLANNER
+    with pytest.raises(GraspPlannerError, match="cannot be reached.*HF_HUB_OFFLINE"):
+        load_planner("me/other")
+
+
+def test_no_broken_planner_is_uploaded_or_loaded(hub, tmp_path):
+    (tmp_path / "broken.json").write_text('{"schema": 1, "planner": {"name": "cem", "samples": "all"}}')
+    with pytest.raises(GraspPlannerError, match=r"broken\.json: setting 'samples' of cem"):
+        push_planner_to_hub(tmp_path / "broken.json", "me/planner")
+    with pytest.raises(GraspPlannerError, match=r"missing\.json: there is no such JSON file"):
+        push_planner_to_hub("missing.json", "me/planner")
+    assert hub.requests == []
+    hub.publish("me/planner", {"planner.json": (tmp_path / "broken.json").read_bytes()})
+    with pytest.raises(GraspPlannerError, match=r"planner\.json: setting 'samples' of cem"):
+        load_planner("me/planner")
+
+
+def test_paths_of_planner_files_are_not_looked_up(hub, planner_file, tmp_path):
+    (tmp_path / "runs").mkdir()
+    for name in ("nowhere/planner.json", "runs/planner", Path("me/planner"), "planner.json"):
+        with pytest.raises(GraspPlannerError, match="there is no such JSON file"):
+            load_planner(name)
+    with pytest.raises(GraspPlannerError, match="needed a repository of the Hub as 'owner/name'"):
+        push_planner_to_hub(planner_file, "planner")
+    assert hub.requests == []
+
+
+def test_without_the_library_planners_of_the_hub_name_the_extra(planner_file, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    monkeypatch.chdir(tmp_path)
+    for act in (lambda: load_planner("me/planner"), lambda: push_planner_to_hub(planner_file, "me/planner")):
+        with pytest.raises(MissingExtraError, match=r"pip install 'grasp-planner\[hub\]'"):
+            act()
+    assert load_planner(planner_file) == PLANNER

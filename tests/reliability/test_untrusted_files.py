@@ -12,6 +12,7 @@ import struct
 import time
 import zipfile
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import h5py
@@ -32,6 +33,7 @@ from grasp_planner.io.torch_files import read_parts
 from grasp_planner.models.registry import checkpoints
 from grasp_planner.models.state.model import StateModel, StateModelConfig
 from grasp_planner.training.checkpoints import load_state, save_state
+from lerobot_files import version_3
 
 CASES, SLOWEST = 40, 10.0
 """Number of damaged files per reader and file; most seconds that one file may take on a busy machine."""
@@ -116,6 +118,16 @@ READERS: dict[str, tuple[Callable[[Path], None], str, Callable[[Path], object]]]
     "records": (records, "records.jsonl", lambda folder: read_records([folder / "records.jsonl"])),
     "suite": (suite, "mine.toml", lambda folder: load_suite(folder / "mine.toml")),
 }
+
+if find_spec("pyarrow") is not None:
+    READERS |= {
+        "description of a LeRobot data set": (version_3, "meta/info.json", lambda folder: read(folder, cache=False)),
+        "table of a LeRobot data set": (
+            version_3,
+            "data/chunk-000/file-999.parquet",
+            lambda folder: read(folder, cache=False),
+        ),
+    }
 
 
 def refused_or_read(reader: Callable[[Path], object], folder: Path) -> bool:

@@ -27,13 +27,13 @@ def check_device(name: str) -> None:
         raise GraspPlannerError(f"no device {name!r} here ({reason}): give --device {' or '.join(usable)}") from error
 
 
-def check_show(show: int, episodes: int) -> None:
-    """Raise unless ``show`` is the index of one of the episodes.
+def check_show(show: int | None, episodes: int) -> None:
+    """Raise unless ``show`` is the index of one of the episodes, or ``None``.
 
     Raises:
         GraspPlannerError: there are no episodes, or fewer than ``show + 1``.
     """
     if episodes < 1:
         raise GraspPlannerError(f"--episodes must be at least 1, got {episodes}")
-    if not 0 <= show < episodes:
+    if show is not None and not 0 <= show < episodes:
         raise GraspPlannerError(f"--show must be an episode from 0 to {episodes - 1}, got {show}")

@@ -1,4 +1,4 @@
-"""Evaluate a planner with a progress bar and a recording."""
+"""Evaluate a planner with a progress bar and recordings."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ def evaluate_with_bar(
     budget: Budget,
     episodes: Sequence[Episode],
     seed: int,
-    recorder: Recorder,
+    recorders: Sequence[Recorder],
     bars: Bars,
     dynamics: Dynamics | None = None,
 ) -> Evaluation:
-    """Evaluate a planner with a progress bar, and record its plans."""
+    """Evaluate a planner with a progress bar, and record the plans of some problems."""
     with planning_bar(bars, f"{label(planner)}: planning") as bar:
 
         def callback(progress: Progress) -> None:
-            recorder(progress)
+            for recorder in recorders:
+                recorder(progress)
             bar(progress)
 
         return evaluate(task, model, planner, budget, episodes, seed=seed, callback=callback, dynamics=dynamics)

@@ -16,7 +16,7 @@ from grasp_planner.core.errors import GraspPlannerError, known_name, missing_ext
 # name -> summary for `grasp --help`. The module of the same name in ``commands`` is imported only when the command is
 # called, since most commands import torch, which takes seconds.
 COMMANDS = {
-    "demo": "plan Push-T with three planners, execute the plans in the simulator, show the results",
+    "demo": "plan Push-T with four planners, execute the plans in the simulator, show who won",
     "plan": "plan with a task, a model, a planner and settings of your choice, and show the results",
     "tune": "search settings of planners for a task and a model, with the same number of trials for each",
     "collect": "collect a data set in an environment with its scripted policy",
@@ -26,6 +26,7 @@ COMMANDS = {
     "report": "make a page of tables, charts and episodes from a suite's records",
     "diagnose": "measure and draw the effects of long horizons on losses, plans and models",
     "check": "check whether a model keeps the promises that planners rely on",
+    "completion": "print a script that completes commands and flags in bash and zsh",
 }
 
 FAILED, INTERRUPTED = 2, 130
@@ -74,7 +75,7 @@ def usage() -> str:
     >>> usage().splitlines()[0]
     'usage: grasp COMMAND [OPTIONS]'
     """
-    rows = [f"  {name:<8} {summary}" for name, summary in COMMANDS.items()]
+    rows = [f"  {name:<10} {summary}" for name, summary in COMMANDS.items()]
     return "\n".join(
         [
             "usage: grasp COMMAND [OPTIONS]",

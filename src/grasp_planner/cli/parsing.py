@@ -32,7 +32,7 @@ def parse(
     Args:
         cls: the dataclass.
         arguments: the words after the command.
-        command: the command, such as ``"data info"``, for help and errors.
+        command: the command, such as ``"data info"``, for help and errors; empty for all commands together.
         choices: a function that says which fields have named values.
         given: values that replace the defaults of fields, by name; flags override them.
 
@@ -74,7 +74,7 @@ def parse(
         try:
             settings, unknown = tyro.cli(
                 cls,
-                prog=f"grasp {command}",
+                prog=f"grasp {command}".strip(),
                 description=_description(cls),
                 args=_registered(arguments, _choice_names(cls, choices)),
                 return_unknown_args=True,

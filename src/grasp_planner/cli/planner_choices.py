@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
+from functools import cache
 from types import NoneType
 from typing import Any, get_type_hints
 
@@ -148,6 +149,7 @@ def _depth(cls: type) -> int:
     return 0 if cls in PLANNERS.values() else 1 + len(around)
 
 
+@cache
 def _holds_planners(cls: type) -> bool:
     hints = get_type_hints(cls)
     return any(hints[one.name] in (Planner, Planner | None) for one in fields(cls))

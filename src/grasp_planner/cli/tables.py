@@ -28,13 +28,13 @@ def consoles() -> tuple[Console, Console]:
 
 
 def print_results(console: Console, evaluations: Sequence[Evaluation], model: str) -> None:
-    """Print the settings, a table with one row per planner, who solved what, and a legend."""
+    """Print the settings, a table with one row per planner, which planner won, and a legend."""
     first = evaluations[0]
     count, horizon = len(first.episodes), first.task.horizon
     console.print(f"[bold]{first.task.name}[/], {horizon} steps ahead, {count} episodes, planned in {model}")
     console.print(results_table(evaluations))
     if len(evaluations) > 1:
-        console.print(who_solved(evaluations))
+        console.print(who_won(evaluations), style="bold")
     console.print(
         "Success: at the goal after the last step. Distances: medians, in the simulator.\n"
         f"Seconds: planning all {count} episodes in one batch. Transitions: model steps per episode.",
@@ -42,14 +42,31 @@ def print_results(console: Console, evaluations: Sequence[Evaluation], model: st
     )
 
 
-def who_solved(evaluations: Sequence[Evaluation]) -> str:
-    """Return a sentence that says how many episodes each planner solved in the simulator, the best planner first."""
+def who_won(evaluations: Sequence[Evaluation]) -> str:
+    """Return a sentence that names the planner that solved most episodes in the simulator, and the number of each."""
     from grasp_planner.cli.planner_choices import label
 
-    ranked = sorted(evaluations, key=lambda one: -int(one.success.sum()))
-    first, *others = [(label(one.planner), int(one.success.sum())) for one in ranked]
+    ranked = sorted(((label(one.planner), int(one.success.sum())) for one in evaluations), key=lambda one: -one[1])
+    (best, most), *others = ranked
+    winners = [name for name, solved in ranked if solved == most]
+    if most == 0:
+        outcome = "no planner wins"
+    elif len(winners) > 1:
+        outcome = f"{listed(winners)} tie"
+    else:
+        outcome = f"{best} wins"
     rest = ", ".join(f"{name} {solved}" for name, solved in others)
-    return f"In the simulator, {first[0]} solved {first[1]} of {len(ranked[0].episodes)} episodes; {rest}."
+    return f"In the simulator, {outcome}: {best} solved {most} of {len(evaluations[0].episodes)} episodes; {rest}."
+
+
+def listed(names: Sequence[str]) -> str:
+    """Join names as in a sentence.
+
+    >>> listed(["GD"]), listed(["GD", "CEM"]), listed(["GD", "CEM", "LatCo"])
+    ('GD', 'GD and CEM', 'GD, CEM and LatCo')
+    """
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def results_table(evaluations: Sequence[Evaluation]) -> Table:

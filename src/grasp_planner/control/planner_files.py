@@ -13,6 +13,7 @@ from typing import Any, get_args, get_type_hints
 from grasp_planner.core.errors import GraspPlannerError, known_name, unknown_name
 from grasp_planner.io.text_files import read_json, write_json
 from grasp_planner.io.typed_json import from_json, to_json
+from grasp_planner.models.hub import download_planner, is_repository
 from grasp_planner.planners import PLANNERS
 from grasp_planner.planning.protocol import Planner
 
@@ -132,18 +133,21 @@ def load_planner(path: str | Path) -> Planner:
     """Read a planner from a file that ``save_planner`` or ``grasp tune`` wrote. No code in the file is executed.
 
     Args:
-        path: path of the file.
+        path: path of the file, whose name ends in ``.json``; or ``"owner/name"``, a repository on the Hugging Face Hub
+            with a ``planner.json``, unless there is a folder ``owner``.
 
     Raises:
         GraspPlannerError: there is no such file, it is no planner file, it has an unknown version, it names an unknown
-            planner or setting, or a setting is of another type or out of range.
+            planner or setting, a setting is of another type or out of range, or the file cannot be downloaded.
+        MissingExtraError: the name is that of a repository, and ``huggingface_hub`` is not installed.
 
     Example:
         >>> load_planner("missing.json")
         Traceback (most recent call last):
         grasp_planner.core.errors.GraspPlannerError: missing.json: there is no such JSON file
     """
-    path = Path(path)
+    on_the_hub = is_repository(path) and Path(path).suffix != ".json"
+    path = download_planner(str(path)) if on_the_hub else Path(path)
     content = read_json(path, MOST_BYTES)
     if not isinstance(content.get("planner"), dict):
         found = textwrap.shorten(", ".join(content), 100) or "of an empty object"

@@ -139,6 +139,7 @@ class Margin(Event):
     required: float = 0.0
     """The margin that the event requires, see :meth:`tightened`."""
     negated: bool = False
+    """Whether the margin has the opposite sign, as in ``~event``."""
 
     def __post_init__(self) -> None:
         if isinstance(self.scale, bool) or not isinstance(self.scale, (int, float)) or not 0 < self.scale < math.inf:

@@ -138,11 +138,11 @@ class Noise:
         return Noise(self.fold(_CANDIDATES).seeds.repeat_interleave(candidates)).fold(numbers)
 
     def uniform(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        """Draw uniform numbers ``(b, *shape)`` in the open interval (0, 1)."""
+        """Draw uniform numbers ``(b, *shape)`` of a dtype in the open interval (0, 1)."""
         return _uniform(self.seeds, math.prod(shape)).reshape(len(self.seeds), *shape).to(dtype)
 
     def normal(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        """Draw standard normal numbers ``(b, *shape)``; other dtypes get the same numbers, rounded."""
+        """Draw standard normal numbers ``(b, *shape)`` of a dtype; other dtypes get the same numbers, rounded."""
         if self._shared is not None:
             draws, step = self._shared
             return draws.normal(step, shape, dtype)

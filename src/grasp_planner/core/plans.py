@@ -290,6 +290,16 @@ def first_actions_of(
 def score(problem: Problem, actions: Float[Tensor, "b t a"]) -> Scored:
     """Roll actions out and compute their cost, without a graph.
 
+    Args:
+        problem: the b problems.
+        actions: ``(b, t, a)``, in the model's action units. They are used as they are, also outside of the bounds.
+
+    Returns:
+        The actions, their rollout ``(b, t, s)`` in the problem's latent units, and the cost ``(b,)``.
+
+    Raises:
+        GraspPlannerError: the model's answer has another shape or dtype.
+
     Example:
         >>> from grasp_planner import Markov, Problem
         >>> step = Markov(lambda state, action: state + 0.1 * action)

@@ -223,7 +223,10 @@ class Problem:
         return self._with(history=self.states, states=self.states / unit, goal=self.goal / self.unit)
 
     def rollout(self, actions: Float[Tensor, "b t a"]) -> Float[Tensor, "b t s"]:
-        """Predict s_1 .. s_T step by step: each step starts from the model's own prediction."""
+        """Predict s_1 .. s_T, ``(b, t, s)``, for ``actions`` a_0 .. a_{T-1}, ``(b, t, a)``, one step after another.
+
+        Each step starts from the model's own prediction.
+        """
         # The window is a copy, since a model may write to its input.
         window = (self.states if self.history is None else self.history).clone()
         taken = torch.cat([self.past_actions, actions], dim=1)
@@ -236,7 +239,7 @@ class Problem:
         return rolled_out if self.history is None else rolled_out / self.unit[:, None]
 
     def predict(self, states: Float[Tensor, "b t s"], actions: Float[Tensor, "b t a"]) -> Float[Tensor, "b t s"]:
-        """Predict one step from each of the states s_0 .. s_{T-1}, in one model call on b * t rows.
+        """Predict one step from each of the states s_0 .. s_{T-1}, ``(b, t, s)``, in one model call on b * t rows.
 
         Windows of ``context`` states are cut from the history followed by ``states``. Prediction from the states of a
         rollout therefore returns the same rollout, to rounding.
@@ -271,7 +274,7 @@ class Problem:
         return (outputs.unflatten(0, (self.batch, -1)) / self.unit[:, None]).flatten(0, 1)
 
     def cost(self, states: Float[Tensor, "b t s"], actions: Float[Tensor, "b t a"]) -> Float[Tensor, " b"]:
-        """Compute the objective of each problem for ``states`` (s_1 .. s_T) and ``actions``."""
+        """Compute the objective ``(b,)`` for ``states`` s_1 .. s_T, ``(b, t, s)``, and ``actions`` ``(b, t, a)``."""
         if self.history is None:
             return self.normalised().cost(states / self.unit[:, None], actions)
         return trajectory_cost(self, states, actions)

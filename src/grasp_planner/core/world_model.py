@@ -64,7 +64,7 @@ class WorldModel(Protocol):
         ...
 
     def encode(self, observations: Mapping[str, Any]) -> Float[Tensor, "b h s"]:
-        """Encode a mapping of (b, h, ...) arrays or tensors as latents."""
+        """Encode observations, a mapping of names to arrays or tensors (b, h, ...), as latents (b, h, s)."""
         ...
 
 
@@ -125,6 +125,9 @@ class GoalWeights(Protocol):
 def goal_objective(model: WorldModel) -> GoalDistance:
     """Return the distance to the goal, weighted by ``model.goal_weights`` if the model has them.
 
+    Args:
+        model: the world model. ``goal_weights`` is ``(s,)``; without it, all latent coordinates count equally.
+
     Example:
         >>> from grasp_planner import load_world_model
         >>> goal_objective(load_world_model("pusht-state")).weights_like(torch.zeros(8))
@@ -134,7 +137,14 @@ def goal_objective(model: WorldModel) -> GoalDistance:
 
 
 def environment_actions(model: WorldModel, actions: Tensor) -> Tensor:
-    """Convert model actions ``(..., a)`` to blocks ``(..., frameskip, e)`` of environment actions.
+    """Convert model actions to blocks of environment actions.
+
+    Args:
+        model: the world model. Its actions are in the environment's units, unless it has ``environment_actions``.
+        actions: ``(..., a)`` model actions, such as ``(b, t, a)`` of a plan, in the model's units.
+
+    Returns:
+        ``(..., frameskip, e)`` environment actions in the environment's units, earliest first; a = frameskip * e.
 
     Example:
         >>> from grasp_planner import load_world_model

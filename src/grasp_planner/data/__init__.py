@@ -1,4 +1,4 @@
-"""Data sets: collecting, reading (Minari and DINO-WM's layout), windows and statistics. Nothing here imports torch."""
+"""Data sets: collecting, reading (Minari, LeRobot, DINO-WM), windows and statistics. Nothing here imports torch."""
 
 from grasp_planner.data.collecting import collect
 from grasp_planner.data.episodes import Episodes

@@ -181,14 +181,25 @@ class Episodes:
         return self.observations[key]
 
     def episode(self, index: int) -> dict[str, np.ndarray]:
-        """Return an episode: key -> (T + 1, ...) and ``"actions"`` -> (T, a), as views of the arrays."""
+        """Return an episode: key -> (T + 1, ...) and ``"actions"`` -> (T, a), as views of the arrays.
+
+        Args:
+            index: number of the episode, from 0; negative numbers count from the end.
+
+        Raises:
+            IndexError: there is no such episode.
+        """
         length, first = int(self.lengths[index]), int(self.observation_starts[index])
         views = {key: array[first : first + length + 1] for key, array in self.observations.items()}
         first = int(self.action_starts[index])
         return views | {"actions": self.actions[first : first + length]}
 
     def select(self, indices: Sequence[int] | np.ndarray) -> Episodes:
-        """Select episodes by their indices, in this order; no array is copied."""
+        """Select episodes by their indices, in this order; no array is copied.
+
+        Raises:
+            IndexError: there is no episode of an index.
+        """
         chosen = np.asarray(indices, dtype=np.int64)
         return replace(
             self,

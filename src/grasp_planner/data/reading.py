@@ -1,4 +1,4 @@
-"""Read a data set in Minari's format or in DINO-WM's published layout."""
+"""Read a data set in the format of Minari or LeRobot, or in DINO-WM's published layout."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from grasp_planner.core.errors import GraspPlannerError, unknown_name
-from grasp_planner.data import dino_wm_reading, minari_reading
+from grasp_planner.data import dino_wm_reading, lerobot_reading, minari_reading
 from grasp_planner.data.cache import FOLDER, writable
 from grasp_planner.data.episodes import Episodes
 from grasp_planner.data.unpacking import (
@@ -33,10 +33,11 @@ def read(
     cache: bool | str | Path = True,
     progress: bool = False,
 ) -> Episodes:
-    """Read a data set: a Minari folder, or a folder in DINO-WM's published layout.
+    """Read a data set: a folder in the format of Minari or LeRobot, or in DINO-WM's published layout.
 
     The observation ``"observation"`` of a Minari data set (a single array, or an entry of a dictionary as in the
-    PointMaze data sets) is renamed to ``"state"``, unless there is another ``"state"``. The first read unpacks the
+    PointMaze data sets) is renamed to ``"state"``, unless there is another ``"state"``. The observations of a LeRobot
+    data set lose the beginning ``observation.`` of their names; its pictures are not read. The first read unpacks the
     arrays into the folder ``.arrays`` of the data set. Later reads map them into memory, which takes seconds for
     millions of steps.
 
@@ -44,7 +45,7 @@ def read(
         path: the folder of the data set, or the id of a Minari data set on this machine
             (``"D4RL/pointmaze/umaze-v2"``).
         keys: observations to read, by their new names; None: all. The key ``"reward"`` reads the rewards of a Minari
-            data set: row t + 1 of an episode is the reward of data step t, and row 0 is 0.
+            or LeRobot data set: row t + 1 of an episode is the reward of data step t, and row 0 is 0.
         pictures: whether ``keys=None`` includes pictures. Pictures that are not read are not unpacked.
         rename: name in the files -> new name.
         cache: where unpacked arrays are kept. True: in the folder of the data set, or in memory if this folder cannot
@@ -107,6 +108,8 @@ def locate(path: Path) -> Source:
     for folder in (path / "data", path):
         if (folder / minari_reading.METADATA).exists() or (folder / minari_reading.MAIN).exists():
             return _minari_source(path, folder)
+    if (path / lerobot_reading.MARK).exists():
+        return lerobot_reading.open_folder(path)
     if any((path / name).exists() for name in dino_wm_reading.MARKS):
         return dino_wm_reading.open_folder(path)
     parts = sorted(folder.parent.name for mark in dino_wm_reading.MARKS for folder in path.glob(f"*/{mark}"))
@@ -117,8 +120,8 @@ def locate(path: Path) -> Source:
     what = "the folder is empty" if not any(path.iterdir()) else "the folder holds no data set"
     raise broken(
         path,
-        f"{what}: needed Minari's data/{minari_reading.METADATA} and data/{minari_reading.MAIN}, or "
-        f"DINO-WM's {dino_wm_reading.MARKS[0]}",
+        f"{what}: needed Minari's data/{minari_reading.METADATA} and data/{minari_reading.MAIN}, "
+        f"LeRobot's {lerobot_reading.MARK}, or DINO-WM's {dino_wm_reading.MARKS[0]}",
     )
 
 

@@ -93,6 +93,9 @@ class Windows:
     def locate(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Find the episode (n,) and the first data step (n,) of each window.
 
+        Args:
+            indices: (n,) numbers of windows, from 0.
+
         Raises:
             IndexError: an index is out of range. This also ends a loop over the windows.
         """

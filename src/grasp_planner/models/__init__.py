@@ -3,7 +3,7 @@
 from grasp_planner.core.world_model import ActionUnits, StateDecoder, WorldModel
 from grasp_planner.models.check import Check, Report, check_world_model
 from grasp_planner.models.dino_wm.loading import load_dino_wm
-from grasp_planner.models.hub import download_model
+from grasp_planner.models.hub import download_model, download_planner
 from grasp_planner.models.hub_upload import push_to_hub
 from grasp_planner.models.jepa_wms.loading import load_jepa_wms
 from grasp_planner.models.latent.config import LatentModelConfig
@@ -50,6 +50,7 @@ __all__ = [
     "check_world_model",
     "checkpoints",
     "download_model",
+    "download_planner",
     "from_stable_worldmodel",
     "load_dino_wm",
     "load_jepa_wms",

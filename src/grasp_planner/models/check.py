@@ -19,7 +19,12 @@ STEPS = 10  # model steps in the rollout
 
 @dataclass(frozen=True)
 class Check:
-    """The result of one check: the name, whether the model passed, and details.
+    """The result of one check of ``check_world_model``.
+
+    Attributes:
+        name: name of the check, such as ``"scale"``.
+        passed: whether the model passed.
+        detail: what was observed; for a failed check also what was expected.
 
     Example:
         >>> Check("scale", True, "2 latent coordinates").passed

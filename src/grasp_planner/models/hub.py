@@ -1,4 +1,4 @@
-"""Models on the Hugging Face Hub: names of repositories, downloads, and errors that say what to do.
+"""Models and planner files on the Hugging Face Hub: names of repositories, downloads, errors that say what to do.
 
 ``huggingface_hub`` downloads and caches the files. Only the files of a model are downloaded, none of which is code.
 """
@@ -15,11 +15,14 @@ from grasp_planner.core.errors import GraspPlannerError, missing_extra
 from grasp_planner.io.text_files import read_json
 from grasp_planner.models.checkpoint import CONFIG_FILE, MOST_CONFIG, WEIGHTS_FILE
 
-CARD_FILE, SUMMARY_FILE = "README.md", "training.json"
-OPTIONAL_FILES = (SUMMARY_FILE, "planner.json")
+CARD_FILE, SUMMARY_FILE, PLANNER_FILE = "README.md", "training.json", "planner.json"
+OPTIONAL_FILES = (SUMMARY_FILE, PLANNER_FILE)
 """Files that are uploaded and downloaded if a model has them."""
 FILES = (CONFIG_FILE, WEIGHTS_FILE, CARD_FILE, *OPTIONAL_FILES)
 """The files of a model. No other file of a folder is uploaded, and no other file of a repository is downloaded."""
+
+A_MODEL = f"model of grasp-planner, which is a {CONFIG_FILE} and a {WEIGHTS_FILE}"
+A_PLANNER = f"planner, which is a {PLANNER_FILE} that save_planner wrote"
 
 NAME = re.compile(r"[a-z0-9][\w.-]*/[a-z0-9][\w.-]*", re.ASCII | re.IGNORECASE)
 LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
@@ -76,6 +79,30 @@ def download_model(repository: str, *, revision: str | None = None) -> Path:
     return _downloaded(repository, revision, f"loading {repository!r} from the Hugging Face Hub")
 
 
+def download_planner(repository: str, *, revision: str | None = None) -> Path:
+    """Download the settings of a planner from the Hugging Face Hub, and return the file in the cache of the Hub.
+
+    ``load_planner`` reads the file, and ``load_planner("owner/name")`` does both. Only ``planner.json`` is downloaded.
+    A file that was downloaded before is found without a connection.
+
+    Args:
+        repository: ``"owner/name"``.
+        revision: branch, tag or commit, as for ``download_model``.
+
+    Raises:
+        GraspPlannerError: the file cannot be downloaded; the message says why, and what to do.
+        MissingExtraError: ``huggingface_hub`` is not installed.
+
+    Example:
+        >>> download_planner("cem")
+        Traceback (most recent call last):
+        grasp_planner.core.errors.GraspPlannerError: needed a repository of the Hub as 'owner/name', got 'cem'
+    """
+    check_name(repository)
+    with using_hub(f"loading the planner of {repository!r} from the Hugging Face Hub", A_PLANNER) as hub:
+        return Path(hub.hf_hub_download(repository, PLANNER_FILE, revision=revision))
+
+
 def check_name(repository: str) -> None:
     """Raise unless a name has the form ``"owner/name"``.
 
@@ -100,11 +127,12 @@ def _downloaded(repository: str, revision: str | None, doing: str) -> Path:
 
 
 @contextmanager
-def using_hub(doing: str) -> Iterator[Any]:
+def using_hub(doing: str, needed: str = A_MODEL) -> Iterator[Any]:
     """Yield ``huggingface_hub``, and convert its errors inside the block to errors that say what to do.
 
     Args:
         doing: what the block does, as the errors say it, such as ``"loading 'owner/name' from the Hugging Face Hub"``.
+        needed: what the repository must hold, as the errors say it.
 
     Raises:
         MissingExtraError: ``huggingface_hub`` is not installed.
@@ -121,13 +149,10 @@ def using_hub(doing: str) -> Iterator[Any]:
         (errors.RevisionNotFoundError, "the repository has no such branch, tag or commit"),
         (
             (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled),
-            "the Hub cannot be reached: check the connection and HF_HUB_OFFLINE; only a model that was downloaded "
-            "before is found without a connection",
+            "the Hub cannot be reached: check the connection and HF_HUB_OFFLINE; only what was downloaded before is "
+            "found without a connection",
         ),
-        (
-            errors.EntryNotFoundError,
-            f"the repository holds no model of grasp-planner, which is a {CONFIG_FILE} and a {WEIGHTS_FILE}",
-        ),
+        (errors.EntryNotFoundError, f"the repository holds no {needed}"),
     ]
     try:
         yield huggingface_hub

@@ -95,11 +95,11 @@ class LearnedReturn(nn.Module):
         return load_model(cls, LearnedReturnConfig, folder, device)
 
     def reward(self, states: Float[Tensor, "*batch s"], actions: Float[Tensor, "*batch a"]) -> Float[Tensor, "*batch"]:
-        """Return the reward of a model step that starts in ``states``."""
+        """Return the reward ``(...)`` of a model step from ``states`` ``(..., s)`` with ``actions`` ``(..., a)``."""
         return self.mean + self.std * self.reward_network(torch.cat([states / self.scale, actions], dim=-1))[..., 0]
 
     def value(self, states: Float[Tensor, "*batch s"]) -> Float[Tensor, "*batch"]:
-        """Return the discounted sum of all rewards from ``states`` on."""
+        """Return the discounted sum ``(...)`` of all rewards from ``states`` ``(..., s)`` on."""
         average = self.mean + self.std * self.value_network(states / self.scale)[..., 0]
         return average / (1.0 - self.config.discount)
 

@@ -124,7 +124,10 @@ PRESETS: dict[str, Planner] = {
 
 
 def preset(name: str) -> Planner:
-    """Return the planner with the settings of that name, in any spelling.
+    """Return the planner with the published settings of that name.
+
+    Args:
+        name: a name in ``PRESETS``, in upper or lower case, with dashes, underscores or neither.
 
     Raises:
         GraspPlannerError: there is no such preset; the message suggests the nearest name.

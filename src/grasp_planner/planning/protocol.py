@@ -37,7 +37,13 @@ class Planner(Protocol):
     """
 
     def init(self, problem: Problem, actions: Float[Tensor, "b t a"], noise: Noise) -> Any:
-        """Return the first state, a ``NamedTuple`` of tensors without a graph. ``actions`` are within the bounds."""
+        """Return the first state, a ``NamedTuple`` of tensors without a graph.
+
+        Args:
+            problem: the b problems, in units of the scale.
+            actions: ``(b, t, a)`` first actions, within the bounds.
+            noise: one random stream per problem.
+        """
         ...
 
     def step(self, problem: Problem, state: Any, noise: Noise) -> tuple[Any, Scored | None]:
@@ -45,11 +51,16 @@ class Planner(Protocol):
 
         A step makes at most one rollout, or one parallel call, per candidate. The loop counts the model calls of each
         step.
+
+        Args:
+            problem: the b problems, in units of the scale.
+            state: what ``init`` or the last ``step`` returned.
+            noise: one random stream per problem, other streams than in the last step.
         """
         ...
 
     def actions(self, state: Any) -> Float[Tensor, "b t a"]:
-        """Return the current plan of the state."""
+        """Return the current plan ``(b, t, a)`` of the state."""
         ...
 
 

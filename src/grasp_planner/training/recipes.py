@@ -148,7 +148,10 @@ class Recipe:
 
 
 def recipe(name: str) -> Recipe:
-    """Return the recipe of that name, in any spelling.
+    """Return the recipe of that name.
+
+    Args:
+        name: a name in ``RECIPES``, in upper or lower case, with dashes, underscores or neither.
 
     Raises:
         GraspPlannerError: there is no recipe called ``name``.

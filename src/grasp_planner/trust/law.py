@@ -109,7 +109,16 @@ class TrustLaw:
     seed: int = 0
 
     def errors(self, problem: Problem, actions: Float[Tensor, "b t a"]) -> Float[Tensor, "b t"]:
-        """Return the predicted errors e_1 .. e_T, ``(b, t)``; infinite where a rollout is not finite."""
+        """Return the predicted errors e_1 .. e_T of the states of plans.
+
+        Args:
+            problem: the b problems.
+            actions: ``(b, t, a)`` actions of the plans, in the model's action units.
+
+        Returns:
+            ``(b, t)``: root mean squares over the coordinates, in units of the scale; infinite where a rollout is not
+            finite.
+        """
         count, (batch, horizon, _) = self.samples, actions.shape
         # All problems share the noise, so that the trust in a plan does not depend on the other plans of the batch.
         noise = Noise.of(self.seed, 1, actions.device).normal((count, horizon, problem.latent_size), actions.dtype)
@@ -133,7 +142,12 @@ class TrustLaw:
         return torch.where(torch.isfinite(errors), errors, torch.inf)
 
     def horizon(self, problem: Problem, actions: Float[Tensor, "b t a"]) -> Int[Tensor, " b"]:
-        """Return the number of model steps up to which each plan can be trusted, from 0 to T."""
+        """Return the number of model steps, ``(b,)`` from 0 to T, up to which each plan can be trusted.
+
+        Args:
+            problem: the b problems.
+            actions: ``(b, t, a)`` actions of the plans, in the model's action units.
+        """
         return (self.errors(problem, actions) <= self.tolerance).long().cumprod(1).sum(1)
 
     def __post_init__(self) -> None:

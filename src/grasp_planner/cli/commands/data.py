@@ -28,7 +28,8 @@ class Info:
     The statistics are computed once and stored in the folder of the data.
 
     Args:
-        path: folder of a data set in the format of Minari or DINO-WM, or the id of a Minari data set on this machine.
+        path: folder of a data set in the format of Minari, LeRobot or DINO-WM, or the id of a Minari data set on this
+            machine.
         out: JSON file for the same numbers; None: no file.
     """
 

@@ -106,7 +106,7 @@ def run(arguments: Sequence[str]) -> int:
         with progress_bars(progress_console) as bars:
             dynamics = wrapped(model, settings.compile, settings.memory)
             evaluation = evaluate_with_bar(
-                asked_task, model, planner, budget, asked, settings.seed, recorder, bars, dynamics
+                asked_task, model, planner, budget, asked, settings.seed, [recorder], bars, dynamics
             )
             recording = recorder.recording(evaluation, model)
             about = {"command": "plan", "model": name, "seed": settings.seed, "split": settings.split}

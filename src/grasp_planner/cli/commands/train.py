@@ -12,7 +12,7 @@ from grasp_planner.cli.checks import check_device
 from grasp_planner.cli.choices import Choice, Option
 from grasp_planner.cli.configuration import DIGITS, NamedField, parse_with_file, write_config
 from grasp_planner.cli.folders import hint_when_stopped, leaving_no_empty_folder
-from grasp_planner.cli.learning import learn_policy, learn_value
+from grasp_planner.cli.learning import TrainPolicy, TrainValue, learn_policy, learn_value
 from grasp_planner.cli.tables import consoles
 from grasp_planner.core.errors import GraspPlannerError, known_name, plain_name
 from grasp_planner.io.typed_json import from_json, to_json
@@ -22,8 +22,8 @@ from grasp_planner.training import RECIPES, FabricEngine, Recipe, Training, reci
 from grasp_planner.training.checkpoints import STATE_FILE
 
 CONFIG_FILE = "train.toml"
-LEARNERS = {"value": learn_value, "policy": learn_policy}
-"""The words that stand for a recipe, as in `grasp train value`: what is learned for a trained world model."""
+LEARNERS = {"value": (TrainValue, learn_value), "policy": (TrainPolicy, learn_policy)}
+"""Words that stand for a recipe, as in `grasp train value`, with the settings and the function of their command."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ class Train:
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command and return its exit status."""
-    if arguments and (learn := LEARNERS.get(plain_name(arguments[0]))):
-        return learn(arguments[1:])
+    if arguments and (learner := LEARNERS.get(plain_name(arguments[0]))):
+        return learner[1](arguments[1:])
     settings = parsed(arguments)
     check_device(settings.device)
     console, _ = consoles()
@@ -129,10 +129,11 @@ def parsed(arguments: Sequence[str]) -> Train:
     """
     if arguments and not arguments[0].startswith("-"):  # tyro's message about an unknown recipe names no nearest one
         arguments = [known_name("recipe", arguments[0], [*RECIPES, *LEARNERS]), *arguments[1:]]
-    return parse_with_file(Train, arguments, "train", _recipe_choice, RECIPE_FIELD)
+    return parse_with_file(Train, arguments, "train", recipe_choice, RECIPE_FIELD)
 
 
-def _recipe_choice(holder: type, hint: Any) -> Choice | None:
+def recipe_choice(holder: type, hint: Any) -> Choice | None:
+    """Return the recipes that a field with the type hint ``Recipe`` can hold, by name; ``None`` for other fields."""
     if hint is not Recipe:
         return None
     options = {

@@ -208,7 +208,7 @@ class LatentModel(nn.Module):
 
     @classmethod
     def from_pretrained(cls, name_or_folder: str | Path, *, device: str | torch.device = "cpu") -> LatentModel:
-        """Load the model from a folder or from ``"owner/name"`` on the Hub, frozen and in evaluation mode.
+        """Load the model from a folder or from ``"owner/name"`` on the Hub, as ``StateModel.from_pretrained`` does.
 
         Raises:
             GraspPlannerError: files are missing or truncated, they do not fit together, or they hold another kind of

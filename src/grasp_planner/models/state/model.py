@@ -222,6 +222,11 @@ class StateModel(nn.Module):
 
         The function ``grasp_planner.models.push_to_hub`` uploads a folder, with its own card and training settings.
 
+        Args:
+            repository: ``"owner/name"``.
+            license: licence of the weights as the Hub spells it, such as ``"mit"``; ``None``: not stated.
+            private: whether a new repository is private.
+
         Raises:
             GraspPlannerError: see the function.
         """
@@ -230,6 +235,10 @@ class StateModel(nn.Module):
     @classmethod
     def from_pretrained(cls, name_or_folder: str | Path, *, device: str | torch.device = "cpu") -> StateModel:
         """Load the model from a folder or from ``"owner/name"`` on the Hub, frozen and in evaluation mode.
+
+        Args:
+            name_or_folder: the folder that ``save_pretrained`` or ``grasp train`` wrote, or ``"owner/name"``.
+            device: where the weights are put.
 
         Raises:
             GraspPlannerError: files are missing, truncated or do not fit together; the Hub cannot be reached.
