@@ -1,4 +1,4 @@
-"""The planners of the contract tests: every row of PLANNERS with small settings, some with several settings.
+"""The planners and models of the contract tests. Every row of PLANNERS has small settings, some several settings.
 
 A new planner needs one row in this table; `test_registry.py` fails without it. No contract test depends on the name of
 a planner. The requirements of a planner on a problem are found by trial runs, and are not declared.
@@ -7,7 +7,7 @@ a planner. The requirements of a planner on a problem are found by trial runs, a
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -31,6 +31,7 @@ from grasp_planner import (
     Sequential,
     plan,
 )
+from grasp_planner.models import StateModel, StateModelConfig
 
 HORIZON = 7  # model steps in the trial runs below; no planner has as many candidates
 
@@ -210,3 +211,36 @@ def _id(row: Row) -> str:
 every_row = pytest.mark.parametrize("row", ROWS, ids=_id)
 # For the parts of `plan` that do not depend on the planner, one gradient planner and one sampler are enough.
 some_rows = pytest.mark.parametrize("row", [ROWS[0], ROWS[5]], ids=_id)
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """One of our trainable models, untrained."""
+
+    name: str
+    config: StateModelConfig
+
+    def model(self) -> StateModel:
+        """Return the model in float64, with weights that change the state and do not depend on the random state."""
+        model = StateModel(self.config).double()
+        for seed, tensor in enumerate([*model.parameters(), model.get_buffer(self.inputs)]):
+            tensor.detach().copy_(0.3 * toys.fixed(*tensor.shape, seed=seed))
+        return model
+
+    @property
+    def inputs(self) -> str:
+        """The name of the buffer through which actions move the state."""
+        return {"plain": "dynamics.linear", "push_t": "dynamics.pusher"}[self.config.features]
+
+
+_PLAIN = StateModelConfig(state_size=3, action_size=2, frameskip=2, substeps=2, width=8, depth=2, octaves=1)
+_PUSH_T = StateModelConfig(state_size=7, action_size=2, features="push_t", frameskip=2, substeps=2, width=8, depth=2)
+
+MODELS = [
+    ModelRow("state", _PLAIN),
+    ModelRow("state-mixture", replace(_PLAIN, experts=3)),
+    ModelRow("push-t-state", _PUSH_T),
+    ModelRow("push-t-state-mixture", replace(_PUSH_T, experts=3)),
+]
+
+every_model = pytest.mark.parametrize("asked", MODELS, ids=lambda asked: asked.name)

@@ -32,6 +32,8 @@ LARGEST_NUMBER = 4096
 """A number in a configuration up to this size is accepted whatever the sizes of the tensors are."""
 MOST_CONFIG = 2**18
 """Largest size of a configuration, in bytes."""
+ADDED_LATER = "added later"
+"""Key in the metadata of a field that checkpoints of earlier versions lack. They are read with the field's default."""
 SMALL_MODEL = 2**26
 """A model of up to this many bytes is always built, for a ``model.safetensors`` of any size."""
 
@@ -92,10 +94,11 @@ def build_config(cls: type[Config], folder: Path) -> Config:
     """
     content = {key: value for key, value in read_config(folder).items() if key not in ("kind", "schema")}
     known = {field.name for field in fields(cls)}  # type: ignore[arg-type]
-    if known != set(content):
+    needed = {field.name for field in fields(cls) if not field.metadata.get(ADDED_LATER)}  # type: ignore[arg-type]
+    if not needed <= set(content) <= known:
         raise GraspPlannerError(
             f"{folder / CONFIG_FILE} must have the fields {sorted(known)}; "
-            f"missing {sorted(known - set(content))}, unknown {sorted(set(content) - known)}"
+            f"missing {sorted(needed - set(content))}, unknown {sorted(set(content) - known)}"
         )
     return from_json(cls, content, f"{folder / CONFIG_FILE} is not valid")
 

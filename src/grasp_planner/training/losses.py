@@ -1,4 +1,4 @@
-"""The prediction loss, and measures of whether a latent has collapsed."""
+"""The prediction loss, the load balancing term of a mixture, and measures of whether a latent has collapsed."""
 
 from __future__ import annotations
 
@@ -28,6 +28,23 @@ def path_loss(
     """Return the mean over windows and times of ``pseudo_huber`` of the distance of two paths in units of ``scale``."""
     squared = ((predicted - target) / scale).square().sum(-1)
     return pseudo_huber(squared, tolerance).mean()
+
+
+def imbalance(gates: Float[Tensor, "*batch k"]) -> Float[Tensor, ""]:
+    """Return the load balancing term of a mixture: the squared coefficient of variation of the experts' mean weights.
+
+        k sum_i m_i^2 - 1,    m_i = mean of the weight g_i over the batch
+
+    The term is 0 if all k experts have the same mean weight, and k - 1 if one expert has all the weight.
+
+    Source: Shazeer et al., Outrageously large neural networks: the sparsely-gated mixture-of-experts layer (2017).
+
+    >>> import torch
+    >>> imbalance(torch.tensor([[1.0, 0.0], [0.0, 1.0]])), imbalance(torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
+    (tensor(0.), tensor(1.))
+    """
+    mean = gates.flatten(0, -2).mean(0)
+    return len(mean) * mean.square().sum() - 1
 
 
 def latent_health(latents: Float[Tensor, "n s"], scale: Float[Tensor, " s"]) -> dict[str, float]:

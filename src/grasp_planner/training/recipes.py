@@ -66,6 +66,8 @@ class Recipe:
         seed: seed of the initial weights, of the split, and of the batches.
         latent_loss: additional losses of models whose encoder is trained, and what is measured (``measures``).
         precision: ``"float32"``, or ``"bfloat16"`` for mixed precision, which is faster for large models on a GPU.
+        balance: weight of the load balancing term of a mixture of experts, see ``training.losses.imbalance``. The
+            default disables the term, because regimes such as contact and no contact are not equally frequent.
 
     Raises:
         GraspPlannerError: the shares of the phases do not add up to 1, or settings do not fit together.
@@ -91,6 +93,7 @@ class Recipe:
     seed: int = 0
     latent_loss: LatentLoss = LatentLoss()
     precision: str = "float32"
+    balance: float = 0.0
 
     def __post_init__(self) -> None:
         if self.steps < 1 or not self.phases:
@@ -103,6 +106,12 @@ class Recipe:
             raise GraspPlannerError(f"average must be between 0 and 1, got {self.average}")
         if self.precision not in ("float32", "bfloat16"):
             raise GraspPlannerError(f"precision must be 'float32' or 'bfloat16', got {self.precision!r}")
+        if not 0 <= self.balance < math.inf:
+            raise GraspPlannerError(f"balance must be a finite number of at least 0, got {self.balance}")
+        if self.balance and not (isinstance(self.model, StateModelConfig) and self.model.experts > 1):
+            raise GraspPlannerError(
+                f"balance is for mixtures: choose StateModelConfig(experts=2) or more, or balance 0, got {self.balance}"
+            )
         states, trained = isinstance(self.model, StateModelConfig), isinstance(self.model, LatentModelConfig)
         stride = self.model.frameskip
         if isinstance(self.model, StateModelConfig):
@@ -193,16 +202,19 @@ def _on_patches(model: PatchModelConfig, measured: LatentLoss = LatentLoss()) ->
     return Recipe(model, 20_000, phases, lr=1e-3, tolerance=1.0, horizons=horizons, latent_loss=measured)
 
 
+_PUSH_T_STATE = Recipe(
+    model=StateModelConfig(state_size=7, action_size=2, features="push_t", width=192, depth=3),
+    steps=24_000,
+    phases=(Phase(0.5, 1, 1024), Phase(0.35, 5, 384), Phase(0.15, 15, 128)),
+    lr=4e-3,
+    tolerance=0.03,
+    symmetry="push_t",
+    horizons=(5, 25, 50, 80),
+)
+
 RECIPES: dict[str, Recipe] = {
-    "pusht-state": Recipe(
-        model=StateModelConfig(state_size=7, action_size=2, features="push_t", width=192, depth=3),
-        steps=24_000,
-        phases=(Phase(0.5, 1, 1024), Phase(0.35, 5, 384), Phase(0.15, 15, 128)),
-        lr=4e-3,
-        tolerance=0.03,
-        symmetry="push_t",
-        horizons=(5, 25, 50, 80),
-    ),
+    "pusht-state": _PUSH_T_STATE,
+    "pusht-state-mixture": replace(_PUSH_T_STATE, model=replace(_PUSH_T_STATE.model, width=86, experts=4)),
     "pusht-state-frameskip-1": Recipe(
         model=StateModelConfig(
             state_size=7, action_size=2, features="push_t", frameskip=1, substeps=1, width=192, depth=3
@@ -291,5 +303,5 @@ def build_learner(recipe: Recipe) -> StateLearner | LatentLearner:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         if isinstance(recipe.model, StateModelConfig):
-            return StateLearner(recipe.model, recipe.symmetry, recipe.tolerance)
+            return StateLearner(recipe.model, recipe.symmetry, recipe.tolerance, recipe.balance)
         return LatentLearner(recipe.model, recipe.latent_loss, recipe.tolerance)

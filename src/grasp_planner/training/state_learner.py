@@ -16,7 +16,7 @@ from grasp_planner.models.state.model import StateModel, StateModelConfig
 from grasp_planner.models.state.push_t import PushTDynamics
 from grasp_planner.training.fitting import action_units, check_finite, size_flags
 from grasp_planner.training.learner import Batch, Cut
-from grasp_planner.training.losses import path_loss
+from grasp_planner.training.losses import imbalance, path_loss
 from grasp_planner.training.symmetry import SYMMETRIES
 
 FITTED_WINDOWS = 100_000
@@ -33,15 +33,16 @@ class StateLearner(nn.Module):
         config: configuration of the model.
         symmetry: name in ``symmetry.SYMMETRIES``, or ``None``.
         tolerance: see ``losses.pseudo_huber``.
+        balance: weight of the load balancing term of a mixture of experts, see ``losses.imbalance``; 0: no such term.
     """
 
-    def __init__(self, config: StateModelConfig, symmetry: str | None, tolerance: float) -> None:
+    def __init__(self, config: StateModelConfig, symmetry: str | None, tolerance: float, balance: float = 0.0) -> None:
         super().__init__()
         if symmetry is not None and symmetry not in SYMMETRIES:
             raise unknown_name("symmetry", symmetry, SYMMETRIES)
         self.model = StateModel(config)
         self.symmetry = None if symmetry is None else SYMMETRIES[symmetry]
-        self.tolerance = tolerance
+        self.tolerance, self.balance = tolerance, balance
         self.observations: tuple[str, ...] = ("state",)
         self.stride = config.frameskip // config.substeps  # environment steps in one step of the network
 
@@ -99,8 +100,9 @@ class StateLearner(nn.Module):
             each = blocks.unflatten(-1, (ends.shape[1] - 1, -1)).flatten(0, 1)
             inputs, outputs = dynamics.example(ends[:, :-1].flatten(0, 1), each, ends[:, 1:].flatten(0, 1))
             return denoiser.loss(inputs, outputs, generator)
-        predicted = self.model.path(latents[:, 0], blocks)
-        return path_loss(predicted, latents[:, self.stride :: self.stride], self.model.scale, self.tolerance)
+        predicted, gates = self.model.path_and_gates(latents[:, 0], blocks)
+        loss = path_loss(predicted, latents[:, self.stride :: self.stride], self.model.scale, self.tolerance)
+        return loss + self.balance * imbalance(gates) if self.balance else loss
 
     @torch.no_grad()
     def errors(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:

@@ -16,11 +16,12 @@ from grasp_planner.core.checks import between_zero_and_one
 from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.errors import GraspPlannerError, unknown_name
 from grasp_planner.core.noise import Noise
-from grasp_planner.models.checkpoint import load_model, save_model
+from grasp_planner.models.checkpoint import ADDED_LATER, load_model, save_model
 from grasp_planner.models.denoiser import Denoiser
 from grasp_planner.models.hub import found_folder
 from grasp_planner.models.hub_upload import push_model
 from grasp_planner.models.integer_fields import check_integers
+from grasp_planner.models.mixture import Mixture
 from grasp_planner.models.mlp import Network
 from grasp_planner.models.normalisation import from_environment, to_environment
 from grasp_planner.models.state.plain import PlainDynamics
@@ -30,12 +31,16 @@ from grasp_planner.wrappers.smoothable import UNSMOOTHED
 
 StateDynamics = PlainDynamics | PushTDynamics | PushTDiffusion
 
-FEATURES: dict[str, Callable[[int, int, int, int, int], StateDynamics]] = {
+FEATURES: dict[str, Callable[..., StateDynamics]] = {
     "plain": PlainDynamics,
     "push_t": PushTDynamics,
     "plain_diffusion": partial(PlainDynamics, network=Denoiser),
     "push_t_diffusion": PushTDiffusion,
 }
+MIXTURES = ("plain", "push_t")
+"""The features whose network can be a mixture of experts."""
+MOST_EXPERTS = 64
+"""Largest number of experts; each prediction evaluates all of them."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +60,12 @@ class StateModelConfig:
             inputs of the network.
         goal_weights: weight of each latent coordinate in the distance from a goal; ``None``: the weights of the
             features.
+        experts: number of networks of this width and depth whose predictions a gate weighs; 1: a single network without
+            a gate. Every prediction evaluates all experts. docs/mixture_dynamics.md has the details.
 
     Raises:
-        GraspPlannerError: a number is not a positive integer, ``features`` is unknown, or ``substeps`` does not fit.
+        GraspPlannerError: a number is not a positive integer, ``features`` is unknown, or ``substeps`` or
+            ``experts`` does not fit.
 
     Example:
         >>> StateModelConfig(state_size=3, action_size=1, frameskip=2, substeps=2).width
@@ -73,15 +81,23 @@ class StateModelConfig:
     depth: int = 3
     octaves: int = 4
     goal_weights: tuple[float, ...] | None = None
+    experts: int = field(default=1, metadata={ADDED_LATER: True})
 
     def __post_init__(self) -> None:
         if self.features not in FEATURES:
             raise unknown_name("features", self.features, FEATURES)
-        positive = ("state_size", "action_size", "frameskip", "substeps", "width", "depth")
+        positive = ("state_size", "action_size", "frameskip", "substeps", "width", "depth", "experts")
         check_integers(self, dict.fromkeys(positive, 1) | {"octaves": 0})
         if self.substeps not in (1, self.frameskip):
             raise GraspPlannerError(
                 f"StateModelConfig.substeps must be 1 or frameskip ({self.frameskip}), got {self.substeps}"
+            )
+        if self.experts > MOST_EXPERTS:
+            raise GraspPlannerError(f"StateModelConfig.experts must be at most {MOST_EXPERTS}, got {self.experts}")
+        if self.experts > 1 and self.features not in MIXTURES:
+            raise GraspPlannerError(
+                f"StateModelConfig.experts must be 1 for the features {self.features!r}, got {self.experts}; "
+                f"features with experts are {', '.join(MIXTURES)}"
             )
 
 
@@ -127,7 +143,10 @@ class StateModel(nn.Module):
         self.context = 1
         self.frameskip = config.frameskip
         inputs = config.action_size * config.frameskip // config.substeps
-        self.dynamics = FEATURES[config.features](config.state_size, inputs, config.width, config.depth, config.octaves)
+        make = FEATURES[config.features]
+        if config.experts > 1:
+            make = partial(make, network=partial(Mixture, experts=config.experts))
+        self.dynamics = make(config.state_size, inputs, config.width, config.depth, config.octaves)
         size = config.action_size
         self.register_buffer("action_mean", torch.zeros(size))
         self.register_buffer("action_std", torch.ones(size))
@@ -165,6 +184,26 @@ class StateModel(nn.Module):
         """
         inputs = self.config.action_size * self.frameskip // self.config.substeps
         return self.dynamics.path(state, actions.unflatten(-1, (-1, inputs)), network)
+
+    def path_and_gates(
+        self, state: Float[Tensor, "n s"], actions: Float[Tensor, "n a"]
+    ) -> tuple[Float[Tensor, "n substeps s"], Float[Tensor, "n substeps k"]]:
+        """Return the path, and the weights of the k experts in each evaluation of the network, which sum to 1.
+
+        The weights of a model with a single network are 1.
+        """
+        mixture, gates = self.dynamics.network, []
+        if not isinstance(mixture, Mixture):
+            path = self.path(state, actions)
+            return path, torch.ones_like(path[..., :1])
+
+        def noted(inputs: Tensor) -> Tensor:
+            outputs, weights = mixture.weighed(inputs)
+            gates.append(weights)
+            return outputs
+
+        path = self.path(state, actions, noted)
+        return path, torch.stack(gates, dim=1)
 
     @property
     def denoiser(self) -> Denoiser | None:

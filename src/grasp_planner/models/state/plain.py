@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from grasp_planner.models.denoiser import Denoiser
+from grasp_planner.models.mixture import Mixture
 from grasp_planner.models.mlp import MLP, Network, Waves
 
 SMALL = 1e-6
@@ -28,7 +29,8 @@ class PlainDynamics(nn.Module):
         width: units in a hidden layer.
         depth: hidden layers.
         octaves: number of wavelengths of sines and cosines of the latent, see ``mlp.Waves``.
-        network: class of the network: ``MLP``, or ``Denoiser`` for a diffusion model of the correction.
+        network: class of the network: ``MLP``, ``Mixture`` with a number of experts, or ``Denoiser`` for a diffusion
+            model of the correction.
     """
 
     mean: Tensor
@@ -43,7 +45,7 @@ class PlainDynamics(nn.Module):
         width: int,
         depth: int,
         octaves: int,
-        network: Callable[[int, int, int, int], MLP | Denoiser] = MLP,
+        network: Callable[[int, int, int, int], MLP | Mixture | Denoiser] = MLP,
     ) -> None:
         super().__init__()
         self.latent_size = state_size

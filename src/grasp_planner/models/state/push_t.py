@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.models.mixture import Mixture
 from grasp_planner.models.mlp import MLP, Network, Waves
 from grasp_planner.models.state.plain import least_squares
 
@@ -52,6 +54,8 @@ class PushTDynamics(nn.Module):
         d, turn = sigmoid(g) * m,    (m, g) = MLP((p - b) / h, (p' - b) / h, v / h, w_j / h)
         b' = b + h d,    h' = h exp(i turn)
 
+    In a mixture of experts, the motion (d, turn) is the weighted sum of the motions that the experts predict.
+
     Args:
         state_size: must be 7: pusher x, y, block x, y, theta, pusher vx, vy.
         action_size: must be 2: the normalised action u of one environment step.
@@ -59,13 +63,22 @@ class PushTDynamics(nn.Module):
         depth: hidden layers.
         octaves: number of wavelengths of sines and cosines of the pusher's positions before and after the step, in the
             block's frame; see ``mlp.Waves``.
+        network: class of the network: ``MLP``, or ``Mixture`` with a number of experts.
     """
 
     pusher: Tensor
     encode = staticmethod(push_t_latent)
     decode = staticmethod(push_t_state)
 
-    def __init__(self, state_size: int, action_size: int, width: int, depth: int, octaves: int) -> None:
+    def __init__(
+        self,
+        state_size: int,
+        action_size: int,
+        width: int,
+        depth: int,
+        octaves: int,
+        network: Callable[[int, int, int, int, Network], MLP | Mixture] = MLP,
+    ) -> None:
         super().__init__()
         if (state_size, action_size) != (7, 2):
             raise GraspPlannerError(
@@ -78,7 +91,7 @@ class PushTDynamics(nn.Module):
         angles = 2 * math.pi / FEELERS * torch.arange(FEELERS)
         self.feelers = nn.Parameter(torch.stack([angles.cos(), angles.sin()], dim=-1))
         self.waves = Waves(4, octaves)
-        self.network = MLP(2 * (3 + FEELERS) + self.waves.outputs, 4, width, depth)
+        self.network = network(2 * (3 + FEELERS) + self.waves.outputs, 4, width, depth, switched)
         self.register_buffer("pusher", torch.zeros(7, 4))  # rows: A (4), B (2), c
 
     def path(
@@ -107,8 +120,7 @@ class PushTDynamics(nn.Module):
             touched = torch.view_as_complex(points - points.clamp(-room, room))
             felt = torch.cat([positions - block, speed, 2 * touched], dim=-1) * heading.conj()
             felt = torch.view_as_real(felt).flatten(1)
-            motion, gate = network(torch.cat([felt, self.waves(felt[:, :4])], dim=-1)).split((3, 1), dim=-1)
-            forward, left, turn = (motion * gate.sigmoid()).split(1, dim=-1)
+            forward, left, turn = network(torch.cat([felt, self.waves(felt[:, :4])], dim=-1)).split(1, dim=-1)
             block = block + heading * torch.complex(forward, left)
             heading = heading * torch.complex(turn.cos(), turn.sin())
             blocks.append(torch.cat([block, heading], dim=-1))
@@ -127,6 +139,12 @@ class PushTDynamics(nn.Module):
         before, after = torch.cat([latent[..., :2], latent[..., 6:]], dim=-1).unbind(1)
         inputs = torch.cat([before, actions.double(), torch.ones_like(before[:, :1])], dim=-1)
         self.pusher.copy_(least_squares(inputs, after))
+
+
+def switched(outputs: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 3"]:
+    """Return the motion sigmoid(g) * m for the outputs (m, g) of a network."""
+    motion, switch = outputs.split((3, 1), dim=-1)
+    return motion * switch.sigmoid()
 
 
 def as_complex(pairs: Float[Tensor, "*batch 2"]) -> Tensor:
