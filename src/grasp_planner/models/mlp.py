@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 Network = Callable[[Tensor], Tensor]
 """A function from the inputs (n, i) of a network to its outputs (n, o)."""
+NewNetwork = Callable[..., nn.Module]
+"""A class of networks, called with the sizes of inputs and outputs, the width and the depth."""
 
 
 class MLP(nn.Module):
@@ -32,13 +34,7 @@ class MLP(nn.Module):
     """
 
     def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        width: int,
-        depth: int,
-        head: Network | None = None,
-        copies: int | None = None,
+        self, inputs: int, outputs: int, width: int, depth: int, head: Network | None = None, copies: int | None = None
     ) -> None:
         super().__init__()
         layer = nn.Linear if copies is None else partial(Linears, copies)

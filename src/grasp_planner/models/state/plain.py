@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from grasp_planner.models.denoiser import Denoiser
-from grasp_planner.models.mixture import Mixture
-from grasp_planner.models.mlp import MLP, Network, Waves
+from grasp_planner.models.mlp import MLP, Network, NewNetwork, Waves
 
 SMALL = 1e-6
 
@@ -39,13 +35,7 @@ class PlainDynamics(nn.Module):
     change: Tensor
 
     def __init__(
-        self,
-        state_size: int,
-        action_size: int,
-        width: int,
-        depth: int,
-        octaves: int,
-        network: Callable[[int, int, int, int], MLP | Mixture | Denoiser] = MLP,
+        self, state_size: int, action_size: int, width: int, depth: int, octaves: int, network: NewNetwork = MLP
     ) -> None:
         super().__init__()
         self.latent_size = state_size

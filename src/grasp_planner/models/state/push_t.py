@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.models.mixture import Mixture
-from grasp_planner.models.mlp import MLP, Network, Waves
+from grasp_planner.models.mlp import MLP, Network, NewNetwork, Waves
 from grasp_planner.models.state.plain import least_squares
 
 CENTRE = 255.5  # px, the middle of the walls
@@ -71,13 +69,7 @@ class PushTDynamics(nn.Module):
     decode = staticmethod(push_t_state)
 
     def __init__(
-        self,
-        state_size: int,
-        action_size: int,
-        width: int,
-        depth: int,
-        octaves: int,
-        network: Callable[[int, int, int, int, Network], MLP | Mixture] = MLP,
+        self, state_size: int, action_size: int, width: int, depth: int, octaves: int, network: NewNetwork = MLP
     ) -> None:
         super().__init__()
         if (state_size, action_size) != (7, 2):
