@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 import toys
 from grasp_planner import Budget, Chunked, GraspPlannerError, LowPrecision, Status, plan
+from grasp_planner.wrappers.projected import Projected
+from grasp_planner.wrappers.straight_through import StraightThrough
 
 BATCH, HORIZON = 2, 4
 
@@ -85,6 +87,7 @@ def timed(clock: Clock, starts: list[float], most_rows: float = float("inf"), dt
 PIECES = {
     "one row": lambda *at: Chunked(timed(*at), rows=1),
     "in low precision": lambda *at: LowPrecision(Chunked(timed(*at, dtype=torch.float32), rows=2)),
+    "projected": lambda *at: StraightThrough(Projected(Chunked(timed(*at), rows=2), torch.tanh)),
     "memory": lambda *at: timed(*at, most_rows=3),
 }
 

@@ -34,6 +34,7 @@ from grasp_planner import (
 from grasp_planner.control.saving import load_plan, save_plan
 from grasp_planner.core.constraints import penalised, penalty_residuals, term_count, violation
 from grasp_planner.planners.penalty_rows import penalty_rows
+from grasp_planner.trust.data_distance import NearestStates, PrincipalComponents, near_data
 
 STEPS = Budget(steps=9)
 
@@ -87,6 +88,20 @@ def test_the_cost_is_the_objective_and_the_penalty(row: Row):
     visit = 0.2 * torch.logsumexp((path[:, 1:5, 2] + 0.3) / 0.2, dim=1, keepdim=True) - 0.2 * math.log(4)
     squares = torch.relu(0.1 - torch.cat([outside, rates, visit], dim=1)).square().sum(1)
     torch.testing.assert_close(found.cost, plain + 7.0 * squares + 3.0 * (found.violation > 0))
+
+
+@every_row
+@pytest.mark.parametrize("make", [PrincipalComponents, NearestStates])
+def test_a_trust_region_around_data(row: Row, make):
+    near = always(near_data(make(toys.fixed(50, 3, seed=4)), 1.2), first=1)
+    whole, seeds = toys.problem(4, 5, objective=Constrained(GoalDistance(), near)), [5, 6, 7, 8]
+    found = plan(whole, row.planner, STEPS, seeds=seeds)
+    assert toys.same(found, plan(whole, row.planner, STEPS, seeds=seeds)), "same seed, same plan"
+    part = plan(toys.rows(whole, [2]), row.planner, STEPS, seeds=[7])
+    for name in ("actions", "cost", "violation"):
+        torch.testing.assert_close(getattr(part, name), getattr(found, name)[[2]], rtol=1e-7, atol=1e-7)
+    assert (found.actions.abs() <= 1).all() and (found.trace.cost.diff(dim=0) <= 0).all()
+    assert torch.equal(found.violation, torch.relu(-margin_of(whole, found)))
 
 
 @every_row

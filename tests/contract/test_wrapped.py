@@ -10,6 +10,8 @@ from contract_rows import Row, every_row
 
 import toys
 from grasp_planner import Budget, Chunked, Compiled, Status, plan
+from grasp_planner.wrappers.projected import Projected
+from grasp_planner.wrappers.straight_through import StraightThrough
 
 STEPS = Budget(steps=5)
 
@@ -93,3 +95,24 @@ def test_compiled_as_it_is_alone_and_in_a_batch_and_in_pieces(row: Row):
         assert toys.same(again, plan(whole.through(model), row.planner, STEPS, seeds=seeds))
         alone = plan(toys.rows(whole.through(model), [3]), row.planner, STEPS, seeds=[4])
     torch.testing.assert_close(alone.actions, expected.actions[[3]], rtol=1e-7, atol=1e-7)
+
+
+@every_row
+@pytest.mark.parametrize("context", [1, 3])
+def test_a_projection_that_changes_nothing_and_whole_derivatives(row: Row, context):
+    whole = toys.problem(5, 4, toys.Nonlinear() if context == 1 else toys.Remembering(context))
+    same = StraightThrough(Projected(whole.dynamics, lambda states: 1.0 * states), share=1.0)
+    agree(plan(whole.through(same), row.planner, STEPS, seeds=1), plan(whole, row.planner, STEPS, seeds=1))
+
+
+@every_row
+def test_projected_without_state_derivatives_alone_as_in_a_batch(row: Row):
+    whole = toys.problem(5, 4, StraightThrough(Projected(toys.Nonlinear(), torch.tanh)))
+    seeds = [1, 2, 3, 4, 5]
+    together = plan(whole, row.planner, STEPS, seeds=seeds)
+    assert toys.same(together, plan(whole, row.planner, STEPS, seeds=seeds))
+    assert (together.actions.abs() <= 1).all() and (together.trace.cost.diff(dim=0) <= 0).all()
+    torch.testing.assert_close(together.states, toys.rollout_by_hand(whole, together.actions))
+    alone = plan(toys.rows(whole, [3]), row.planner, STEPS, seeds=[4])
+    torch.testing.assert_close(alone.actions, together.actions[[3]], rtol=1e-7, atol=1e-7)
+    torch.testing.assert_close(alone.cost, together.cost[[3]], rtol=1e-7, atol=1e-7)

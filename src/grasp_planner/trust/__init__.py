@@ -1,1 +1,1 @@
-"""The trust law, which predicts how many steps of a plan stay accurate, and the diagnosis of plans."""
+"""How far a plan can be believed: the trust law, the diagnosis of plans, and distances from the training data."""

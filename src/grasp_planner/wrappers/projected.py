@@ -1,0 +1,44 @@
+"""``Projected``: a model that reads states after a projection, for example on the training data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from jaxtyping import Float
+from torch import Tensor
+
+from grasp_planner.core.dynamics import Dynamics
+from grasp_planner.wrappers.piecewise import checked
+
+
+class Projected:
+    """A model F whose input states are projected first: F(P(s), a).
+
+    Learned models are accurate near their training data only. With a projection on the data, the model is never
+    evaluated far from the data: neither in rollouts, nor at the virtual states of GRASP and LatCo. Actions are not
+    projected. The states of a plan are the predictions, before the projection.
+
+    Args:
+        dynamics: the model.
+        project: P, a function of states ``(n, h, s)`` in the model's own units that returns projected states of the
+            same shape, row by row. Examples are ``project`` of a distance in ``grasp_planner.trust.data_distance`` with
+            a fixed limit, and a denoiser.
+
+    Example:
+        >>> import torch
+        >>> from grasp_planner import Markov
+        >>> model = Projected(Markov(lambda state, action: state + action), lambda states: states.clamp(-1.0, 1.0))
+        >>> model(torch.tensor([[[5.0]]]), torch.tensor([[[0.5]]]))
+        tensor([[1.5000]])
+    """
+
+    def __init__(self, dynamics: Dynamics, project: Callable[[Tensor], Tensor]) -> None:
+        self.dynamics, self.context, self.project = dynamics, dynamics.context, project
+
+    def checked(self, before_piece: Callable[[], None]) -> Projected:
+        """Return the same model, with a call of ``before_piece`` before each piece of an inner ``Chunked`` model."""
+        return Projected(checked(self.dynamics, before_piece), self.project)
+
+    def __call__(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n s"]:
+        """Predict the state that follows each window of projected states."""
+        return self.dynamics(self.project(states), actions)
