@@ -231,8 +231,8 @@ def walks():
 
 
 def posed(objective=None, dynamics=None) -> Problem:
-    """Return a problem whose goal is too far away without the shortcut: 20 steps reach x = 2, the goal is at 2.5."""
-    start, goal = torch.zeros(1, 2).double(), torch.tensor([[2.5, 0.0]]).double()
+    """Return a problem whose goal is too far away without the shortcut: 20 steps reach x = 2, and the goal is at 3."""
+    start, goal = torch.zeros(1, 2).double(), torch.tensor([[3.0, 0.0]]).double()
     model = Markov(learned) if dynamics is None else dynamics
     return Problem.between(
         model, start, goal, 20, -1.0, 1.0, objective=objective, scale=torch.ones(2).double(), action_size=2
@@ -241,7 +241,7 @@ def posed(objective=None, dynamics=None) -> Problem:
 
 def from_goal(found) -> tuple[float, float]:
     """Return the distances from the goal at the end: in the model, and in the world."""
-    state, goal = torch.zeros(1, 2).double(), torch.tensor([2.5, 0.0]).double()
+    state, goal = torch.zeros(1, 2).double(), torch.tensor([3.0, 0.0]).double()
     for t in range(20):
         state = world(state, found.actions[:, t])
     return float((found.states[0, -1] - goal).norm()), float((state[0] - goal).norm())
@@ -262,7 +262,7 @@ def test_the_shortcut_is_taken_without_the_remedies_only(name, make):
     near = always(near_data(distance, limit), first=1)
     plain = plan(posed(), planner, budget)
     claimed, true = from_goal(plain)
-    assert claimed < 0.1 and true > 0.9, "the model is exploited"
+    assert claimed < 0.1 and true > 1.4, "the model is exploited"
     margin = diagnose(posed(), plain, events={"near": near}).margins["near"]
     assert margin < -0.5, "and the distance of the plan says so"
 
@@ -276,13 +276,13 @@ def test_the_shortcut_is_taken_without_the_remedies_only(name, make):
 
     for found in (region, as_cost):
         claimed, true = from_goal(found)
-        assert true < 0.8 and true - claimed < 0.3, "the gap between model and world is small"
+        assert true < 1.1 and true - claimed < 0.1, "the gap between model and world is small"
 
 
 def test_a_projected_model_does_not_predict_the_shortcut():
     project = PrincipalComponents(walks()).project
     found = plan(posed(dynamics=Projected(Markov(learned), project)), PLANNERS["recommended"], Budget(steps=120))
-    assert from_goal(found)[0] > 0.3
+    assert from_goal(found)[0] > 0.8
 
 
 @pytest.mark.parametrize("make", [PrincipalComponents, NearestStates])
