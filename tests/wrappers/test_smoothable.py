@@ -10,12 +10,16 @@ import torch
 import toys
 from grasp_planner import GD, Budget, Chunked, Compiled, Dynamics, LowPrecision, Sequential, plan
 from grasp_planner.planning.meter import Meter
+from grasp_planner.wrappers.projected import Projected
 from grasp_planner.wrappers.smoothable import Smoothable, smoothed
+from grasp_planner.wrappers.straight_through import StraightThrough
 
 WRAPPERS: dict[str, Callable[[Dynamics], Dynamics]] = {
     "chunked": lambda model: Chunked(model, rows=3),
     "chunked by memory": lambda model: Chunked(model, memory=2**20),
     "low precision": LowPrecision,
+    "projected": lambda model: Projected(model, torch.tanh),
+    "straight through": StraightThrough,
     "compiled": Compiled,
     "meter": Meter,
 }

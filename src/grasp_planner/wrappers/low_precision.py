@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from grasp_planner.core.dynamics import Dynamics
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.wrappers.piecewise import checked
-from grasp_planner.wrappers.smoothable import smoothed
+from grasp_planner.wrappers.model_wrapper import ModelWrapper
 
 
-class LowPrecision:
+class LowPrecision(ModelWrapper):
     """A model under ``torch.autocast``, which needs half the memory for gradients.
 
     The model is also faster on processors that multiply bfloat16 numbers, such as GPUs and recent server CPUs.
@@ -40,16 +37,12 @@ class LowPrecision:
     def __init__(self, dynamics: Dynamics, dtype: torch.dtype = torch.bfloat16) -> None:
         if dtype not in (torch.bfloat16, torch.float16):
             raise GraspPlannerError(f"LowPrecision.dtype must be torch.bfloat16 or torch.float16, got {dtype}")
-        self.dynamics, self.context, self.dtype = dynamics, dynamics.context, dtype
+        super().__init__(dynamics)
+        self.dtype = dtype
 
-    def checked(self, before_piece: Callable[[], None]) -> LowPrecision:
-        """Return the same model, with a call of ``before_piece`` before each piece of an inner ``Chunked`` model."""
-        return LowPrecision(checked(self.dynamics, before_piece), self.dtype)
-
-    def smoothed(self, amount: float) -> LowPrecision:
-        """Return a smoother version of the model in ``dtype``; this model if there is no smoother version."""
-        dynamics = smoothed(self.dynamics, amount)
-        return self if dynamics is self.dynamics else LowPrecision(dynamics, self.dtype)
+    def around(self, dynamics: Dynamics) -> LowPrecision:
+        """Return a wrapper with the same settings around another model."""
+        return LowPrecision(dynamics, self.dtype)
 
     def __call__(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n s"]:
         """Evaluate the model in ``dtype``, and return the result in the dtype of ``states``."""

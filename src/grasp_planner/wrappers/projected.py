@@ -8,10 +8,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from grasp_planner.core.dynamics import Dynamics
-from grasp_planner.wrappers.piecewise import checked
+from grasp_planner.wrappers.model_wrapper import ModelWrapper
 
 
-class Projected:
+class Projected(ModelWrapper):
     """A model F whose input states are projected first: F(P(s), a).
 
     Learned models are accurate near their training data only. With a projection on the data, the model is never
@@ -33,11 +33,12 @@ class Projected:
     """
 
     def __init__(self, dynamics: Dynamics, project: Callable[[Tensor], Tensor]) -> None:
-        self.dynamics, self.context, self.project = dynamics, dynamics.context, project
+        super().__init__(dynamics)
+        self.project = project
 
-    def checked(self, before_piece: Callable[[], None]) -> Projected:
-        """Return the same model, with a call of ``before_piece`` before each piece of an inner ``Chunked`` model."""
-        return Projected(checked(self.dynamics, before_piece), self.project)
+    def around(self, dynamics: Dynamics) -> Projected:
+        """Return a wrapper with the same settings around another model."""
+        return Projected(dynamics, self.project)
 
     def __call__(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n s"]:
         """Predict the state that follows each window of projected states."""

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from jaxtyping import Float
 from torch import Tensor
 
 from grasp_planner.core.checks import between_zero_and_one
 from grasp_planner.core.dynamics import Dynamics
-from grasp_planner.wrappers.piecewise import checked
+from grasp_planner.wrappers.model_wrapper import ModelWrapper
 
 
-class StraightThrough:
+class StraightThrough(ModelWrapper):
     """A model with the same predictions, in which planners see another derivative by the state.
 
         dF/ds_t  ->  share * dF/ds_t + (1 - share) * I,      dF/da_t unchanged
@@ -46,12 +44,13 @@ class StraightThrough:
     """
 
     def __init__(self, dynamics: Dynamics, share: float = 0.0) -> None:
-        self.dynamics, self.context, self.share = dynamics, dynamics.context, share
+        super().__init__(dynamics)
+        self.share = share
         between_zero_and_one(self, "share")
 
-    def checked(self, before_piece: Callable[[], None]) -> StraightThrough:
-        """Return the same model, with a call of ``before_piece`` before each piece of an inner ``Chunked`` model."""
-        return StraightThrough(checked(self.dynamics, before_piece), self.share)
+    def around(self, dynamics: Dynamics) -> StraightThrough:
+        """Return a wrapper with the same settings around another model."""
+        return StraightThrough(dynamics, self.share)
 
     def __call__(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n s"]:
         """Predict the state that follows each window."""
