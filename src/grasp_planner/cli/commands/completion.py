@@ -130,5 +130,5 @@ def words_of(holder: type, hint: Any) -> Choice | None:
         return Choice("command", {"info": Option(Info, ""), "preview": Option(Preview, "")}, named=False)
     if (choice := recipe_choice(holder, hint)) is not None:
         networks = {name: Option(settings, "") for name, (settings, _) in LEARNERS.items()}
-        return replace(choice, options=choice.options | networks)
+        return replace(choice, options={**choice.options, **networks})
     return planner_choice(holder, hint)
