@@ -12,11 +12,12 @@ import argparse
 
 import torch
 
-from grasp_planner import CEM, GD, GRASP, Budget, GoalDistance, MultiStart, load_world_model
+from grasp_planner import CEM, GD, GRASP, Budget, GoalDistance, MultiStart, load_world_model, recommended
 from grasp_planner.bench.running.closed_loop import drive
 from grasp_planner.bench.tasks import episodes, task
 
 PLANNERS = {
+    "recommended": recommended(),
     "GD": MultiStart(GD(lr=0.2), starts=8),
     "CEM": CEM(samples=64, elites=8),
     "GRASP": MultiStart(GRASP(sync=GD(lr=0.2), sync_every=10, sync_steps=10), starts=8),
