@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -206,6 +207,56 @@ def test_the_load_of_other_processes_is_what_is_busy_without_this_process(
     stat(tmp_path / "stat", busy=103.0)  # rounding
     assert load.others() == 0.0
     assert "1.5 cores" in load_warning(1.5) and not load_warning(0.2) and not load_warning(None)
+
+
+def stat_of(folder: Path, pid: int, parent: int, seconds: float) -> None:
+    """Write the file of a process with some processor seconds, half of them in the system."""
+    ticks = round(seconds / 2 * machine_load.os.sysconf("SC_CLK_TCK"))
+    (folder / str(pid)).mkdir(exist_ok=True)
+    (folder / str(pid) / "stat").write_text(f"{pid} (a (b) c) R {parent} 1 1 0 -1 0 0 0 0 0 {ticks} {ticks} 7 7 20 0")
+
+
+def test_in_a_worker_the_load_of_the_other_workers_and_of_their_parent_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine_load, "COUNTERS", tmp_path / "stat")
+    monkeypatch.setattr(machine_load, "PROCESSES", tmp_path)
+    monkeypatch.setattr(machine_load.multiprocessing, "parent_process", lambda: SimpleNamespace(pid=10))
+    clock = {"perf_counter": 10.0}
+    monkeypatch.setattr(machine_load.time, "perf_counter", lambda: clock["perf_counter"])
+    for pid, parent in ((10, 1), (11, 10), (12, 10), (99, 1), (101, 11)):
+        stat_of(tmp_path, pid, parent, 1.0)
+    (tmp_path / "13").mkdir()  # a process that ends just now
+    stat(tmp_path / "stat", busy=100.0)
+    load = Load()
+    stat_of(tmp_path, 10, 1, 1.5)
+    stat_of(tmp_path, 11, 10, 5.0)
+    stat_of(tmp_path, 12, 10, 4.0)
+    stat_of(tmp_path, 99, 1, 3.0)
+    stat(tmp_path / "stat", busy=100.0 + 0.5 + 4.0 + 3.0 + 2.0)
+    clock["perf_counter"] = 14.0
+    assert load.others() == pytest.approx(2.0 / 4), "only process 99 belongs to somebody else"
+
+
+class Counting:
+    """An engine that counts its jobs of each kind."""
+
+    def __init__(self) -> None:
+        self.kinds: Counter[str] = Counter()
+
+    def results(self, do: Any, jobs: Any) -> Any:
+        for job in jobs:
+            self.kinds[job.kind] += 1
+            yield job, do(job)
+
+
+def test_timed_episodes_are_planned_by_workers_only_if_the_suite_says_so(timed_suite: Suite, tmp_path: Path) -> None:
+    suite = replace(timed_suite, timed=replace(timed_suite.timed, side_by_side=True))
+    engine = Counting()
+    Run(suite, tmp_path / "run").go(engine)
+    timed = of_kind(read_records([tmp_path / "run"]), TimedRecord)
+    batches = {(one.work.arm, one.seconds_limit, one.episode // 2) for one in timed}
+    assert engine.kinds["timed"] == len(batches) > 0 and engine.kinds["timed_sweep"] > 0
 
 
 def test_a_run_warns_once_per_stage_of_a_busy_machine(

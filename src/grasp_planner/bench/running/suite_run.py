@@ -68,20 +68,21 @@ class Run:
     ) -> None:
         """Run all remaining jobs. After Ctrl-C or a kill, the same call continues the run.
 
-        Timed episodes are planned in this process, one after the other, while no worker runs. So are the validation
-        episodes of a tuning with a budget in seconds.
+        Timed episodes are planned in this process, one after the other, while no worker runs, unless the suite allows
+        that they are planned side by side. So are the validation episodes of a tuning with a budget in seconds.
 
         Args:
             engine: runs the jobs that are not timed.
             watch: called with the progress of every stage.
             warn: called with a text, once per stage, if other processes load the machine while plans are timed.
         """
-        tuner = Serial() if self.suite.tuning.seconds else engine
+        timer = engine if self.suite.timed.side_by_side else Serial()
+        tuner = timer if self.suite.tuning.seconds else engine
         for number in range(len(self.suite.tuning.trials)):
             self._run_jobs(tuner, f"tuning, round {number + 1}", self.sweep_jobs(number), watch, warn)
         self.files["sweep"].append(self.choices())
         self._run_jobs(engine, "episodes", self.episode_jobs(), watch, warn)
-        self._run_jobs(Serial(), "seconds", self.timed_jobs(), watch, warn)
+        self._run_jobs(timer, "seconds", self.timed_jobs(), watch, warn)
         self._run_jobs(engine, "recordings", self.shown_jobs(), watch, warn)
 
     def records(self) -> list[Record]:

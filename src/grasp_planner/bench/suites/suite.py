@@ -143,11 +143,14 @@ class Timed:
         seconds: budgets of a plan in seconds, increasing. Every episode is planned once with each budget. Empty: the
             suite's budget is used.
         batch: number of episodes that are planned together, with one budget for all of them.
+        side_by_side: whether the workers of a run plan timed episodes at the same time, each on a core of its own.
+            ``False``: they are planned one after the other, while no worker runs.
     """
 
     episodes: int = 0
     seconds: tuple[float, ...] = ()
     batch: int = 1
+    side_by_side: bool = False
 
     def __post_init__(self) -> None:
         rising = len(self.seconds) <= MOST_ROWS and sorted(set(self.seconds)) == list(self.seconds)
