@@ -91,6 +91,7 @@ def test_a_loop_that_is_closed_otherwise_is_other_work(closed_loop_file: Path, t
     Run(suite, tmp_path / "one").go(Serial())
     assert run(replace(suite, name="same"), tmp_path / "same", tmp_path / "one") == []
     assert len(run(replace(suite, name="longer", duration=3), tmp_path / "longer", tmp_path / "one")) > 0
+    assert len(run(replace(suite, name="staged", stage_weight=0.1), tmp_path / "staged", tmp_path / "one")) > 0
 
 
 def test_what_is_not_a_run_is_refused(tmp_path: Path) -> None:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from failing_jobs import always_die, die_once, fault
-from grasp_planner import GraspPlannerError
+from grasp_planner import GoalDistance, GraspPlannerError
 from grasp_planner.bench.analysing.failures import judged_distances, reason_of
 from grasp_planner.bench.record_files import read_records
 from grasp_planner.bench.record_json import comparable
 from grasp_planner.bench.records import EpisodeRecord, ShownRecord, of_kind
+from grasp_planner.bench.running import job_setup
+from grasp_planner.bench.running.closed_loop import Drive, drive
 from grasp_planner.bench.running.engines import Serial, engine
 from grasp_planner.bench.running.suite_run import Run
 from grasp_planner.bench.suites.loading import load_suite
@@ -166,6 +170,24 @@ def test_closed_loop_replans_and_repeats(closed_loop_file: Path, tmp_path: Path)
     for one in records(tmp_path / "first", "episode"):
         assert one["plans"] == 2 * 10 // 5 and one["transitions"] <= one["plans"] * 12 * 2
         assert one["mode"] == "closed-loop" and (one["reached"] or not one["success"])
+
+
+def test_the_stage_weight_of_a_suite_is_that_of_every_plan(
+    closed_loop_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = replace(load_suite(closed_loop_file), episodes=2, stage_weight=0.25)
+    weights: list[float] = []
+
+    def watched(*given: Any, objective: GoalDistance, **options: Any) -> Drive:
+        weights.append(objective.stage_weight)
+        return drive(*given, objective=objective, **options)
+
+    monkeypatch.setattr(job_setup, "drive", watched)
+    Run(suite, tmp_path / "run").go(Serial())
+    assert set(weights) == {0.25}
+    for weight, mode in ((-1.0, "closed-loop"), (math.nan, "closed-loop"), (0.1, "open-loop")):
+        with pytest.raises(GraspPlannerError, match="stage_weight is 0 or, for suites in closed loop"):
+            replace(suite, stage_weight=weight, mode=mode)
 
 
 def test_a_lost_process_is_replaced_and_its_job_done_again(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from grasp_planner.bench.tasks import Episode, Task
 from grasp_planner.bench.work import Work
 from grasp_planner.control.planner_files import settings_of
 from grasp_planner.core.plans import Budget
-from grasp_planner.core.world_model import WorldModel
+from grasp_planner.core.world_model import WorldModel, goal_objective
 from grasp_planner.planning.protocol import Callback, Planner
 
 
@@ -58,5 +58,14 @@ class Setup:
     def drive(self, episodes: Sequence[Episode]) -> Drive:
         """Plan episodes in closed loop."""
         job = self.job
-        options = {"execute": job.execute, "duration": job.duration, "pixels": job.pixels}
-        return drive(self.task, self.model, self.planner, self.budget, episodes, **options)
+        return drive(
+            self.task,
+            self.model,
+            self.planner,
+            self.budget,
+            episodes,
+            execute=job.execute,
+            duration=job.duration,
+            pixels=job.pixels,
+            objective=replace(goal_objective(self.model), stage_weight=job.stage_weight),
+        )

@@ -22,6 +22,7 @@ class Job:
         batch: number of episodes that are planned together; timed sweeps only.
         execute: model steps of a plan that are executed before the next plan; closed loop only.
         duration: length of an episode, as a multiple of the horizon; closed loop only.
+        stage_weight: weight of the distance to the goal at every step of a plan; closed loop only.
         round: round of the tuning; sweeps only.
         trial: trial of the tuning; sweeps only.
     """
@@ -36,6 +37,7 @@ class Job:
     round: int = 0
     trial: int = 0
     batch: int = 1
+    stage_weight: float = 0.0
 
     def keys(self) -> list[Key]:
         """Return the keys of the records that the job makes."""

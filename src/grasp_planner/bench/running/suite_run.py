@@ -191,6 +191,7 @@ class Run:
             seconds=seconds,
             execute=self.suite.execute,
             duration=self.suite.duration,
+            stage_weight=self.suite.stage_weight,
             round=round,
             trial=trial,
             batch=self.suite.timed.batch,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -187,6 +188,7 @@ class Suite:
         shown: number of solved and of failed episodes per cell that are recorded for the viewer of the report.
         execute: model steps of a plan that are executed before the next plan is made; closed loop only.
         duration: length of an episode, as a multiple of the horizon; closed loop only.
+        stage_weight: weight of the distance to the goal at every step, see ``GoalDistance``; closed loop only.
         published: name of the table of ``published_results`` that is shown next to the results; empty: no table.
     """
 
@@ -205,6 +207,7 @@ class Suite:
     shown: int = 0
     execute: int = 1
     duration: int = 2
+    stage_weight: float = 0.0
     published: str = ""
 
     def __post_init__(self) -> None:
@@ -230,6 +233,11 @@ class Suite:
             )
         if self.tuning.seconds and self.mode != "open-loop":
             raise GraspPlannerError(f"a tuning with seconds is for suites in open loop, got {self.mode}")
+        if not 0 <= self.stage_weight < math.inf or (self.stage_weight and self.mode != "closed-loop"):
+            raise GraspPlannerError(
+                "stage_weight is 0 or, for suites in closed loop, a finite number above 0, got "
+                f"{self.stage_weight} in {self.mode}"
+            )
         if self.shown and not self.episodes:
             raise GraspPlannerError(f"recordings are chosen among episodes, got shown {self.shown} without episodes")
         names = [arm.name for arm in self.arms]
