@@ -24,6 +24,10 @@ class MissingExtraError(GraspPlannerError, ImportError):
     """Raised where an optional package is needed and is not installed. The message names the extra to install."""
 
 
+class TooLargeError(GraspPlannerError):
+    """Raised by a planner whose settings do not allow a problem of this size."""
+
+
 def missing_extra(package: str, extra: str, purpose: str) -> MissingExtraError:
     """Return the error to raise where an optional package could not be imported.
 

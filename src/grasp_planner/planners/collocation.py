@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from grasp_planner.core.constraints import unconstrained
-from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.core.errors import GraspPlannerError, TooLargeError
 from grasp_planner.core.objectives import SumOfSquares
 from grasp_planner.core.problem import Problem
 from grasp_planner.planners.bounded_solve import solve_within_bounds
@@ -23,11 +23,12 @@ def check_fits(problem: Problem) -> None:
     """Raise unless the problem is small enough and its cost is a sum of squares.
 
     Raises:
-        GraspPlannerError: the problem is too large, or its objective is not a sum of squares.
+        TooLargeError: the problem is too large.
+        GraspPlannerError: the objective is not a sum of squares.
     """
     variables = problem.horizon * (problem.latent_size + problem.action_size)
     if variables > MOST_VARIABLES:
-        raise GraspPlannerError(
+        raise TooLargeError(
             f"LatCo(method='gauss_newton') solves dense equations in T * (s + a) <= {MOST_VARIABLES} variables, got "
             f"{problem.horizon} * ({problem.latent_size} + {problem.action_size}) = {variables}: "
             "shorten the horizon, or use method='first_order'"

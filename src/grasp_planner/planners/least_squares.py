@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from grasp_planner.core.constraints import penalty_residuals, term_count, unconstrained
-from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.core.errors import GraspPlannerError, TooLargeError
 from grasp_planner.core.noise import Noise
 from grasp_planner.core.objectives import SumOfSquares
 from grasp_planner.core.plans import Scored
@@ -95,7 +95,7 @@ def check_memory(problem: Problem, objective: SumOfSquares, products: int, limit
         numbers = rows * (variables + rows) + problem.horizon * latent * (window + rows)
     needed = numbers * problem.batch * problem.start.element_size()
     if needed > limit:
-        raise GraspPlannerError(
+        raise TooLargeError(
             f"GaussNewton needs {needed:,} bytes for the Jacobians of {problem.batch} plans of {problem.horizon} "
             f"steps, and memory_limit is {limit:,}: plan for fewer problems or starts at a time, raise memory_limit, "
             f"or set products below the {latent} coordinates of a latent"

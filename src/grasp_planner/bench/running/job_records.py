@@ -18,10 +18,10 @@ from grasp_planner.bench.running.model_gaps import LastVirtualStates, simulator_
 from grasp_planner.bench.running.model_hash import model_hash
 from grasp_planner.bench.running.planning_frames import Recorder, Recording
 from grasp_planner.bench.running.simulation import Outcome
-from grasp_planner.bench.running.timed_jobs import timed_episodes, timed_sweep
+from grasp_planner.bench.running.timed_jobs import refused_timed_sweep, timed_episodes, timed_sweep
 from grasp_planner.bench.tasks import Episode, episodes, task
 from grasp_planner.control.planner_files import planner_of
-from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.core.errors import GraspPlannerError, TooLargeError
 from grasp_planner.core.plans import Status
 from grasp_planner.core.world_model import WorldModel
 from grasp_planner.models.registry import load_world_model
@@ -33,6 +33,8 @@ FRAMES = 36  # approximate number of moments of planning that a recording keeps
 def run_job(job: Job) -> list[Record]:
     """Run a job. Its records are the same on every machine, except for their clocks.
 
+    A trial of a setting that does not allow problems of this size fails in all episodes.
+
     Raises:
         GraspPlannerError: the model has changed since the run began, or does not fit the task.
     """
@@ -42,14 +44,16 @@ def run_job(job: Job) -> list[Record]:
     model = _model(work.model, work.model_hash)
     setup = Setup(job, task(work.task, work.horizon), model, planner_of(work.planner), asked)
     closed = work.mode == "closed-loop"
-    if job.kind == "sweep":
-        return [_sweep(setup)]
+    if job.kind in ("sweep", "timed_sweep"):
+        sweep, refused = (_sweep, _refused_sweep) if job.kind == "sweep" else (timed_sweep, refused_timed_sweep)
+        try:
+            return [sweep(setup)]
+        except TooLargeError:
+            return [refused(setup)]
     if job.kind == "episode":
         return [*(_closed_loop_episodes(setup) if closed else _open_loop_episodes(setup))]
     if job.kind == "timed":
         return [*timed_episodes(setup)]
-    if job.kind == "timed_sweep":
-        return [timed_sweep(setup)]
     return [*_shown(setup)]
 
 
@@ -85,6 +89,13 @@ def _sweep(setup: Setup) -> SweepRecord:
         transitions=spent,
         clock=_clock(time.perf_counter() - began, len(setup.episodes), processor),
     )
+
+
+def _refused_sweep(setup: Setup) -> SweepRecord:
+    """Return the record of a trial whose setting does not allow problems of this size."""
+    job, count = setup.job, len(setup.job.numbers)
+    failed, unknown = (False,) * count, (None,) * count
+    return SweepRecord(job.work, job.round, job.trial, job.numbers, failed, unknown, 0, _clock(0.0, count))
 
 
 def _open_loop_episodes(setup: Setup) -> list[EpisodeRecord]:

@@ -91,6 +91,13 @@ def timed_sweep(setup: Setup) -> TimedSweepRecord:
     return TimedSweepRecord(job.work, job.round, job.trial, job.numbers, job.seconds, clock)
 
 
+def refused_timed_sweep(setup: Setup) -> TimedSweepRecord:
+    """Return the record of a trial whose setting does not allow problems of this size."""
+    job, unknown = setup.job, (None,) * len(setup.job.numbers)
+    clock = TrialClock(0.0, job.batch, platform.machine(), round(time.time()), unknown, unknown)
+    return TimedSweepRecord(job.work, job.round, job.trial, job.numbers, job.seconds, clock)
+
+
 class StopAtSuccess:
     """A callback that ends planning when the best plans of all episodes have succeeded in the simulator.
 
