@@ -11,13 +11,15 @@ from typing import Any
 import pytest
 from record_samples import WORK
 
-from grasp_planner import GD, GraspPlannerError
+from grasp_planner import GD, GraspPlannerError, Planner
 from grasp_planner.bench import machine_load
 from grasp_planner.bench.machine_load import Load, load_warning
 from grasp_planner.bench.record_files import RecordFile, read_records
-from grasp_planner.bench.records import ChoiceRecord, of_kind
+from grasp_planner.bench.records import ChoiceRecord, SweepRecord, of_kind
+from grasp_planner.bench.running.job_records import run_job
 from grasp_planner.bench.running.job_setup import Setup
 from grasp_planner.bench.running.jobs import Job
+from grasp_planner.bench.running.model_hash import model_hash
 from grasp_planner.bench.running.suite_run import Run
 from grasp_planner.bench.running.timed_jobs import StopAtSuccess, timed_episodes, timed_sweep
 from grasp_planner.bench.running.tuning import choice, scores
@@ -25,6 +27,8 @@ from grasp_planner.bench.suites.loading import load_suite
 from grasp_planner.bench.suites.suite import Arm, Suite, Timed, Tuning
 from grasp_planner.bench.tasks import episodes, task
 from grasp_planner.bench.timed_records import TimedRecord, TimedSweepRecord, TrialClock
+from grasp_planner.control.planner_files import planner_of
+from grasp_planner.core.errors import TooLargeError
 from grasp_planner.models.ball_nav import BallNav
 
 LATE = 5.0  # s, since a busy machine can stop a process for seconds
@@ -61,11 +65,12 @@ class NoJobs:
         return iter(())
 
 
-def setup_of(kind: Any, seconds: float, model: Any, count: int = 2, batch: int = 1) -> Setup:
+def setup_of(
+    kind: Any, seconds: float, model: Any, count: int = 2, batch: int = 1, planner: Planner = GD(lr=0.3)
+) -> Setup:
     asked = task("ball_nav/dset/v1", 10)
     work = replace(WORK, task=asked.name, rollouts=0, split="validation")
     job = Job(kind, work, tuple(range(count)), None, seconds, 1, 2, batch=batch)
-    planner = GD(lr=0.3)
     return Setup(job, asked, model, planner, episodes(asked, "validation", count))
 
 
@@ -182,6 +187,29 @@ def test_a_suite_without_a_budget_has_budgets_in_seconds_everywhere(timed_suite:
         Timed(episodes=1, batch=0)
     with pytest.raises(GraspPlannerError, match="seconds of a tuning"):
         Tuning((1,), (1,), seconds=-1.0)
+
+
+@pytest.mark.parametrize("kind", ["sweep", "timed_sweep"])
+def test_a_trial_that_a_planner_refuses_for_the_size_of_the_problem_fails(kind: Any) -> None:
+    small = {"name": "gauss_newton", "memory_limit": 1}
+    with pytest.raises(TooLargeError, match="memory_limit"):
+        setup_of(kind, 0.1, BallNav(), planner=planner_of(small)).plan(
+            episodes(task("ball_nav/dset/v1", 10), "test", 1)
+        )
+    model = "ball-nav"
+    asked = {"task": "ball_nav/dset/v1", "model": model, "model_hash": model_hash(model), "split": "validation"}
+    seconds = 0.1 if kind == "timed_sweep" else 0.0
+    for planner, allowed in ((small, False), ({"name": "gd"}, True)):
+        work = replace(WORK, **asked, rollouts=0 if seconds else 5, planner=planner)
+        (record,) = run_job(Job(kind, work, (0, 1), None, seconds, 1, 2, trial=3))
+        assert isinstance(record, (SweepRecord, TimedSweepRecord))
+        assert (record.kind, record.trial, record.episodes) == (kind, 3, (0, 1))
+        costs = record.clock.cost if isinstance(record, TimedSweepRecord) else record.cost
+        assert [cost is not None for cost in costs] == [allowed, allowed]
+        if not allowed and isinstance(record, TimedSweepRecord):
+            assert record.clock.seconds_to_success == (None, None)
+        elif not allowed and isinstance(record, SweepRecord):
+            assert record.success == (False, False) and record.transitions == 0
 
 
 def stat(path: Path, busy: float) -> None:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from grasp_planner.core.constraints import unconstrained
-from grasp_planner.core.errors import GraspPlannerError, TooLargeError
+from grasp_planner.core.errors import TooLargeError
 from grasp_planner.core.objectives import SumOfSquares
 from grasp_planner.core.problem import Problem
 from grasp_planner.planners.bounded_solve import solve_within_bounds

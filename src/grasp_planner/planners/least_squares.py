@@ -85,7 +85,7 @@ def check_memory(problem: Problem, objective: SumOfSquares, products: int, limit
         limit: largest size of the matrices A_t, B_t and J of all problems together, in bytes.
 
     Raises:
-        GraspPlannerError: as described.
+        TooLargeError: as described.
     """
     latent, variables = problem.latent_size, problem.horizon * problem.action_size
     numbers = products * variables
