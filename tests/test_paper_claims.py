@@ -79,9 +79,21 @@ def gap(suite: str, arm: str, columns: str = "") -> str:
     return f"{100 * (model.successes - simulator.successes) / model.trials:+.1f}"
 
 
+def p_value(suite: str, arm: str) -> str:
+    """Return the p-value of GRASP against an arm over all columns, if the suite compares GRASP with the arm."""
+    compared = table(suite, "pairs").get(f"GRASP - {arm}")
+    if compared is None:
+        return "-"
+    pairs = [re.findall(r"\((\d+):(\d+),", cell)[0] for cell in compared.values()]
+    first, second = (sum(map(int, counts)) for counts in zip(*pairs, strict=True))
+    return f"{Paired(0, first, second, 0).p_value:.2g}"
+
+
 def over_horizons(suite: str) -> Cell:
     def cell(planner: str, column: str) -> str:
         arm = NAMES[planner]
+        if column == "p":
+            return p_value(suite, arm)
         return pooled_both(suite, arm) if column == "all" else both(suite, arm, column)
 
     return cell
