@@ -14,7 +14,7 @@ from grasp_planner.bench.analysing.winners import BOLD, success_ranking, won_cel
 from grasp_planner.bench.records import ChoiceRecord, EpisodeRecord, Record, of_kind
 from grasp_planner.bench.suites.published_results import PUBLISHED, PublishedTable
 from grasp_planner.bench.suites.settings import settings_text
-from grasp_planner.bench.suites.suite import main_arm
+from grasp_planner.bench.suites.suite import compared_arms
 
 DERIVATIVES = (
     "A transition is one row of a model call. Backward passes are not counted: a step of gradient descent counts the "
@@ -68,15 +68,16 @@ def success_table(records: Sequence[Record], theirs: PublishedTable | None = Non
 
 
 def pairs_table(records: Sequence[Record]) -> Table:
-    """Compare the main arm with every other arm on the same episodes."""
+    """Compare the recommended planner and GRASP with every other arm on the same episodes."""
     tested = of_kind(records, EpisodeRecord)
     names = arms_of(tested)
     if len(names) < 2:
         return Table("pairs", "", (), ())
-    main = main_arm(names)
+    mains = compared_arms(names)
+    pairs = [(main, other) for i, main in enumerate(mains) for other in names if other not in mains[: i + 1]]
 
-    def compared(found: Sequence[EpisodeRecord], other: str) -> str:
-        first, second = ({r.episode: r.won for r in found if r.work.arm == arm} for arm in (main, other))
+    def compared(found: Sequence[EpisodeRecord], arms: tuple[str, str]) -> str:
+        first, second = ({r.episode: r.won for r in found if r.work.arm == arm} for arm in arms)
         both = sorted(set(first) & set(second))
         if not both:
             return EMPTY
@@ -84,13 +85,14 @@ def pairs_table(records: Sequence[Record]) -> Table:
         return f"{100 * pair.difference:+.1f} ({pair.first_only}:{pair.second_only}, p = {pair.p_value:.2g})"
 
     by_cell = [[record for record in tested if record.work.cell == cell] for cell in cells_of(tested)]
-    rows = [(f"{main} - {other}", *(compared(found, other) for found in by_cell)) for other in names if other != main]
+    rows = [(" - ".join(arms), *(compared(found, arms) for found in by_cell)) for arms in pairs]
     note = (
-        f"Difference of success in percentage points; in brackets the number of episodes that only {main} solved, the "
-        "number that only the other planner solved, and the two-sided p-value of McNemar's exact test on these pairs. "
-        "The p-values are not corrected for the number of comparisons."
+        "Difference of success in percentage points; in brackets the number of episodes that only the first planner "
+        "solved, the number that only the second planner solved, and the two-sided p-value of McNemar's exact test on "
+        "these pairs. The p-values are not corrected for the number of comparisons."
     )
-    return Table("pairs", f"{main} compared with the other planners", columns_of(tested), tuple(rows), note)
+    title = f"{' and '.join(mains)} compared with the other planners"
+    return Table("pairs", title, columns_of(tested), tuple(rows), note)
 
 
 def model_table(records: Sequence[Record]) -> Table:

@@ -277,5 +277,14 @@ class Suite:
 
 
 def main_arm(names: Sequence[str]) -> str:
-    """Return the arm that the other arms are compared with: recommended, otherwise GRASP, otherwise the first arm."""
-    return next((name for name in ("recommended", "GRASP") if name in names), names[0])
+    """Return the arm that a suite is about: recommended, otherwise GRASP, otherwise the first arm."""
+    return compared_arms(names)[0]
+
+
+def compared_arms(names: Sequence[str]) -> list[str]:
+    """Return the arms that all other arms are compared with: recommended and GRASP, otherwise the first arm.
+
+    >>> compared_arms(["GD", "GRASP", "recommended"]), compared_arms(["GD", "CEM"])
+    (['recommended', 'GRASP'], ['GD'])
+    """
+    return [name for name in ("recommended", "GRASP") if name in names] or [names[0]]
