@@ -93,6 +93,14 @@ def test_the_ablation_is_that_of_the_report() -> None:
     for part, as_grasp, tuned, *_ in shown:
         assert reported[arms[part]][0].startswith(f"{as_grasp} %")
         assert reported[f"{arms[part]}, tuned"][0].startswith(f"{tuned} %")
+    noise = next(row for row in rows(section(OVERVIEW, "Ablation")) if row[0] == "success")
+    scales = ("no noise", "noise 0.1", "noise 0.5", "GRASP", "noise 2")
+    assert [reported[arm][0].split(" ")[0] for arm in scales] == noise[1:]
+    complete = {
+        f"recommended, {row[0]}".removesuffix(", complete"): row[1]
+        for row in rows(section(OVERVIEW, "Ablation").split("recommended planner solves")[1])[1:]
+    }
+    assert complete == {arm: row[0].split(" ")[0] for arm, row in reported.items() if arm.startswith("recommended")}
 
 
 @pytest.mark.parametrize(
