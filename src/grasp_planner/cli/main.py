@@ -26,7 +26,7 @@ COMMANDS = {
     "report": "make a page of tables, charts and episodes from a suite's records",
     "diagnose": "measure and draw the effects of long horizons on losses, plans and models",
     "check": "check whether a model keeps the promises that planners rely on",
-    "completion": "print a script that completes commands and flags in bash and zsh",
+    "completion": "print a script that completes commands, flags and names in bash, zsh and fish",
 }
 
 FAILED, INTERRUPTED = 2, 130

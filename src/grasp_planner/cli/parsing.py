@@ -154,10 +154,19 @@ def _flag_type(name: str, hint: Any, default: Any, choice: Choice | None) -> Any
         ]
         union = Union[tuple(options)]  # noqa: UP007  (the options are known at run time only)
         return union if choice.named else Annotated[union, tyro.conf.arg(name="")]
-    if get_origin(hint) is Annotated and POSITIONAL in get_args(hint)[1:]:
+    if is_positional(hint):
         return Annotated[tyro.conf.Positional[get_args(hint)[0]], tyro.conf.arg(metavar=name.upper())]
     # A field for dataclasses of several types has the flags of the dataclass that it holds.
     return type(default) if is_dataclass(default) else hint
+
+
+def is_positional(hint: Any) -> bool:
+    """Return whether a field with this type hint is given by its position and not by a flag.
+
+    >>> is_positional(Annotated[str, POSITIONAL]), is_positional(str)
+    (True, False)
+    """
+    return get_origin(hint) is Annotated and POSITIONAL in get_args(hint)[1:]
 
 
 def _defaults(option: Option, default: Any) -> Any:
