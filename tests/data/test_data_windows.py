@@ -82,6 +82,8 @@ def test_batches_go_through_every_window_once_in_seeded_order():
     assert not np.array_equal(batch[0], batch[2])
     assert len(np.unique(batch[0], axis=0)) == len(windows) == 10
     assert [len(b["actions"]) for b in batches(windows, 4, seed=0, drop_last=True)] == [4, 4]
+    with pytest.raises(GraspPlannerError, match="at least 1 window, got size=0"):
+        next(batches(windows, 0, seed=0))
 
 
 @settings(max_examples=50, deadline=None)

@@ -27,13 +27,13 @@ class Task:
     The goal sources and their names are DINO-WM's:
 
     - ``random_state``: ``env.reset(seed=...)`` gives start and goal. Their distance does not grow with the horizon, the
-    horizon may be too short to reach the goal, and no pair is dropped. - ``dset``: start and goal are the ends of a
-    held-out stretch of the scripted policy, `horizon` environment steps
+      horizon may be too short to reach the goal, and no pair is dropped.
+    - ``dset``: start and goal are the ends of a held-out stretch of the scripted policy, `horizon` environment steps
       long. The policy runs for a random number of steps, which leads to the start. Its next actions are replayed from
       the start in the simulator, which leads to the goal. The goal can therefore be reached in time by actions like
       those of the training data. Start-goal pairs that are already solved are dropped (`Domain.already_solved`).
     - ``random_action``: starts are sampled as for ``dset``. Normally distributed actions with the data's mean and
-    standard deviation lead to the goal. No pair is dropped.
+      standard deviation lead to the goal. No pair is dropped.
 
     Args:
         name: ``world/goal source/version``.
@@ -159,9 +159,9 @@ class Episode:
     Args:
         index: number of the episode in the task's list.
         seed: seed for solving the problem; below 2^32, different in each episode.
-        start: (s,) state, for ``env.reset(options={"state": ..., "goal": ...})``.
-        goal: (s,) state.
-        actions: (horizon, a) actions that lead from start to goal; None if no such actions are known. Planners must not
+        start: (s,) state of the environment, for ``env.reset(options={"state": ..., "goal": ...})``.
+        goal: (s,) state of the environment.
+        actions: (horizon, a) environment actions that lead from start to goal; None if no such actions are known. Planners must not
             see these actions.
         dropped: number of start-goal pairs that were dropped before this pair, see `Domain.already_solved`.
     """

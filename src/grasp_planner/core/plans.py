@@ -194,8 +194,8 @@ class Trace:
 
     Attributes:
         cost: ``(k, b)`` best cost of each problem after each of k - 1 steps.
-        seconds: wall-clock time at each row.
-        transitions: one-step model evaluations per problem at each row.
+        seconds: k numbers, the wall-clock time at each row.
+        transitions: k numbers, the one-step model evaluations per problem at each row.
         snapshots: the best plans at some of the rows.
 
     Example:

@@ -137,11 +137,20 @@ def batches(windows: Windows, size: int, *, seed: int, drop_last: bool = False) 
         seed: seed of the order.
         drop_last: whether a smaller last batch is dropped.
 
+    Yields:
+        Batches of n windows, as ``windows[indices]`` reads them: each key of ``windows.keys`` -> (n, h + f, ...), and
+        ``"actions"`` -> (n, h + f - 1, k * environment action), in the environment's units.
+
+    Raises:
+        GraspPlannerError: ``size`` is below 1.
+
     >>> import numpy as np
     >>> episodes = Episodes.of([{"state": np.zeros((11, 2))}], [np.zeros((10, 1))])
     >>> [len(batch["actions"]) for batch in batches(Windows(episodes), 4, seed=0)]
     [4, 4, 2]
     """
+    if size < 1:
+        raise GraspPlannerError(f"a batch has at least 1 window, got size={size}")
     order = np.random.default_rng(seed).permutation(len(windows))
     for begin in range(0, len(order), size):
         chosen = order[begin : begin + size]

@@ -95,7 +95,8 @@ class Progress(NamedTuple):
         seconds: wall-clock time so far.
         spent: share of the budget that is spent, from 0 to 1.
         state: the planner's state, whose latents are in units of the scale; ``None`` before the first step.
-        best: the best plans so far, in the caller's own latent units.
+        best: the best plans so far: actions ``(b, t, a)``, states ``(b, t, s)`` in the caller's own latent units, and
+            cost ``(b,)``.
         rolled_out: whether the last step rolled actions out.
         status: ``(b,)`` values of :class:`~grasp_planner.core.plans.Status`; -1 for problems that are still running.
 

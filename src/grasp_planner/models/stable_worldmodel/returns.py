@@ -106,6 +106,9 @@ def policy_actions(model: StableWorldModel, problem: Problem) -> Float[Tensor, "
         model: a TD-MPC2 model, from ``from_stable_worldmodel``.
         problem: problems in this model.
 
+    Returns:
+        The actions, ``(b, t, a)`` in the model's action units and within the bounds.
+
     Raises:
         GraspPlannerError: the model is of another kind, or it lacks a head.
 
