@@ -161,8 +161,8 @@ class Episode:
         seed: seed for solving the problem; below 2^32, different in each episode.
         start: (s,) state of the environment, for ``env.reset(options={"state": ..., "goal": ...})``.
         goal: (s,) state of the environment.
-        actions: (horizon, a) environment actions that lead from start to goal; None if no such actions are known. Planners must not
-            see these actions.
+        actions: (horizon, a) environment actions that lead from start to goal; None if no such actions are known.
+            Planners must not see these actions.
         dropped: number of start-goal pairs that were dropped before this pair, see `Domain.already_solved`.
     """
 
