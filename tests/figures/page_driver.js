@@ -8,11 +8,11 @@ const move = (position) => { part("time").value = position; part("time").dispatc
 const pick = (arm) => [...part("arms").children].find((button) => button.textContent.startsWith(arm)).click();
 const picture = () => {
   const canvas = part("picture"), small = document.createElement("canvas");
-  small.width = small.height = 32;
+  small.width = small.height = 128;
   const pen = small.getContext("2d");
-  pen.fillStyle = getComputedStyle(canvas).backgroundColor; pen.fillRect(0, 0, 32, 32);
-  pen.imageSmoothingQuality = "high"; pen.drawImage(canvas, 0, 0, 32, 32);
-  return [...pen.getImageData(0, 0, 32, 32).data].filter((_, i) => i % 4 < 3);
+  pen.fillStyle = getComputedStyle(canvas).backgroundColor; pen.fillRect(0, 0, 128, 128);
+  pen.imageSmoothingQuality = "high"; pen.drawImage(canvas, 0, 0, 128, 128);
+  return small.toDataURL("image/png");
 };
 const light = (colour) => {
   const [r, g, b] = colour.match(/[\d.]+/g).map((v) => v / 255).map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));

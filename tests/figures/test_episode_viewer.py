@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 import shutil
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from report_records import WINS, all_records, episode_records, renamed, section, shown_records
 
 from grasp_planner.bench.records import PlannedMoments, Record, ShownRecord
@@ -20,6 +23,8 @@ from grasp_planner.figures.report_page import Section, report_page
 
 BROWSER = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), "")
 DRIVER = Path(__file__).parent / "page_driver.js"
+LOOKED_AT = Path(__file__).parent / "viewer_pictures"  # pictures that were looked at and found right
+ALIKE = 0.005  # share of pixels that may differ
 
 
 def test_recordings_of_long_episodes_stay_small() -> None:
@@ -102,6 +107,17 @@ def opened(page: Path, size: str = "1200,900") -> dict[str, str]:
     return {name: unescape(value) for name, value in re.findall(r'data-([\w-]+)="([^"]*)"', html)}
 
 
+def decoded(address: str) -> np.ndarray:
+    """Return the picture (height, width, 3) in a data address."""
+    with Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def differs(picture: np.ndarray, other: np.ndarray) -> float:
+    """Return the share of pixels whose colours differ clearly. Browsers differ a little at the edges of shapes."""
+    return float((np.abs(picture.astype(int) - other).max(axis=2) > 40).mean())
+
+
 @pytest.mark.skipif(not BROWSER, reason="no chromium here")
 @pytest.mark.parametrize("size", ["1200,900", "500,900"])
 def test_it_works_in_a_browser(tmp_path: Path, size: str) -> None:
@@ -124,11 +140,18 @@ def test_it_works_in_a_browser(tmp_path: Path, size: str) -> None:
     assert said["icem"].startswith(f"iCEM failed. {missed} Whether the search failed or the model was wrong")
     assert set(said["themes"].split(",")) == {"light", "dark"} and json.loads(said["faults"]) == []
     assert int(said["hints"]) >= 1 or size != "500,900"
-    pictures = {name: np.array(colours, dtype=float) for name, colours in json.loads(said["pictures"]).items()}
+    pictures = {name: decoded(address) for name, address in json.loads(said["pictures"]).items()}
     assert set(pictures) == {f"{theme} {shown}" for theme in ("light", "dark") for shown in ("planning", "execution")}
     for name, picture in pictures.items():
-        apart = [np.abs(picture - other).mean() for its, other in pictures.items() if its != name]
+        others = [other for its, other in pictures.items() if its != name]
+        apart = [np.abs(picture.astype(float) - other).mean() for other in others]
         assert picture.std() > 1 and min(apart) > 0.5, (name, apart)
+        assert min(differs(picture, other) for other in others) > 4 * ALIKE, name
+    made, known = tmp_path / "viewer.png", LOOKED_AT / f"{size.partition(',')[0]}.png"
+    Image.fromarray(np.concatenate([pictures[name] for name in sorted(pictures)], axis=1)).save(made)
+    with Image.open(made) as drawn, Image.open(known) as looked_at:
+        share = differs(np.asarray(drawn), np.asarray(looked_at))
+    assert share < ALIKE, f"{share:.1%} of the pixels differ: look at {made}; if it is right, copy it to {known}"
 
 
 @pytest.mark.skipif(not BROWSER, reason="no chromium here")

@@ -217,6 +217,8 @@ def test_the_report_begins_with_who_won_by_how_much_and_whether_by_chance() -> N
     assert verdict(close).startswith("GRASP solved 100.0 % of 5 episodes"), "only episodes of all planners count"
     assert report_markdown([section()]).split("\n\n")[1] == f"**{said}**"
     assert f'<p class="won">{said}</p>' in report_page([section()])
+    first, *_ = re.findall(r"<p[^>]*>.*?</p>", report_page([section()]))
+    assert first == f'<p class="won">{said}</p>', "nothing stands before the sentence"
     assert verdict([one for one in few if one.work.arm == "GD"]) == verdict([]) == ""
     apart = [one for one in few if (one.work.arm == "GD") == (one.episode < 4)]
     assert verdict(apart) == "", "no episode is common to all planners"
