@@ -13,13 +13,12 @@ all actions are within the bounds: True
 the goals are reached under the model: True
 ```
 
-Without the package, the example says that it is skipped.
+The example also runs without the package, with a stand-in for its `PlanConfig`.
 
 To plan in a model of stable-worldmodel, pass `cost=load_pretrained("user/lewm-pusht")` in place of `model=`.
 `docs/adapters.md` shows the whole evaluation, with `WorldModelPolicy(solver, config, process, transform)`.
 """
 
-import sys
 from importlib.util import find_spec
 from types import SimpleNamespace
 
@@ -30,10 +29,9 @@ from grasp_planner import Budget, load_world_model, recommended
 from grasp_planner.models.stable_worldmodel.solver import WorldModelSolver
 
 if find_spec("stable_worldmodel") is None:
-    print("skipped: this example needs stable-worldmodel: pip install stable-worldmodel")
-    sys.exit(0)
-
-from stable_worldmodel.policy import PlanConfig  # pyright: ignore[reportMissingImports]
+    PlanConfig = SimpleNamespace  # a stand-in with the same fields
+else:
+    from stable_worldmodel.policy import PlanConfig  # pyright: ignore[reportMissingImports]
 
 model = load_world_model("ball-nav")  # 2 numbers in an environment action, 5 environment actions in a model step
 solver = WorldModelSolver(recommended(), Budget(steps=60), model=model, seed=42)

@@ -18,7 +18,7 @@ from test_snippets import assert_printed
 FOLDER = ROOT / "examples"
 SCRIPTS = sorted(FOLDER.glob("*.py"))
 SHOWN = re.compile(r"^```text\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-OPTIONAL = {"stable_worldmodel_solver": "stable_worldmodel", "sweep_ray": "ray"}
+OPTIONAL = {"sweep_ray": "ray"}
 
 
 def run(command: list[str], folder: Path) -> str:
