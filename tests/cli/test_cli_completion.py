@@ -84,7 +84,7 @@ def completed_in_zsh(script: Path, line: str, folder: Path) -> list[str]:
 
 def completed_in_fish(script: Path, line: str, folder: Path) -> list[str]:
     """Return the completions of the last word of a line, without their descriptions."""
-    program = f"source {script}; complete -C $argv[1] | string replace --regex '\\t.*' ''"
+    program = f"source {script}; complete -C $argv[1] | string replace --regex '\\t.*' ''; true"
     return run_shell(["fish", "--no-config", "-c", program, line], folder)
 
 
