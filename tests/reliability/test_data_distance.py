@@ -102,6 +102,14 @@ def test_the_mean_square_of_the_data_is_one_in_any_units(make):
     torch.testing.assert_close(changed(other * factors), distance(other), rtol=1e-6, atol=0)
 
 
+def test_nearest_states_far_from_zero_are_found_in_single_precision():
+    states, offset = torch.arange(200.0)[:, None], 30_000.0
+    other = torch.arange(20.0, 180.0)[:, None] + 0.25
+    here, there = NearestStates(states, neighbours=2), NearestStates(states + offset, neighbours=2)
+    torch.testing.assert_close(there(other + offset), here(other), rtol=1e-4, atol=0)
+    torch.testing.assert_close(there.project(other + offset, 0.0) - offset, here.project(other, 0.0), rtol=0, atol=0.01)
+
+
 @BOTH
 def test_rows_are_independent_and_leading_axes_are_kept(make):
     distance, other = make(data()), elsewhere(12)

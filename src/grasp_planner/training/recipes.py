@@ -301,7 +301,7 @@ RECIPES: dict[str, Recipe] = {
 def build_learner(recipe: Recipe) -> StateLearner | LatentLearner:
     """Build the model of a recipe from its seed, with its loss; the global random state does not change."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
+        torch.default_generator.manual_seed(recipe.seed)  # torch.manual_seed also seeds every GPU
         if isinstance(recipe.model, StateModelConfig):
             return StateLearner(recipe.model, recipe.symmetry, recipe.tolerance, recipe.balance)
         return LatentLearner(recipe.model, recipe.latent_loss, recipe.tolerance)

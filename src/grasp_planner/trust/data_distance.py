@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from grasp_planner.core.checks import whole
+from grasp_planner.core.checks import not_negative, whole
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.events import Margin
 
@@ -145,7 +144,10 @@ class NearestStates:
         whole(self, 1, "neighbours", "keep")
         points, unit = _in_units("NearestStates", states, scale)
         drawn = torch.randperm(len(points), generator=torch.Generator().manual_seed(seed))[:keep]
-        stored = points[drawn.sort().values.to(points.device)]
+        # Points are relative to their mean, because distances are computed from products, which round large numbers.
+        dtype = torch.promote_types(states.dtype, torch.float32)
+        centre = points.mean(0).to(dtype)
+        stored = points[drawn.sort().values.to(points.device)] - centre
         if len(drawn) <= neighbours:
             raise GraspPlannerError(
                 f"NearestStates compares each stored state with {neighbours} other states, and stores only "
@@ -159,8 +161,8 @@ class NearestStates:
                 f"NearestStates: each stored state is equal to {neighbours} other states, so that distances have no "
                 "unit: give more different states, or raise neighbours"
             )
-        dtype = torch.promote_types(states.dtype, torch.float32)
-        self._unit, self._stored, self._typical = (part.to(dtype) for part in (unit, stored, squares.sqrt()))
+        fitted = (unit, centre, stored, squares.sqrt())
+        self._unit, self._centre, self._stored, self._typical = (part.to(dtype) for part in fitted)
 
     def __call__(self, states: Float[Tensor, "*batch s"]) -> Float[Tensor, "*batch"]:
         """Return d(s) of each state, in the model's own units of states."""
@@ -188,7 +190,7 @@ class NearestStates:
 
     def _from_nearest(self, states: Tensor) -> tuple[Tensor, Tensor]:
         """Return s minus the mean of its nearest states, and the mean square of these states around their mean."""
-        points = states * _per(self._unit.to(states))
+        points = states * _per(self._unit.to(states)) - self._centre.to(states)
         mean, spread = _around(points.detach().reshape(-1, points.shape[-1]), self._stored.to(states), self.neighbours)
         return points - mean.reshape(points.shape), spread.reshape(points.shape[:-1])
 
@@ -231,7 +233,7 @@ def near_data(distance: Callable[[Tensor], Tensor], limit: float, scale: float =
         >>> event.margin(torch.tensor([[[1.0, 0.0], [0.0, 0.3]]]), torch.zeros(1, 1, 2)).round(decimals=3)
         tensor([-1.])
     """
-    _check_limit("near_data", limit)
+    not_negative("near_data: limit", limit)
 
     def margin(states: Tensor, actions: Tensor) -> Tensor:
         return limit - distance(states)
@@ -278,13 +280,8 @@ def _shortening(
         spread: squared distance that remains without the offset.
         limit: the largest distance.
     """
-    _check_limit("project", limit)
+    not_negative("project: limit", limit)
     room = (limit**2 - spread).clamp(min=0.0)
     outside = squared > room.clamp(min=_ROUNDING)
     # The root is taken of rows outside only: elsewhere, its gradient could be infinite.
     return torch.where(outside, room.sqrt() * torch.where(outside, squared, 1.0).rsqrt(), 1.0)
-
-
-def _check_limit(name: str, limit: object) -> None:
-    if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not 0 <= limit < math.inf:
-        raise GraspPlannerError(f"{name}: limit must be a number >= 0, got {limit!r}")

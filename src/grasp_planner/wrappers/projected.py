@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from grasp_planner.core.dynamics import Dynamics
+from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.wrappers.model_wrapper import ModelWrapper
 
 
@@ -41,5 +42,16 @@ class Projected(ModelWrapper):
         return Projected(dynamics, self.project)
 
     def __call__(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n s"]:
-        """Predict the state that follows each window of projected states."""
-        return self.dynamics(self.project(states), actions)
+        """Predict the state that follows each window of projected states.
+
+        Raises:
+            GraspPlannerError: the projection returns something other than states of the same shape and dtype.
+        """
+        projected = self.project(states)
+        if not isinstance(projected, Tensor) or (projected.shape, projected.dtype) != (states.shape, states.dtype):
+            got = f"{tuple(projected.shape)} {projected.dtype}" if isinstance(projected, Tensor) else repr(projected)
+            raise GraspPlannerError(
+                f"Projected.project was given states {tuple(states.shape)} {states.dtype} and must return states of "
+                f"the same shape and dtype, got {got}"
+            )
+        return self.dynamics(projected, actions)
