@@ -209,6 +209,14 @@ def test_what_does_not_fit(make, message):
         make()
 
 
+@BOTH
+def test_states_of_another_size(make):
+    distance = make(data())
+    for method in (distance, lambda states: distance.project(states, 1.0)):
+        with pytest.raises(GraspPlannerError, match=r"was fitted to states of 5 numbers, got states \(3, 6\)"):
+            method(torch.zeros(3, 6).double())
+
+
 def test_float32_states_and_half_precision_data():
     states, other = data(), elsewhere()
     for make in (PrincipalComponents, NearestStates):

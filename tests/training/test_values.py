@@ -245,6 +245,7 @@ def test_wrong_models_and_data(model, data, words, tmp_path):
     [
         ({"horizon": 0}, "ValueRecipe.horizon must be an integer >= 1"),
         ({"discount": 1.5}, "ValueRecipe.discount must be a number from 0 to 1"),
+        ({"discount": 1.0}, "ValueRecipe.discount must be below 1"),
         ({"lr": -1.0}, "ValueRecipe.lr must be a number >= 0"),
         ({"seed": 0.5}, "ValueRecipe.seed must be an integer"),
     ],
@@ -300,6 +301,8 @@ def test_states_and_actions_of_other_sizes():
         learned.reward(torch.zeros(5, 3), torch.zeros(5, 1))
     with pytest.raises(GraspPlannerError, match="latents of 3 and model actions of 2 numbers, got 4: learn them"):
         learned.value(torch.zeros(5, 4))
+    with pytest.raises(GraspPlannerError, match="are on cpu, and the states are on meta: load the networks"):
+        learned.value(torch.zeros(5, 3, device="meta"))
 
 
 @pytest.mark.parametrize(

@@ -98,9 +98,9 @@ class LearnedReturn(nn.Module):
         """Return the reward ``(...)`` of a model step from ``states`` ``(..., s)`` with ``actions`` ``(..., a)``.
 
         Raises:
-            GraspPlannerError: states or actions have another size than in the training.
+            GraspPlannerError: states or actions have another size than in the training, or are on another device.
         """
-        self.check_sizes(states, actions)
+        self.check_inputs(states, actions)
         dtype = self.scale.dtype  # the states of a problem can have another precision
         inputs = torch.cat([states.to(dtype) / self.scale, actions.to(dtype)], dim=-1)
         return (self.mean + self.std * self.reward_network(inputs)[..., 0]).to(states.dtype)
@@ -109,17 +109,17 @@ class LearnedReturn(nn.Module):
         """Return the discounted sum ``(...)`` of all rewards from ``states`` ``(..., s)`` on.
 
         Raises:
-            GraspPlannerError: states have another size than in the training.
+            GraspPlannerError: states have another size than in the training, or are on another device.
         """
-        self.check_sizes(states)
+        self.check_inputs(states)
         average = self.mean + self.std * self.value_network(states.to(self.scale.dtype) / self.scale)[..., 0]
         return (average / (1.0 - self.config.discount)).to(states.dtype)
 
-    def check_sizes(self, *given: Tensor) -> None:
-        """Raise unless states, and actions if they are given, have the sizes of the networks.
+    def check_inputs(self, *given: Tensor) -> None:
+        """Raise unless states, and actions if they are given, have the sizes of the networks and are on their device.
 
         Raises:
-            GraspPlannerError: a size differs.
+            GraspPlannerError: a size or the device differs.
         """
         needed = (self.config.latent_size, self.config.action_size)[: len(given)]
         sizes = tuple(part.shape[-1] for part in given)
@@ -127,6 +127,11 @@ class LearnedReturn(nn.Module):
             raise GraspPlannerError(
                 f"the reward and the value need latents of {self.config.latent_size} and model actions of "
                 f"{self.config.action_size} numbers, got {' and '.join(map(str, sizes))}: learn them for this model"
+            )
+        if given[0].device != self.scale.device:
+            raise GraspPlannerError(
+                f"the reward and the value are on {self.scale.device}, and the states are on {given[0].device}: load "
+                "the networks with from_pretrained(folder, device=...)"
             )
 
     def objective(self) -> DiscountedReturn:

@@ -69,7 +69,7 @@ class MultiStart:
         survivors: share of the starts whose plans are kept at a restart, at least one start. It has
             no effect without ``restart_every``.
         kick_std: standard deviation of the noise on the plans at a restart and at the end of a race, in action units.
-            It has no effect without ``restart_every`` and ``race_starts``.
+            It has no effect if ``restart_every`` and ``race_starts`` are both ``None``.
         kick_growth: factor by which the kicks of a problem grow at each restart at which its lowest cost has not fallen
             by 5 %. After a fall, the kicks have the standard deviation ``kick_std`` again. It has no effect without
             ``restart_every``, or if ``kick_std`` is 0.

@@ -59,7 +59,8 @@ class Recipe:
         weight_decay: weight decay of AdamW.
         clip: maximum norm of the gradient.
         average: decay per step of the running average of the weights; the averaged weights are saved.
-        tolerance: error at which the loss changes from quadratic to linear, in units of the model's ``scale``.
+        tolerance: error at which the loss changes from quadratic to linear, in units of the model's ``scale``. The loss
+            of diffusion models does not use it.
         symmetry: name of the symmetry that augments the data, see ``training.symmetry``; ``None``: no augmentation.
         validation: share of the episodes that are held out.
         horizons: environment steps after which the open-loop error is measured.

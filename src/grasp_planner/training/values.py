@@ -85,6 +85,8 @@ class ValueRecipe:
         whole(self, 0, "seed")
         at_least(self, 0, "lr")
         between_zero_and_one(self, "discount", "average", "validation")
+        if self.discount == 1.0:
+            raise GraspPlannerError("ValueRecipe.discount must be below 1, so that values are finite, got 1.0")
 
 
 @dataclass(frozen=True)

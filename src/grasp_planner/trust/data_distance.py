@@ -98,6 +98,7 @@ class PrincipalComponents:
     def _split(self, states: Tensor) -> tuple[Tensor, Tensor]:
         """Return the principal components of states, and the residual, in units of the scale."""
         unit, mean, directions, _, _ = (part.to(states) for part in self._fitted)
+        _check_states("PrincipalComponents", states, unit)
         centred = states * _per(unit) - mean
         first = centred @ directions
         return first, centred - first @ directions.mT
@@ -190,6 +191,7 @@ class NearestStates:
 
     def _from_nearest(self, states: Tensor) -> tuple[Tensor, Tensor]:
         """Return s minus the mean of its nearest states, and the mean square of these states around their mean."""
+        _check_states("NearestStates", states, self._unit)
         points = states * _per(self._unit.to(states)) - self._centre.to(states)
         mean, spread = _around(points.detach().reshape(-1, points.shape[-1]), self._stored.to(states), self.neighbours)
         return points - mean.reshape(points.shape), spread.reshape(points.shape[:-1])
@@ -263,6 +265,14 @@ def _in_units(name: str, states: object, scale: object) -> tuple[Tensor, Tensor]
     if not bool((unit > 0).any()):
         raise GraspPlannerError(f"{name} needs at least two different states, got {len(states)} times the same state")
     return states * _per(unit), unit
+
+
+def _check_states(name: str, states: Tensor, unit: Float[Tensor, " s"]) -> None:
+    if states.shape[-1:] != unit.shape:
+        raise GraspPlannerError(
+            f"{name} was fitted to states of {len(unit)} numbers, got states {tuple(states.shape)}: fit it to states "
+            "of this model, or pass the coordinates that it was fitted to"
+        )
 
 
 def _per(unit: Float[Tensor, " s"]) -> Float[Tensor, " s"]:
