@@ -67,7 +67,11 @@ class PrincipalComponents:
         self._counted, self._others = counted, others
 
     def __call__(self, states: Float[Tensor, "*batch s"]) -> Float[Tensor, "*batch"]:
-        """Return d(s) of each state, in the model's own units of states."""
+        """Return d(s) of each state, in the model's own units of states.
+
+        Raises:
+            GraspPlannerError: the states have another size than the training states.
+        """
         _, _, _, along, rest = self._fitted
         first, residual = self._split(states)
         deviation = torch.cat([first / along.to(states), residual / rest.to(states)], dim=-1)
@@ -86,7 +90,7 @@ class PrincipalComponents:
                 to each component, so a limit near 1 would also change many training states.
 
         Raises:
-            GraspPlannerError: ``limit`` is not a number >= 0.
+            GraspPlannerError: ``limit`` is not a number >= 0, or the states have another size than the training states.
         """
         unit, _, directions, along, rest = (part.to(states) for part in self._fitted)
         first, residual = self._split(states)
@@ -166,7 +170,11 @@ class NearestStates:
         self._unit, self._centre, self._stored, self._typical = (part.to(dtype) for part in fitted)
 
     def __call__(self, states: Float[Tensor, "*batch s"]) -> Float[Tensor, "*batch"]:
-        """Return d(s) of each state, in the model's own units of states."""
+        """Return d(s) of each state, in the model's own units of states.
+
+        Raises:
+            GraspPlannerError: the states have another size than the training states.
+        """
         offset, spread = self._from_nearest(states)
         both = torch.cat([offset, spread.sqrt()[..., None]], dim=-1)
         return torch.linalg.vector_norm(both, dim=-1) / self._typical.to(states)
@@ -182,7 +190,7 @@ class NearestStates:
             limit: the largest distance, such as the 0.99 quantile of the distances of held-out states.
 
         Raises:
-            GraspPlannerError: ``limit`` is not a number >= 0.
+            GraspPlannerError: ``limit`` is not a number >= 0, or the states have another size than the training states.
         """
         offset, spread = self._from_nearest(states)
         typical = self._typical.to(states).square()
