@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import toys
-from grasp_planner import GRASP, Budget, Chunked, GraspPlannerError, LowPrecision, plan
+from grasp_planner import GRASP, Budget, Chunked, GraspPlannerError, LowPrecision, load_world_model, plan
 from grasp_planner.models import StateModel, StateModelConfig
 from grasp_planner.wrappers.live_bytes import LiveBytes
 from grasp_planner.wrappers.smoothable import smoothed
@@ -70,6 +70,17 @@ def test_complex_numbers_of_push_t_keep_their_precision(features, experts):
         torch.testing.assert_close(found, smoothed(model, amount)(states, actions), rtol=0.05, atol=0.05)
         (gradient,) = torch.autograd.grad(found.sum(), actions)
         assert found.dtype == torch.float32 and gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["pusht-state", "wall-state", "pusht-pixels", "wall-pixels"])
+def test_packaged_models(name):
+    model = load_world_model(name)
+    noise = torch.Generator().manual_seed(0)
+    states = model.scale * torch.randn(16, model.context, len(model.scale), generator=noise)
+    actions = torch.randn(16, model.context, len(model.low), generator=noise)
+    found, exact = LowPrecision(model)(states, actions), model(states, actions)
+    assert found.dtype == torch.float32
+    assert float(((found - exact) / model.scale).square().mean().sqrt()) < 0.1
 
 
 def test_other_dtypes_are_refused():
