@@ -101,7 +101,12 @@ class LearnedPolicy(nn.Module):
             states: latents, in the model's own units.
             goals: latents of the goals.
             steps: k, one number for all states or a number for each state. Numbers below 1 count as 1.
+
+        Raises:
+            GraspPlannerError: states or goals have another size than the latents of the policy.
         """
+        for latents in (states, goals):
+            self.check_sizes(latents.shape[-1], self.config.action_size)
         dtype = self.scale.dtype  # the states of a problem can have another precision
         left = torch.as_tensor(steps, device=states.device).clamp(1, self.config.horizon).to(dtype)
         left = left.expand(states.shape[:-1])[..., None]
