@@ -25,6 +25,10 @@ class Projected(ModelWrapper):
             same shape, row by row. Examples are ``project`` of a distance in ``grasp_planner.trust.data_distance`` with
             a fixed limit, and a denoiser.
 
+    Raises:
+        GraspPlannerError: when it is evaluated, ``project`` returns something other than states of the same shape and
+            dtype.
+
     Example:
         >>> import torch
         >>> from grasp_planner import Markov
@@ -42,11 +46,7 @@ class Projected(ModelWrapper):
         return Projected(dynamics, self.project)
 
     def __call__(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n s"]:
-        """Predict the state that follows each window of projected states.
-
-        Raises:
-            GraspPlannerError: the projection returns something other than states of the same shape and dtype.
-        """
+        """Predict the state that follows each window of projected states."""
         projected = self.project(states)
         if not isinstance(projected, Tensor) or (projected.shape, projected.dtype) != (states.shape, states.dtype):
             got = f"{tuple(projected.shape)} {projected.dtype}" if isinstance(projected, Tensor) else repr(projected)
