@@ -29,16 +29,6 @@ class Described(Protocol):
         ...
 
 
-@runtime_checkable
-class FixedLength(Protocol):
-    """A function that makes policies whose episodes have a fixed number of steps, such as whole plans."""
-
-    @property
-    def episode_steps(self) -> int:
-        """Environment steps in each episode."""
-        ...
-
-
 @dataclass(frozen=True)
 class Recipe:
     """The settings of a data set. An episode depends only on these settings and on its index.
@@ -155,6 +145,16 @@ def resolve_policy(policy: str | Callable[[], Policy] | None, environment: str) 
         return domain.name, domain.policy
     name = known_name("policy", policy, POLICIES)
     return name, POLICIES[name]
+
+
+@runtime_checkable
+class FixedLength(Protocol):
+    """A function that makes policies whose episodes have a fixed number of steps, such as whole plans."""
+
+    @property
+    def episode_steps(self) -> int:
+        """Environment steps in each episode."""
+        ...
 
 
 def number_of_steps(steps: int | None, policy: object, environment: str) -> int:
