@@ -137,6 +137,15 @@ def test_a_policy_that_does_not_fit_is_refused_at_once(tmp_path):
         PlannerPolicy("wall", 20, "wall-state", PLANNER, BUDGET, start=str(tmp_path / "none"))
 
 
+def test_the_number_of_steps_is_that_of_the_policy(tmp_path):
+    data = read(collect("wall", 1, tmp_path / "own", policy=POLICY, workers=1, progress=False), cache=False)
+    assert data.lengths.tolist() == [20], "the published number of the environment is 50"
+    for steps in (10, 30):
+        with pytest.raises(GraspPlannerError, match=f"needed steps=20, .* got {steps}"):
+            gather(tmp_path / "other", steps=steps)
+    assert not (tmp_path / "other").exists()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -153,6 +153,13 @@ def test_the_gradient_at_the_centre_of_a_ball_is_finite():
     ("make", "words"),
     [
         (lambda: Margin(lambda s, a: s, scale=0.0), "Margin.scale must be a number > 0, got 0.0"),
+        (lambda: Margin(3.0), "Margin.function must be a function of states and actions, got 3.0"),
+        (lambda: inside_ball(lambda s: s, (0.0,), -1.0), "inside_ball.radius must be a number >= 0, got -1.0"),
+        (
+            lambda: inside_box(lambda s: s, (0.0, 1.0), (1.0, 0.5)),
+            r"low must be at most inside_box.high, got \[0.0, 1.0\] and \[1.0, 0.5\]",
+        ),
+        (lambda: action_rate(math.nan), "action_rate.limit must be a number >= 0, got nan"),
         (lambda: always(3), "an event is made by Margin"),
         (lambda: always(X) & "x", "an event is made by Margin"),
         (lambda: always(X, -1), "first must be a model step, a whole number >= 0, got -1"),

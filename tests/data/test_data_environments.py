@@ -5,7 +5,7 @@ import pytest
 
 from grasp_planner.data import read
 from grasp_planner.data.collecting import collect
-from grasp_planner.data.recipe import Recipe, default_steps, domain_of, environment_id
+from grasp_planner.data.recipe import Recipe, domain_of, environment_id, number_of_steps
 from grasp_planner.data.rollouts import make_environment, roll
 from grasp_planner.domains.registry import DOMAINS, POLICIES
 
@@ -58,4 +58,4 @@ def test_names_lead_to_the_environment_and_back(name):
     assert full.startswith("grasp_planner/")
     assert domain_of(full) is domain_of(f"grasp_planner.domains:{full}") is DOMAINS[name]
     assert environment_id(full) == environment_id(full.split("/")[1]) == full
-    assert default_steps(full) == EPISODE_STEPS[name]
+    assert number_of_steps(None, None, full) == EPISODE_STEPS[name]

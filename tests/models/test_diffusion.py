@@ -147,6 +147,9 @@ def test_versions_need_a_diffusion_model_and_an_amount_from_0_to_1() -> None:
     for amount in (-0.1, 1.1, float("nan")):
         with pytest.raises(GraspPlannerError, match=r"DiffusionVersion\.amount must be a number"):
             StateModel(CONFIG).smoothed(amount)
+    for noise in (torch.zeros(1), torch.zeros(1, 2), 0.5):
+        with pytest.raises(GraspPlannerError, match=r"DiffusionVersion\.noise must be a tensor \(2,\), got "):
+            DiffusionVersion(StateModel(CONFIG), noise=noise)  # type: ignore[arg-type]
     with pytest.raises(GraspPlannerError, match="'push_t_diffusion' need state_size 7"):
         StateModel(StateModelConfig(state_size=6, action_size=2, features="push_t_diffusion", substeps=1))
 

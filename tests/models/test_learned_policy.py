@@ -153,6 +153,22 @@ def test_a_policy_is_saved_and_loaded(tmp_path):
         LearnedPolicy.from_pretrained(tmp_path)
 
 
+def test_states_and_goals_of_another_size():
+    """A state of one number would be broadcast to all coordinates."""
+    for states, goals in ((torch.zeros(4, 1), torch.zeros(4, 3)), (torch.zeros(4, 3), torch.zeros(4, 1))):
+        with pytest.raises(GraspPlannerError, match="needs latents of 3 and model actions of 2 numbers, got 1 and 2"):
+            policy_of()(states, goals, 2)
+
+
+def test_a_saved_scale_of_zero_is_refused(tmp_path):
+    """All actions would be replaced with zeros, because they are not finite."""
+    policy = policy_of()
+    policy.scale[1] = 0.0
+    policy.save_pretrained(tmp_path)
+    with pytest.raises(GraspPlannerError, match=r"model\.safetensors: scale must be above 0 in every place, got 0\.0"):
+        LearnedPolicy.from_pretrained(tmp_path)
+
+
 def test_problems_that_do_not_fit():
     policy = policy_of()
     with pytest.raises(GraspPlannerError, match="needs latents of 3 and model actions of 2 numbers, got 4 and 2"):

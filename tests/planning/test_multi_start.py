@@ -205,6 +205,12 @@ def test_kicks_of_a_problem_that_stalls_for_ever_do_not_overflow():
 RACE = MultiStart(GD(lr=0.05), starts=2, start_std=0.5, race_starts=5, race_steps=3)
 
 
+def test_as_many_starts_in_the_race_as_after_it_are_no_race():
+    problem, alone = toys.problem(3, 5), dataclasses.replace(RACE, race_starts=None, survivors=0.5, kick_std=0.2)
+    plans = [plan(problem, dataclasses.replace(alone, race_starts=count), Budget(steps=8)) for count in (None, 2)]
+    assert toys.same(*plans)
+
+
 def test_a_race_ends_with_the_best_starts():
     problem = toys.problem(2, 4)
     seen = states_of(problem, RACE, 6, seeds=[1, 2])

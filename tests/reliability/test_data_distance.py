@@ -102,6 +102,14 @@ def test_the_mean_square_of_the_data_is_one_in_any_units(make):
     torch.testing.assert_close(changed(other * factors), distance(other), rtol=1e-6, atol=0)
 
 
+def test_nearest_states_far_from_zero_are_found_in_single_precision():
+    states, offset = torch.arange(200.0)[:, None], 30_000.0
+    other = torch.arange(20.0, 180.0)[:, None] + 0.25
+    here, there = NearestStates(states, neighbours=2), NearestStates(states + offset, neighbours=2)
+    torch.testing.assert_close(there(other + offset), here(other), rtol=1e-4, atol=0)
+    torch.testing.assert_close(there.project(other + offset, 0.0) - offset, here.project(other, 0.0), rtol=0, atol=0.01)
+
+
 @BOTH
 def test_rows_are_independent_and_leading_axes_are_kept(make):
     distance, other = make(data()), elsewhere(12)
@@ -199,6 +207,14 @@ def test_the_projection_moves_to_the_limit_around_the_nearest_states():
 def test_what_does_not_fit(make, message):
     with pytest.raises(GraspPlannerError, match=message):
         make()
+
+
+@BOTH
+def test_states_of_another_size(make):
+    distance = make(data())
+    for method in (distance, lambda states: distance.project(states, 1.0)):
+        with pytest.raises(GraspPlannerError, match=r"was fitted to states of 5 numbers, got states \(3, 6\)"):
+            method(torch.zeros(3, 6).double())
 
 
 def test_float32_states_and_half_precision_data():

@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import save_file
 
 from damage import changed
-from grasp_planner import GraspPlannerError, load_world_model
+from grasp_planner import GD, GraspPlannerError, MultiStart, load_planner, load_world_model, save_planner
 from grasp_planner.bench.record_files import read_records
 from grasp_planner.bench.record_json import SCHEMA
 from grasp_planner.bench.suites.loading import load_suite, suites
@@ -30,6 +30,7 @@ from grasp_planner.data import collect, read
 from grasp_planner.io.pickle_limits import check_pickle
 from grasp_planner.io.text_files import read_yaml
 from grasp_planner.io.torch_files import read_parts
+from grasp_planner.models.learned_policy import LearnedPolicy, LearnedPolicyConfig
 from grasp_planner.models.registry import checkpoints
 from grasp_planner.models.state.model import StateModel, StateModelConfig
 from grasp_planner.training.checkpoints import load_state, save_state
@@ -54,6 +55,16 @@ class Call:
 
 def checkpoint(folder: Path) -> None:
     StateModel(StateModelConfig(state_size=2, action_size=2, width=8, depth=2)).save_pretrained(folder)
+
+
+def policy(folder: Path) -> None:
+    config = LearnedPolicyConfig(latent_size=2, action_size=2, horizon=4, width=8, depth=2)
+    LearnedPolicy(config).save_pretrained(folder)
+
+
+def planner(folder: Path) -> None:
+    folder.mkdir()
+    save_planner(MultiStart(GD(), starts=3), folder / "planner.json")
 
 
 def parts(folder: Path) -> None:
@@ -117,6 +128,8 @@ READERS: dict[str, tuple[Callable[[Path], None], str, Callable[[Path], object]]]
     "state of a training": (training, "training_state.pt", lambda folder: load_state(folder, {"a": 1})),
     "records": (records, "records.jsonl", lambda folder: read_records([folder / "records.jsonl"])),
     "suite": (suite, "mine.toml", lambda folder: load_suite(folder / "mine.toml")),
+    "weights of a policy": (policy, "model.safetensors", LearnedPolicy.from_pretrained),
+    "settings of a planner": (planner, "planner.json", lambda folder: load_planner(folder / "planner.json")),
 }
 
 if find_spec("pyarrow") is not None:

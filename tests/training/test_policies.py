@@ -184,6 +184,37 @@ def test_without_a_share_plans_change_nothing(tmp_path):
     assert weights[0] == weights[1] != weights[2]
 
 
+def test_a_small_share_of_plans_is_at_least_one_row(tmp_path):
+    recipe = dataclasses.replace(QUICK, plan_share=0.01)  # of a batch of 8
+    train_policy(Plane(), walks(8), tmp_path / "one", recipe, progress=False)
+    train_policy(Plane(), walks(8), tmp_path / "two", recipe, plans=plans(), progress=False)
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "two")]
+    assert weights[0] != weights[1]
+
+
+def test_a_symmetry_that_does_not_fit_the_data(tmp_path):
+    recipe = dataclasses.replace(QUICK, symmetry="push_t")
+    with pytest.raises(GraspPlannerError, match="needs states of 7 numbers and actions of 2 numbers, got 2 and 2"):
+        train_policy(Plane(), walks(8), tmp_path / "out", recipe, progress=False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_random_state_of_a_gpu_is_moved(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("every GPU was seeded"))
+    train_policy(Plane(), walks(8), tmp_path, QUICK, progress=False)
+
+
+def test_a_world_model_is_not_replaced(tmp_path):
+    model = StateModel(StateModelConfig(state_size=2, action_size=2, frameskip=1, substeps=1, width=8))
+    weights = model.save_pretrained(tmp_path) / "model.safetensors"
+    before = weights.read_bytes()
+    with pytest.raises(GraspPlannerError, match="holds a model of the kind 'state', whose files a 'policy' would repl"):
+        train_policy(model, walks(8), tmp_path, QUICK, progress=False)
+    assert weights.read_bytes() == before
+    for _ in range(2):  # a policy may replace a policy
+        train_policy(model, walks(8), tmp_path / "policy", QUICK, progress=False)
+
+
 def test_images_of_episodes_follow_the_dynamics():
     """The pusher of these data moves by 30 px times the action and a twentieth of its velocity."""
     data = push_t_like(episodes=3)

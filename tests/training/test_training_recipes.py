@@ -10,6 +10,7 @@ from training_data import CART, cart
 from grasp_planner import GraspPlannerError
 from grasp_planner.training import RECIPES, Phase, recipe, train
 from grasp_planner.training.losses import latent_health, path_loss, pseudo_huber
+from grasp_planner.training.recipes import build_learner
 from grasp_planner.training.schedules import running_average, warmup_then_cosine
 from grasp_planner.training.symmetry import push_t
 from grasp_planner.training.validation import open_loop_errors
@@ -42,6 +43,13 @@ def test_recipes_that_make_no_sense(change, message):
         dataclasses.replace(CART, **change)
     with pytest.raises(GraspPlannerError, match="share"):
         Phase(0.0, 1, 1)
+
+
+def test_no_random_state_of_a_gpu_is_moved(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("every GPU was seeded"))
+    before = torch.get_rng_state()
+    build_learner(CART)
+    assert torch.equal(before, torch.get_rng_state())
 
 
 def test_an_unknown_symmetry(tmp_path):

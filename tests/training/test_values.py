@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from grasp_planner import CEM, Budget, DiscountedReturn, GraspPlannerError, Markov, Problem, plan
+from grasp_planner import CEM, GD, Budget, DiscountedReturn, GraspPlannerError, Markov, Problem, plan
 from grasp_planner.data import Episodes
-from grasp_planner.models import LearnedReturn, LearnedReturnConfig
+from grasp_planner.models import LearnedReturn, LearnedReturnConfig, StateModel, StateModelConfig
 from grasp_planner.training import ValueRecipe, train_value
 from grasp_planner.training.values import steps_of
 
@@ -148,8 +148,6 @@ def test_files_of_a_training(tmp_path):
 
 
 def test_the_world_model_is_left_as_it_was(tmp_path):
-    from grasp_planner.models import StateModel, StateModelConfig
-
     model = StateModel(StateModelConfig(state_size=1, action_size=1, frameskip=1, substeps=1, width=8))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     train_value(model, walks(8), tmp_path, QUICK, progress=False)
@@ -157,9 +155,53 @@ def test_the_world_model_is_left_as_it_was(tmp_path):
     assert model.training and all(p.requires_grad and p.grad is None for p in model.parameters())
 
 
+class Dropping(torch.nn.Module):
+    """The line with dropout on its actions. A new module is in training mode."""
+
+    context = frameskip = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.line, self.drop = Line(), torch.nn.Dropout(0.5)
+        self.low, self.high, self.scale = self.line.low, self.line.high, self.line.scale
+
+    def forward(self, states, actions):
+        return self.line(states, self.drop(actions))
+
+    def encode(self, observations):
+        return self.line.encode(observations)
+
+
+def test_a_model_in_training_mode_is_evaluated_without_dropout(tmp_path):
+    model, before = Dropping(), torch.get_rng_state()
+    train_value(model, walks(8), tmp_path, QUICK, progress=False)
+    assert torch.equal(before, torch.get_rng_state()), "dropout draws from the global random state"
+    assert model.training and model.drop.training
+
+
+def test_no_random_state_of_a_gpu_is_moved(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("every GPU was seeded"))
+    train_value(Line(), walks(8), tmp_path, QUICK, progress=False)
+
+
+def test_a_world_model_is_not_replaced(tmp_path):
+    model = StateModel(StateModelConfig(state_size=1, action_size=1, frameskip=1, substeps=1, width=8))
+    weights = model.save_pretrained(tmp_path) / "model.safetensors"
+    before = weights.read_bytes()
+    with pytest.raises(GraspPlannerError, match="holds a model of the kind 'state', whose files a 'return' would repl"):
+        train_value(model, walks(8), tmp_path, QUICK, progress=False)
+    assert weights.read_bytes() == before
+
+
 def spoilt(value: float) -> Episodes:
     data = walks(8)
     data.observations["reward"][30] = value
+    return data
+
+
+def spoilt_action() -> Episodes:
+    data = walks(8)
+    data.actions[30] = np.nan
     return data
 
 
@@ -178,7 +220,13 @@ class Unbounded(Line):
     [
         (Remembering(), walks(8), "world model of context 1 with finite bounds, got context 3"),
         (Unbounded(), walks(8), r"finite bounds, got context 1, low \[-2.0\] and high \[inf\]"),
-        (Line(), spoilt(np.nan), "must be finite, found NaN or infinity in the rewards or the latents"),
+        (Line(), spoilt(np.nan), "must be finite, found NaN or infinity in the rewards, actions or latents"),
+        (Line(), spoilt_action(), "must be finite, found NaN or infinity in the rewards, actions or latents"),
+        (
+            Line(),
+            Episodes.of([{"state": np.zeros((4, 1)), "reward": np.zeros(4)}] * 8, [np.zeros((3, 2))] * 8),
+            "an action of the model is 1 numbers, and 1 actions of the data are 2",
+        ),
         (
             Line(),
             Episodes.of([{"state": np.zeros((4, 1))}] * 8, [np.zeros((3, 1))] * 8),
@@ -197,6 +245,7 @@ def test_wrong_models_and_data(model, data, words, tmp_path):
     [
         ({"horizon": 0}, "ValueRecipe.horizon must be an integer >= 1"),
         ({"discount": 1.5}, "ValueRecipe.discount must be a number from 0 to 1"),
+        ({"discount": 1.0}, "ValueRecipe.discount must be below 1"),
         ({"lr": -1.0}, "ValueRecipe.lr must be a number >= 0"),
         ({"seed": 0.5}, "ValueRecipe.seed must be an integer"),
     ],
@@ -226,6 +275,34 @@ def test_networks_are_saved_and_loaded(tmp_path):
     assert torch.equal(found.reward(states, actions), learned.reward(states, actions))
     assert torch.equal(found.value(states), learned.value(states)) and found.objective().discount == 0.9
     assert not found.training and not any(p.requires_grad for p in found.parameters())
+    learned.scale[1] = 0.0
+    learned.save_pretrained(tmp_path)
+    with pytest.raises(GraspPlannerError, match=r"model\.safetensors: scale must be above 0 in every place, got 0\.0"):
+        LearnedReturn.from_pretrained(tmp_path)
+
+
+def test_networks_keep_the_precision_of_a_problem():
+    learned = LearnedReturn(LearnedReturnConfig(latent_size=2, action_size=2, width=8))
+    states, actions = torch.randn(4, 2).double(), torch.randn(4, 2).double()
+    for found, single in (
+        (learned.reward(states, actions), learned.reward(states.float(), actions.float())),
+        (learned.value(states), learned.value(states.float())),
+    ):
+        assert found.dtype == torch.float64
+        torch.testing.assert_close(found.float(), single)
+    model = Markov(lambda state, action: state + 0.1 * action)
+    problem = Problem.between(model, states, None, 3, -torch.ones(2).double(), 1.0, objective=learned.objective())
+    assert plan(problem, GD(), Budget(steps=2)).cost.isfinite().all()
+
+
+def test_states_and_actions_of_other_sizes():
+    learned = LearnedReturn(LearnedReturnConfig(latent_size=3, action_size=2, width=8))
+    with pytest.raises(GraspPlannerError, match="latents of 3 and model actions of 2 numbers, got 3 and 1: learn them"):
+        learned.reward(torch.zeros(5, 3), torch.zeros(5, 1))
+    with pytest.raises(GraspPlannerError, match="latents of 3 and model actions of 2 numbers, got 4: learn them"):
+        learned.value(torch.zeros(5, 4))
+    with pytest.raises(GraspPlannerError, match="are on cpu, and the states are on meta: load the networks"):
+        learned.value(torch.zeros(5, 3, device="meta"))
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ import pytest
 import torch
 
 import toys
-from grasp_planner import GRASP, Budget, Chunked, GraspPlannerError, LowPrecision, plan
+from grasp_planner import GRASP, Budget, Chunked, GraspPlannerError, LowPrecision, load_world_model, plan
+from grasp_planner.models import StateModel, StateModelConfig
 from grasp_planner.wrappers.live_bytes import LiveBytes
+from grasp_planner.wrappers.smoothable import smoothed
 
 
 class Deep(torch.nn.Module):
@@ -53,6 +55,32 @@ def test_plans_keep_their_promises_and_pieces_go_with_it():
     assert (first.trace.cost[1:] <= first.trace.cost[:-1]).all()
     pieces = plan(problem.through(Chunked(low.dynamics, rows=4)), planner, budget, seeds=1)
     torch.testing.assert_close(pieces.cost, first.cost, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize(("features", "experts"), [("push_t", 1), ("push_t", 3), ("push_t_diffusion", 1)])
+def test_complex_numbers_of_push_t_keep_their_precision(features, experts):
+    """There are no complex numbers in bfloat16."""
+    substeps = 5 if features == "push_t" else 1
+    config = StateModelConfig(7, 2, features=features, substeps=substeps, width=16, depth=2, octaves=0, experts=experts)
+    model = StateModel(config)
+    states = model.encode({"state": 200 + 50 * torch.rand(6, 1, 7)})
+    actions = torch.randn(6, 1, 10, requires_grad=True)
+    for amount in (0.0, 1.0):
+        found = smoothed(LowPrecision(model), amount)(states, actions)
+        torch.testing.assert_close(found, smoothed(model, amount)(states, actions), rtol=0.05, atol=0.05)
+        (gradient,) = torch.autograd.grad(found.sum(), actions)
+        assert found.dtype == torch.float32 and gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["pusht-state", "wall-state", "pusht-pixels", "wall-pixels"])
+def test_packaged_models(name):
+    model = load_world_model(name)
+    noise = torch.Generator().manual_seed(0)
+    states = model.scale * torch.randn(16, model.context, len(model.scale), generator=noise)
+    actions = torch.randn(16, model.context, len(model.low), generator=noise)
+    found, exact = LowPrecision(model)(states, actions), model(states, actions)
+    assert found.dtype == torch.float32
+    assert float(((found - exact) / model.scale).square().mean().sqrt()) < 0.1
 
 
 def test_other_dtypes_are_refused():

@@ -59,6 +59,14 @@ def test_derivatives_go_through_the_projection():
     assert bool(moved) and gradient[states.abs() > BOX].eq(0).all() and gradient[states.abs() < BOX].ne(0).all()
 
 
+@pytest.mark.parametrize("project", [lambda states: states[:, -1], torch.Tensor.float, lambda states: None])
+def test_a_projection_must_return_states(project):
+    states, actions = inputs(1)
+    words = r"Projected\.project was given states \(5, 1, 3\) torch.float64 and must return states of the same shape"
+    with pytest.raises(GraspPlannerError, match=words):
+        Projected(toys.Nonlinear(), project)(states, actions)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("context", [1, 3])
 def test_predictions_stay_and_the_derivative_by_the_state_is_mixed_with_the_identity(context, share):

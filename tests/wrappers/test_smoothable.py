@@ -51,6 +51,15 @@ def test_a_smoother_version_is_compiled_once() -> None:
     assert around.smoothed(0.5) is around.smoothed(0.5) is not around.smoothed(1.0)
 
 
+def test_the_memory_of_a_smoother_version_is_measured_once() -> None:
+    model = toys.Wavy()
+    around = Chunked(model, memory=2**20)
+    states, actions = toys.fixed(7, 1, 3, seed=1), toys.fixed(7, 1, 2, seed=2)
+    for _ in range(3):  # planning asks for the version at every step
+        around.smoothed(0.5)(states, actions)
+    assert model.rows == [(0.5, rows) for rows in (1, 2, 7, 7, 7)]
+
+
 def test_pieces_of_a_smoother_version_check_the_deadline() -> None:
     pieces: list[int] = []
     version = Chunked(toys.Wavy(), rows=3).checked(lambda: pieces.append(1)).smoothed(1.0)

@@ -241,11 +241,14 @@ def test_the_same_seed_has_the_same_futures_and_another_seed_other_futures():
     assert toys.same(first, again) and not torch.equal(first.cost, other.cost)
 
 
-def test_noise_of_states_is_the_same_with_and_without_noise_of_actions():
-    class Windy(Line):
-        def distribution(self, states, actions):
-            return self(states, actions), torch.full_like(states[:, -1], 0.1)
+class Windy(Line):
+    """The line with noise on its state, of standard deviation 0.1."""
 
+    def distribution(self, states, actions):
+        return self(states, actions), torch.full_like(states[:, -1], 0.1)
+
+
+def test_noise_of_states_is_the_same_with_and_without_noise_of_actions():
     plain, both = Sampled(Windy(), 4, seed=5), Sampled(Windy(), 4, seed=5, action_noise=0.2)
     assert torch.equal(plain.noise, both.noise)
     states, actions = plain.encode({"state": torch.zeros(1, 1, 1)}), torch.zeros(1, 1, 1).double()
@@ -270,6 +273,8 @@ CALM = Constrained(ALONE, always(Margin(lambda states, actions: states[..., 0]))
         (lambda: Sampled(Line(), action_noise=-0.1), r"Sampled\.action_noise must be a number >= 0, got -0\.1"),
         (lambda: Sampled(Line(), action_noise=float("nan")), r"Sampled\.action_noise must be a number >= 0"),
         (lambda: Sampled(Line(), action_noise=0.1, action_bounds=(1.0, -1.0)), r"action_bounds must be \(low, high\)"),
+        (lambda: Sampled(Line(), action_noise=0.1, action_bounds=(1.0,)), r"action_bounds must be \(low, high\)"),
+        (lambda: Sampled(Windy(), action_bounds=(-1.0, 1.0)), r"got \(-1\.0, 1\.0\) without action_noise"),
         (lambda: CVaR(ALONE, samples=0), r"CVaR\.samples must be an integer >= 1"),
         (lambda: CVaR(ALONE, samples=4, alpha=1.5), r"CVaR\.alpha must be a number from 0 to 1"),
         (lambda: CVaR(ALONE, samples=4, alpha=0.0), r"CVaR\.alpha must be above 0"),
@@ -279,6 +284,13 @@ CALM = Constrained(ALONE, always(Margin(lambda states, actions: states[..., 0]))
 def test_settings_that_do_not_fit(make, message):
     with pytest.raises(GraspPlannerError, match=message):
         make()
+
+
+@pytest.mark.parametrize("size", [4, 8, 10])
+def test_latents_of_another_number_of_samples(size):
+    latents = torch.zeros(1, size)
+    with pytest.raises(GraspPlannerError, match=f"needs latents of 4 samples .* got latents of {size} numbers"):
+        CVaR(ALONE, 4).terminal(latents, latents)
 
 
 def test_a_planner_for_sums_of_squares_says_what_to_use_instead():

@@ -16,6 +16,12 @@ def at_least(planner: object, minimum: float, *names: str) -> None:
             raise GraspPlannerError(f"{type(planner).__name__}.{name} must be a number >= {minimum}, got {value!r}")
 
 
+def not_negative(name: str, value: object) -> None:
+    """Raise unless a value is a finite number not below 0; ``name`` is the name of the value in the error."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+        raise GraspPlannerError(f"{name} must be a number >= 0, got {value!r}")
+
+
 def whole(planner: object, minimum: int, *names: str) -> None:
     """Raise unless each named setting is an integer not below ``minimum``."""
     for name in names:

@@ -125,8 +125,8 @@ class Margin(Event):
         scale: the typical size of the function, > 0. Margins are in units of it.
 
     Raises:
-        GraspPlannerError: ``scale`` is not a positive number; or, when it is evaluated, the function returns something
-            other than ``(b, k)`` numbers in the dtype of the states.
+        GraspPlannerError: ``function`` is not a function, or ``scale`` is not a positive number; or, when it is
+            evaluated, the function returns something other than ``(b, k)`` numbers in the dtype of the states.
 
     Example:
         >>> above = Margin(lambda states, actions: states[..., 1] - 30.0, scale=10.0)
@@ -142,6 +142,8 @@ class Margin(Event):
     """Whether the margin has the opposite sign, as in ``~event``."""
 
     def __post_init__(self) -> None:
+        if not callable(self.function):
+            raise GraspPlannerError(f"Margin.function must be a function of states and actions, got {self.function!r}")
         if isinstance(self.scale, bool) or not isinstance(self.scale, (int, float)) or not 0 < self.scale < math.inf:
             raise GraspPlannerError(f"Margin.scale must be a number > 0, got {self.scale!r}")
 

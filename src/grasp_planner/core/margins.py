@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from grasp_planner.core.checks import not_negative
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.events import Margin
 
@@ -27,7 +28,8 @@ def inside_ball(read: Read, centre: Sequence[float] | Tensor, radius: float, sca
         scale: typical size of a distance, see :class:`Margin`.
 
     Raises:
-        GraspPlannerError: see :class:`Margin`; or, when it is evaluated, ``centre`` is not ``(d,)``.
+        GraspPlannerError: ``radius`` is not a number >= 0; see :class:`Margin`; or, when it is evaluated, ``centre`` is
+            not ``(d,)``.
 
     Example:
         >>> from grasp_planner import always
@@ -35,6 +37,7 @@ def inside_ball(read: Read, centre: Sequence[float] | Tensor, radius: float, sca
         >>> always(~zone).margin(torch.tensor([[[3.0, 0.0], [0.0, 2.0]]]), torch.zeros(1, 1, 2))
         tensor([1.])
     """
+    not_negative("inside_ball.radius", radius)
 
     def margin(states: Tensor, actions: Tensor) -> Tensor:
         found = read(states)
@@ -55,7 +58,8 @@ def inside_box(read: Read, low: Sequence[float] | Tensor, high: Sequence[float] 
         scale: typical size of a distance, see :class:`Margin`.
 
     Raises:
-        GraspPlannerError: see :class:`Margin`; or, when it is evaluated, ``low`` or ``high`` is not ``(d,)``.
+        GraspPlannerError: a lower side is above the upper side; see :class:`Margin`; or, when it is evaluated, ``low``
+            or ``high`` is not ``(d,)``.
 
     Example:
         >>> from grasp_planner import eventually
@@ -63,6 +67,11 @@ def inside_box(read: Read, low: Sequence[float] | Tensor, high: Sequence[float] 
         >>> eventually(door).margin(torch.tensor([[[0.0, 0.0], [5.0, 2.5]]]), torch.zeros(1, 1, 2))
         tensor([0.5000])
     """
+    least, most = (torch.as_tensor(side, dtype=torch.float64, device="cpu") for side in (low, high))
+    if least.shape == most.shape and not bool((least <= most).all()):
+        raise GraspPlannerError(
+            f"inside_box.low must be at most inside_box.high, got {least.tolist()} and {most.tolist()}"
+        )
 
     def margin(states: Tensor, actions: Tensor) -> Tensor:
         found = read(states)
@@ -84,14 +93,15 @@ def action_rate(limit: float, scale: float = 1.0, *, frameskip: int = 1) -> Marg
             is compared with the environment action before it, also inside of a model step; the largest change counts.
 
     Raises:
-        GraspPlannerError: see :class:`Margin`; or, when it is evaluated, an action does not divide into ``frameskip``
-            equal parts.
+        GraspPlannerError: ``limit`` is not a number >= 0; see :class:`Margin`; or, when it is evaluated, an action does
+            not divide into ``frameskip`` equal parts.
 
     Example:
         >>> from grasp_planner import always
         >>> always(action_rate(0.5)).margin(torch.zeros(1, 4, 2), torch.tensor([[[0.0], [0.2], [1.0]]]))
         tensor([-0.3000])
     """
+    not_negative("action_rate.limit", limit)
 
     def margin(states: Tensor, actions: Tensor) -> Tensor:
         if frameskip < 1 or actions.shape[-1] % frameskip:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.data.minari_writing import assemble
-from grasp_planner.data.recipe import Recipe, default_steps, environment_id, resolve_policy
+from grasp_planner.data.recipe import Recipe, environment_id, number_of_steps, resolve_policy
 from grasp_planner.data.rollouts import make_environment
 from grasp_planner.data.shards import collect_shard, finished, shards
 from grasp_planner.domains.domain import Policy
@@ -54,7 +54,8 @@ def collect(
             another environment with the same interface; ``"module:id"`` imports a module first.
         episodes: number of episodes.
         out: a new or empty folder, or the folder of an interrupted collection.
-        steps: environment steps per episode, a multiple of `every`; None: the published number.
+        steps: environment steps per episode, a multiple of `every`; None: the number of the policy if it is
+            ``recipe.FixedLength``, such as `PlannerPolicy`, and otherwise the published number.
         pixels: side of the pictures under ``"pixels"``, 64 or 224; None: no pictures.
         every: environment steps per data step.
         seed: the seed from which the seeds of all episodes are derived.
@@ -68,7 +69,8 @@ def collect(
         The folder `out`.
 
     Raises:
-        GraspPlannerError: a name is unknown, a number is out of range, `out` holds other files, or a process died.
+        GraspPlannerError: a name is unknown, a number is out of range, the policy has another number of steps, `out`
+            holds other files, or a process died.
         OSError: the disk is full. Finished episodes are kept; the same call continues when there is room.
         MissingExtraError: a package is not installed.
 
@@ -86,7 +88,7 @@ def collect(
         environment=environment,
         policy=policy_name,
         episodes=episodes,
-        steps=default_steps(environment) if steps is None else steps,
+        steps=number_of_steps(steps, policy, environment),
         every=every,
         pixels=pixels,
         seed=seed,

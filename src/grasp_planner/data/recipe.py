@@ -147,12 +147,36 @@ def resolve_policy(policy: str | Callable[[], Policy] | None, environment: str) 
     return name, POLICIES[name]
 
 
-def default_steps(environment: str) -> int:
-    """Return the default number of environment steps per episode.
+@runtime_checkable
+class FixedLength(Protocol):
+    """A function that makes policies whose episodes have a fixed number of steps, such as whole plans."""
+
+    @property
+    def episode_steps(self) -> int:
+        """Environment steps in each episode."""
+        ...
+
+
+def number_of_steps(steps: int | None, policy: object, environment: str) -> int:
+    """Return the number of environment steps per episode.
+
+    Args:
+        steps: the wanted number; ``None``: the number of the policy, or the published number of the environment.
+        policy: a policy, or a function that makes policies, which may be ``FixedLength``.
+        environment: id for `gymnasium.make`.
 
     Raises:
-        GraspPlannerError: the environment belongs to another package.
+        GraspPlannerError: the policy has another number of steps, or no number is known, because the environment
+            belongs to another package.
     """
+    if isinstance(policy, FixedLength):
+        if steps not in (None, policy.episode_steps):
+            raise GraspPlannerError(
+                f"needed steps={policy.episode_steps}, the environment steps in an episode of the policy, got {steps}"
+            )
+        return policy.episode_steps
+    if steps is not None:
+        return steps
     domain = domain_of(environment)
     if domain is None:
         raise GraspPlannerError(f"needed steps= (--steps), the environment steps per episode of {environment!r}")

@@ -86,6 +86,36 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def check_kind(folder: Path, kind: str) -> None:
+    """Raise if a folder holds a model of another kind, whose files a model of this kind would replace.
+
+    Args:
+        folder: a folder, which need not exist.
+        kind: the kind of model that will be saved in the folder, see ``save_model``.
+
+    Raises:
+        GraspPlannerError: the folder holds a model of another kind, or its ``config.json`` cannot be read.
+    """
+    path = folder / CONFIG_FILE
+    found = read_json(path, MOST_CONFIG).get("kind") if path.exists() else kind
+    if found != kind:
+        raise GraspPlannerError(
+            f"{folder} holds a model of the kind {found!r}, whose files a {kind!r} would replace: give another folder"
+        )
+
+
+def with_positive(model: Model, folder: str | Path, name: str) -> Model:
+    """Return a loaded model unchanged, if all numbers of one of its buffers are above 0.
+
+    Raises:
+        GraspPlannerError: a number is 0 or below.
+    """
+    least = float(model.get_buffer(name).min())
+    if not least > 0:
+        raise GraspPlannerError(f"{Path(folder) / WEIGHTS_FILE}: {name} must be above 0 in every place, got {least}")
+    return model
+
+
 def build_config(cls: type[Config], folder: Path) -> Config:
     """Read ``config.json`` as the dataclass ``cls``, whose annotations decide what is accepted.
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.objectives import discount_of
 from grasp_planner.core.problem import Problem
-from grasp_planner.models.checkpoint import load_model, save_model
+from grasp_planner.models.checkpoint import load_model, save_model, with_positive
 from grasp_planner.models.integer_fields import check_integers
 from grasp_planner.models.mlp import MLP
 from grasp_planner.models.policy_rollout import policy_rollout
@@ -101,7 +101,12 @@ class LearnedPolicy(nn.Module):
             states: latents, in the model's own units.
             goals: latents of the goals.
             steps: k, one number for all states or a number for each state. Numbers below 1 count as 1.
+
+        Raises:
+            GraspPlannerError: states or goals have another size than the latents of the policy.
         """
+        for latents in (states, goals):
+            self.check_sizes(latents.shape[-1], self.config.action_size)
         dtype = self.scale.dtype  # the states of a problem can have another precision
         left = torch.as_tensor(steps, device=states.device).clamp(1, self.config.horizon).to(dtype)
         left = left.expand(states.shape[:-1])[..., None]
@@ -163,9 +168,9 @@ class LearnedPolicy(nn.Module):
         """Load the network saved in ``folder``, frozen and in evaluation mode.
 
         Raises:
-            GraspPlannerError: files are missing, truncated or do not fit together.
+            GraspPlannerError: files are missing, truncated or do not fit together, or a scale is not positive.
         """
-        return load_model(cls, LearnedPolicyConfig, folder, device)
+        return with_positive(load_model(cls, LearnedPolicyConfig, folder, device), folder, "scale")
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write ``config.json`` and ``model.safetensors``, each atomically, and return the folder."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from grasp_planner.core.checks import between_zero_and_one
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.returns import DiscountedReturn
-from grasp_planner.models.checkpoint import load_model, save_model
+from grasp_planner.models.checkpoint import load_model, save_model, with_positive
 from grasp_planner.models.integer_fields import check_integers
 from grasp_planner.models.mlp import MLP
 
@@ -90,18 +90,49 @@ class LearnedReturn(nn.Module):
         """Load the networks saved in ``folder``, frozen and in evaluation mode.
 
         Raises:
-            GraspPlannerError: files are missing, truncated or do not fit together.
+            GraspPlannerError: files are missing, truncated or do not fit together, or a scale is not positive.
         """
-        return load_model(cls, LearnedReturnConfig, folder, device)
+        return with_positive(load_model(cls, LearnedReturnConfig, folder, device), folder, "scale")
 
     def reward(self, states: Float[Tensor, "*batch s"], actions: Float[Tensor, "*batch a"]) -> Float[Tensor, "*batch"]:
-        """Return the reward ``(...)`` of a model step from ``states`` ``(..., s)`` with ``actions`` ``(..., a)``."""
-        return self.mean + self.std * self.reward_network(torch.cat([states / self.scale, actions], dim=-1))[..., 0]
+        """Return the reward ``(...)`` of a model step from ``states`` ``(..., s)`` with ``actions`` ``(..., a)``.
+
+        Raises:
+            GraspPlannerError: states or actions have another size than in the training, or are on another device.
+        """
+        self.check_inputs(states, actions)
+        dtype = self.scale.dtype  # the states of a problem can have another precision
+        inputs = torch.cat([states.to(dtype) / self.scale, actions.to(dtype)], dim=-1)
+        return (self.mean + self.std * self.reward_network(inputs)[..., 0]).to(states.dtype)
 
     def value(self, states: Float[Tensor, "*batch s"]) -> Float[Tensor, "*batch"]:
-        """Return the discounted sum ``(...)`` of all rewards from ``states`` ``(..., s)`` on."""
-        average = self.mean + self.std * self.value_network(states / self.scale)[..., 0]
-        return average / (1.0 - self.config.discount)
+        """Return the discounted sum ``(...)`` of all rewards from ``states`` ``(..., s)`` on.
+
+        Raises:
+            GraspPlannerError: states have another size than in the training, or are on another device.
+        """
+        self.check_inputs(states)
+        average = self.mean + self.std * self.value_network(states.to(self.scale.dtype) / self.scale)[..., 0]
+        return (average / (1.0 - self.config.discount)).to(states.dtype)
+
+    def check_inputs(self, *given: Tensor) -> None:
+        """Raise unless states, and actions if they are given, have the sizes of the networks and are on their device.
+
+        Raises:
+            GraspPlannerError: a size or the device differs.
+        """
+        needed = (self.config.latent_size, self.config.action_size)[: len(given)]
+        sizes = tuple(part.shape[-1] for part in given)
+        if sizes != needed:
+            raise GraspPlannerError(
+                f"the reward and the value need latents of {self.config.latent_size} and model actions of "
+                f"{self.config.action_size} numbers, got {' and '.join(map(str, sizes))}: learn them for this model"
+            )
+        if given[0].device != self.scale.device:
+            raise GraspPlannerError(
+                f"the reward and the value are on {self.scale.device}, and the states are on {given[0].device}: load "
+                "the networks with from_pretrained(folder, device=...)"
+            )
 
     def objective(self) -> DiscountedReturn:
         """Return the objective with this reward, this value and this discount."""

@@ -66,13 +66,16 @@ class MultiStart:
         starts: n, number of starts per problem.
         start_std: standard deviation of the starts around the given actions, in action units.
         restart_every: K, steps of the inner planner between two restarts. ``None``: no restarts.
-        survivors: share of the starts whose plans are kept at a restart, at least one start.
-        kick_std: standard deviation of the noise on the plans at a restart, in action units.
+        survivors: share of the starts whose plans are kept at a restart, at least one start. It has
+            no effect without ``restart_every``.
+        kick_std: standard deviation of the noise on the plans at a restart and at the end of a race, in action units.
+            It has no effect if ``restart_every`` and ``race_starts`` are both ``None``.
         kick_growth: factor by which the kicks of a problem grow at each restart at which its lowest cost has not fallen
-            by 5 %. After a fall, the kicks have the standard deviation ``kick_std`` again.
+            by 5 %. After a fall, the kicks have the standard deviation ``kick_std`` again. It has no effect without
+            ``restart_every``, or if ``kick_std`` is 0.
         noise_beta: exponent of the power spectrum of starts and kicks. 0: white noise.
-        race_starts: number of starts at the beginning, at least ``starts``. ``None``: no race.
-        race_steps: steps of the inner planner before the race ends.
+        race_starts: number of starts at the beginning, at least ``starts``. ``None`` or ``starts``: no race.
+        race_steps: steps of the inner planner before the race ends. It has no effect without ``race_starts``.
         tolerance: stop a problem whose best cost is at or below this. It is raised to the inner planner's tolerance.
 
     Raises:
@@ -112,7 +115,8 @@ class MultiStart:
 
     def init(self, problem: Problem, actions: Tensor, noise: Noise) -> MultiStartState:
         """Draw the starts; the first start is at the given actions."""
-        count, steps = (self.race_starts, self.race_steps) if self.race_starts else (self.starts, self.restart_every)
+        count = max(self.starts, self.race_starts or 0)
+        steps = self.race_steps if count > self.starts else self.restart_every
         starts = spread(problem, actions, count, self.start_std, noise.fold(0), self.noise_beta).flatten(0, 1)
         inner = self.planner.init(problem.repeat(count), starts, noise.fold(1).repeat(count))
         leader = torch.zeros(problem.batch, dtype=torch.long, device=actions.device)

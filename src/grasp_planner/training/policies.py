@@ -21,11 +21,12 @@ from grasp_planner.data import Episodes, Windows, split
 from grasp_planner.io.atomic import make_folder
 from grasp_planner.io.progress import progress_bar
 from grasp_planner.io.text_files import write_json
+from grasp_planner.models.checkpoint import check_kind
 from grasp_planner.models.learned_policy import LearnedPolicy, LearnedPolicyConfig
 from grasp_planner.training.logs import CSVLog
 from grasp_planner.training.regression import regression
 from grasp_planner.training.schedules import running_average
-from grasp_planner.training.sources import Data, data_sets, describe, joined
+from grasp_planner.training.sources import Data, check_action_size, data_sets, describe, joined
 from grasp_planner.training.symmetry import SYMMETRIES, with_images
 from grasp_planner.training.validation import to_tensors
 
@@ -41,7 +42,7 @@ class PolicyRecipe:
         observations: the observations that the world model encodes.
         horizon: K, the largest number of model steps from a state to its goal; at least the horizon of later problems.
         symmetry: name of the symmetry that augments the data, see ``training.symmetry``; ``None``: no augmentation.
-        plan_share: share of each batch that comes from plans, if there are plans.
+        plan_share: share of each batch that comes from plans, if there are plans; above 0, it is at least one row.
         validation: share of the episodes that are held out.
         seed: seed of the initial weights, of the split, of the symmetry and of the batches.
         width: units in a hidden layer.
@@ -171,7 +172,8 @@ def train_policy(
         progress: show a progress bar.
 
     Raises:
-        GraspPlannerError: the data do not fit the model, no plan reached its goal, or the loss is no longer finite.
+        GraspPlannerError: the data do not fit the model, no plan reached its goal, the loss is no longer finite, or
+            ``out`` holds a model of another kind.
         OSError: a file cannot be written.
 
     Example:
@@ -190,6 +192,7 @@ def train_policy(
     policy is a round of expert iteration (Anthony, Tian and Barber, NeurIPS 2017).
     """
     recipe, begun = PolicyRecipe() if recipe is None else recipe, time.monotonic()
+    check_kind(Path(out), "policy")
     episodes = joined(data_sets(data, recipe.observations), recipe.observations)
     known, held = split(episodes, recipe.validation, recipe.seed)
     training, held_out = hindsight(model, _augmented(known, recipe), recipe), hindsight(model, held, recipe)
@@ -231,11 +234,7 @@ def hindsight(model: WorldModel, episodes: Episodes, recipe: PolicyRecipe) -> Hi
     Raises:
         GraspPlannerError: frameskip or actions do not fit the model, or the data or latents are not finite.
     """
-    if model.frameskip * episodes.action_dim != len(model.low):
-        raise GraspPlannerError(
-            f"the data do not fit the model: an action of the model is {len(model.low)} numbers, and "
-            f"{model.frameskip} actions of the data are {model.frameskip * episodes.action_dim}"
-        )
+    check_action_size(model, episodes)
     windows, device = Windows(episodes, 1, 1, model.frameskip, ()), model.low.device
     numbers = np.arange(len(windows))
     episode, start = windows.locate(numbers)
@@ -275,7 +274,7 @@ def _errors(policy: LearnedPolicy, some: Examples) -> Float[Tensor, "n a"]:
 def _new_policy(model: WorldModel, training: Hindsight, recipe: PolicyRecipe) -> LearnedPolicy:
     config = LearnedPolicyConfig(len(model.scale), len(model.low), recipe.horizon, recipe.width, recipe.depth)
     with torch.random.fork_rng(devices=[]):  # the global random state does not change
-        torch.manual_seed(recipe.seed)
+        torch.default_generator.manual_seed(recipe.seed)  # torch.manual_seed also seeds every GPU
         policy = LearnedPolicy(config)
     policy.scale.copy_(model.scale)
     policy.counted.copy_(goal_objective(model).weights_like(model.scale) > 0)
@@ -295,7 +294,8 @@ def _fitted(
     """Fit the policy, and return its running average."""
     generator, average = torch.Generator().manual_seed(recipe.seed), running_average(policy, recipe.average)
     update = regression("policy", policy.network, recipe.lr, recipe.steps, CSVLog(folder / "log.csv", 0))
-    planned = 0 if experts is None else round(recipe.plan_share * recipe.batch)
+    share = 0.0 if experts is None else recipe.plan_share
+    planned = max(round(share * recipe.batch), int(share > 0))
     for _ in range(recipe.steps):
         some = training.drawn(recipe.batch - planned, generator)
         if experts is not None:

@@ -59,7 +59,8 @@ class Recipe:
         weight_decay: weight decay of AdamW.
         clip: maximum norm of the gradient.
         average: decay per step of the running average of the weights; the averaged weights are saved.
-        tolerance: error at which the loss changes from quadratic to linear, in units of the model's ``scale``.
+        tolerance: error at which the loss changes from quadratic to linear, in units of the model's ``scale``. The loss
+            of diffusion models does not use it.
         symmetry: name of the symmetry that augments the data, see ``training.symmetry``; ``None``: no augmentation.
         validation: share of the episodes that are held out.
         horizons: environment steps after which the open-loop error is measured.
@@ -301,7 +302,7 @@ RECIPES: dict[str, Recipe] = {
 def build_learner(recipe: Recipe) -> StateLearner | LatentLearner:
     """Build the model of a recipe from its seed, with its loss; the global random state does not change."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
+        torch.default_generator.manual_seed(recipe.seed)  # torch.manual_seed also seeds every GPU
         if isinstance(recipe.model, StateModelConfig):
             return StateLearner(recipe.model, recipe.symmetry, recipe.tolerance, recipe.balance)
         return LatentLearner(recipe.model, recipe.latent_loss, recipe.tolerance)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.core.world_model import WorldModel
 from grasp_planner.data import Episodes, read
 
 Data = str | Path | Episodes
@@ -26,6 +27,19 @@ def data_sets(data: Data | Sequence[Data], keys: tuple[str, ...]) -> list[Episod
     if not parts:
         raise GraspPlannerError("needed at least one data set, got none")
     return parts
+
+
+def check_action_size(model: WorldModel, episodes: Episodes) -> None:
+    """Raise unless an action of the model is a block of environment actions of the data.
+
+    Raises:
+        GraspPlannerError: the sizes of the actions differ.
+    """
+    if model.frameskip * episodes.action_dim != len(model.low):
+        raise GraspPlannerError(
+            f"the data do not fit the model: an action of the model is {len(model.low)} numbers, and "
+            f"{model.frameskip} actions of the data are {model.frameskip * episodes.action_dim}"
+        )
 
 
 def describe(episodes: Episodes) -> dict[str, object]:

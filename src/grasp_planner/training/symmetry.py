@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.data import Episodes
 from grasp_planner.models.state.push_t import CENTRE
 
@@ -25,6 +26,9 @@ def push_t(
 
     The walls of Push-T form a square, and the T is its own mirror image: mirroring x maps theta to -theta.
 
+    Raises:
+        GraspPlannerError: a state is not 7 numbers, or an action is not 2 numbers.
+
     >>> import torch
     >>> states, actions = torch.rand(3, 2, 7), torch.rand(3, 1, 2)
     >>> turned, _ = push_t(states, actions, torch.Generator().manual_seed(0))
@@ -32,6 +36,11 @@ def push_t(
     >>> torch.allclose(distance(turned), distance(states), atol=1e-4)
     True
     """
+    if (states.shape[-1], actions.shape[-1]) != (7, 2):
+        raise GraspPlannerError(
+            "the symmetry 'push_t' needs states of 7 numbers and actions of 2 numbers, got "
+            f"{states.shape[-1]} and {actions.shape[-1]}"
+        )
     rows, device = states.shape[0], generator.device
     quarter = torch.randint(4, (rows,), generator=generator, device=device).to(states)
     mirror = (torch.randint(2, (rows,), generator=generator, device=device) * 2 - 1).to(states)

@@ -14,17 +14,19 @@ from torch import Tensor
 
 from grasp_planner.core.checks import at_least, between_zero_and_one, whole
 from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.core.frozen import frozen
 from grasp_planner.core.problem import Problem
 from grasp_planner.core.world_model import WorldModel, model_actions
 from grasp_planner.data import Episodes, Windows, split
 from grasp_planner.io.atomic import make_folder
 from grasp_planner.io.progress import progress_bar
 from grasp_planner.io.text_files import write_json
+from grasp_planner.models.checkpoint import check_kind
 from grasp_planner.models.learned_return import LearnedReturn, LearnedReturnConfig
 from grasp_planner.training.logs import CSVLog
 from grasp_planner.training.regression import regression
 from grasp_planner.training.schedules import running_average
-from grasp_planner.training.sources import Data, data_sets, describe, joined
+from grasp_planner.training.sources import Data, check_action_size, data_sets, describe, joined
 from grasp_planner.training.validation import to_tensors
 
 MOST_STEPS = 200_000
@@ -83,6 +85,8 @@ class ValueRecipe:
         whole(self, 0, "seed")
         at_least(self, 0, "lr")
         between_zero_and_one(self, "discount", "average", "validation")
+        if self.discount == 1.0:
+            raise GraspPlannerError("ValueRecipe.discount must be below 1, so that values are finite, got 1.0")
 
 
 @dataclass(frozen=True)
@@ -148,7 +152,7 @@ def train_value(
 
     Raises:
         GraspPlannerError: the model has another context or infinite bounds, the data do not fit the model or have no
-            rewards, or a loss is no longer finite.
+            rewards, a loss is no longer finite, or ``out`` holds a model of another kind.
         OSError: a file cannot be written.
 
     Example:
@@ -173,16 +177,18 @@ def train_value(
             "train_value needs a world model of context 1 with finite bounds, got context "
             f"{model.context}, low {model.low.tolist()} and high {model.high.tolist()}"
         )
+    check_kind(Path(out), "return")
     keys = (*recipe.observations, "reward")
     episodes = joined(data_sets(data, keys), keys)
-    training, held_out = (steps_of(model, part, recipe) for part in split(episodes, recipe.validation, recipe.seed))
-    folder = make_folder(Path(out))
-    fitting = Fitting(model, recipe, training, CSVLog(folder / "log.csv", 0))
-    with progress_bar("reward", recipe.reward_steps, show=progress) as advance:
-        fitting.fit_reward(advance)
-    with progress_bar("value", recipe.iterations, show=progress) as advance:
-        learned = fitting.fit_value(advance)
-    reward_error, value_error = fitting.errors(learned, held_out)
+    with frozen(model):  # a model in training mode would predict at random, or change its statistics
+        training, held_out = (steps_of(model, part, recipe) for part in split(episodes, recipe.validation, recipe.seed))
+        folder = make_folder(Path(out))
+        fitting = Fitting(model, recipe, training, CSVLog(folder / "log.csv", 0))
+        with progress_bar("reward", recipe.reward_steps, show=progress) as advance:
+            fitting.fit_reward(advance)
+        with progress_bar("value", recipe.iterations, show=progress) as advance:
+            learned = fitting.fit_value(advance)
+        reward_error, value_error = fitting.errors(learned, held_out)
     learned.save_pretrained(folder)
     done = ValueTraining(folder, round(time.monotonic() - begun, 1), reward_error, value_error)
     numbers = {"seconds": done.seconds, "reward_error": reward_error, "value_error": value_error}
@@ -195,12 +201,13 @@ def steps_of(model: WorldModel, episodes: Episodes, recipe: ValueRecipe) -> Step
     """Cut the model steps from episodes, at most ``MOST_STEPS``; the rewards within a model step are added up.
 
     Raises:
-        GraspPlannerError: the frameskips do not fit together, or rewards or latents are not finite.
+        GraspPlannerError: frameskips or actions do not fit together, or rewards, actions or latents are not finite.
     """
     if model.frameskip % episodes.frameskip:
         raise GraspPlannerError(
             f"the model's frameskip {model.frameskip} must be a multiple of the data's, got {episodes.frameskip}"
         )
+    check_action_size(model, episodes)
     count = model.frameskip // episodes.frameskip  # data steps in a model step
     windows = Windows(episodes, 1, count, episodes.frameskip, (*recipe.observations, "reward"))
     chosen = np.sort(np.random.default_rng(recipe.seed).permutation(len(windows))[:MOST_STEPS])
@@ -211,8 +218,8 @@ def steps_of(model: WorldModel, episodes: Episodes, recipe: ValueRecipe) -> Step
         blocks = batch["actions"].flatten(1).unflatten(1, (model.frameskip, -1))
         pieces.append((latents, model_actions(model, blocks), batch["reward"][:, 1:].flatten(1).sum(1)))
     states, actions, rewards = (torch.cat(part) for part in zip(*pieces, strict=True))
-    if not bool(torch.isfinite(rewards).all() and torch.isfinite(states).all()):
-        raise GraspPlannerError("the data must be finite, found NaN or infinity in the rewards or the latents")
+    if not all(bool(part.isfinite().all()) for part in (states, actions, rewards)):
+        raise GraspPlannerError("the data must be finite, found NaN or infinity in the rewards, actions or latents")
     return Steps(states, actions, rewards)
 
 
@@ -231,7 +238,7 @@ class Fitting:
         self.generator = torch.Generator().manual_seed(recipe.seed)
         config = LearnedReturnConfig(len(model.scale), len(model.low), recipe.discount, recipe.width, recipe.depth)
         with torch.random.fork_rng(devices=[]):  # the global random state does not change
-            torch.manual_seed(recipe.seed)
+            torch.default_generator.manual_seed(recipe.seed)  # torch.manual_seed also seeds every GPU
             self.learned = LearnedReturn(config)
         self.learned.scale.copy_(model.scale)
         self.learned.mean.copy_(steps.rewards.mean())

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from grasp_planner.core.checks import whole
+from grasp_planner.core.checks import not_negative, whole
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.core.events import Margin
 
@@ -68,7 +67,11 @@ class PrincipalComponents:
         self._counted, self._others = counted, others
 
     def __call__(self, states: Float[Tensor, "*batch s"]) -> Float[Tensor, "*batch"]:
-        """Return d(s) of each state, in the model's own units of states."""
+        """Return d(s) of each state, in the model's own units of states.
+
+        Raises:
+            GraspPlannerError: the states have another size than the training states.
+        """
         _, _, _, along, rest = self._fitted
         first, residual = self._split(states)
         deviation = torch.cat([first / along.to(states), residual / rest.to(states)], dim=-1)
@@ -87,7 +90,7 @@ class PrincipalComponents:
                 to each component, so a limit near 1 would also change many training states.
 
         Raises:
-            GraspPlannerError: ``limit`` is not a number >= 0.
+            GraspPlannerError: ``limit`` is not a number >= 0, or the states have another size than the training states.
         """
         unit, _, directions, along, rest = (part.to(states) for part in self._fitted)
         first, residual = self._split(states)
@@ -99,6 +102,7 @@ class PrincipalComponents:
     def _split(self, states: Tensor) -> tuple[Tensor, Tensor]:
         """Return the principal components of states, and the residual, in units of the scale."""
         unit, mean, directions, _, _ = (part.to(states) for part in self._fitted)
+        _check_states("PrincipalComponents", states, unit)
         centred = states * _per(unit) - mean
         first = centred @ directions
         return first, centred - first @ directions.mT
@@ -145,7 +149,10 @@ class NearestStates:
         whole(self, 1, "neighbours", "keep")
         points, unit = _in_units("NearestStates", states, scale)
         drawn = torch.randperm(len(points), generator=torch.Generator().manual_seed(seed))[:keep]
-        stored = points[drawn.sort().values.to(points.device)]
+        # Points are relative to their mean, because distances are computed from products, which round large numbers.
+        dtype = torch.promote_types(states.dtype, torch.float32)
+        centre = points.mean(0).to(dtype)
+        stored = points[drawn.sort().values.to(points.device)] - centre
         if len(drawn) <= neighbours:
             raise GraspPlannerError(
                 f"NearestStates compares each stored state with {neighbours} other states, and stores only "
@@ -159,11 +166,15 @@ class NearestStates:
                 f"NearestStates: each stored state is equal to {neighbours} other states, so that distances have no "
                 "unit: give more different states, or raise neighbours"
             )
-        dtype = torch.promote_types(states.dtype, torch.float32)
-        self._unit, self._stored, self._typical = (part.to(dtype) for part in (unit, stored, squares.sqrt()))
+        fitted = (unit, centre, stored, squares.sqrt())
+        self._unit, self._centre, self._stored, self._typical = (part.to(dtype) for part in fitted)
 
     def __call__(self, states: Float[Tensor, "*batch s"]) -> Float[Tensor, "*batch"]:
-        """Return d(s) of each state, in the model's own units of states."""
+        """Return d(s) of each state, in the model's own units of states.
+
+        Raises:
+            GraspPlannerError: the states have another size than the training states.
+        """
         offset, spread = self._from_nearest(states)
         both = torch.cat([offset, spread.sqrt()[..., None]], dim=-1)
         return torch.linalg.vector_norm(both, dim=-1) / self._typical.to(states)
@@ -179,7 +190,7 @@ class NearestStates:
             limit: the largest distance, such as the 0.99 quantile of the distances of held-out states.
 
         Raises:
-            GraspPlannerError: ``limit`` is not a number >= 0.
+            GraspPlannerError: ``limit`` is not a number >= 0, or the states have another size than the training states.
         """
         offset, spread = self._from_nearest(states)
         typical = self._typical.to(states).square()
@@ -188,7 +199,8 @@ class NearestStates:
 
     def _from_nearest(self, states: Tensor) -> tuple[Tensor, Tensor]:
         """Return s minus the mean of its nearest states, and the mean square of these states around their mean."""
-        points = states * _per(self._unit.to(states))
+        _check_states("NearestStates", states, self._unit)
+        points = states * _per(self._unit.to(states)) - self._centre.to(states)
         mean, spread = _around(points.detach().reshape(-1, points.shape[-1]), self._stored.to(states), self.neighbours)
         return points - mean.reshape(points.shape), spread.reshape(points.shape[:-1])
 
@@ -231,7 +243,7 @@ def near_data(distance: Callable[[Tensor], Tensor], limit: float, scale: float =
         >>> event.margin(torch.tensor([[[1.0, 0.0], [0.0, 0.3]]]), torch.zeros(1, 1, 2)).round(decimals=3)
         tensor([-1.])
     """
-    _check_limit("near_data", limit)
+    not_negative("near_data: limit", limit)
 
     def margin(states: Tensor, actions: Tensor) -> Tensor:
         return limit - distance(states)
@@ -263,6 +275,14 @@ def _in_units(name: str, states: object, scale: object) -> tuple[Tensor, Tensor]
     return states * _per(unit), unit
 
 
+def _check_states(name: str, states: Tensor, unit: Float[Tensor, " s"]) -> None:
+    if states.shape[-1:] != unit.shape:
+        raise GraspPlannerError(
+            f"{name} was fitted to states of {len(unit)} numbers, got states {tuple(states.shape)}: fit it to states "
+            "of this model, or pass the coordinates that it was fitted to"
+        )
+
+
 def _per(unit: Float[Tensor, " s"]) -> Float[Tensor, " s"]:
     """Return 1 / unit, and 0 where the unit is 0."""
     return torch.where(unit > 0, 1.0 / torch.where(unit > 0, unit, 1.0), 0.0)
@@ -278,13 +298,8 @@ def _shortening(
         spread: squared distance that remains without the offset.
         limit: the largest distance.
     """
-    _check_limit("project", limit)
+    not_negative("project: limit", limit)
     room = (limit**2 - spread).clamp(min=0.0)
     outside = squared > room.clamp(min=_ROUNDING)
     # The root is taken of rows outside only: elsewhere, its gradient could be infinite.
     return torch.where(outside, room.sqrt() * torch.where(outside, squared, 1.0).rsqrt(), 1.0)
-
-
-def _check_limit(name: str, limit: object) -> None:
-    if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not 0 <= limit < math.inf:
-        raise GraspPlannerError(f"{name}: limit must be a number >= 0, got {limit!r}")

@@ -63,6 +63,7 @@ class Chunked:
         self.rows, self.memory = rows, memory
         self._before_piece: Callable[[], None] | None = None
         self._fitting: dict[Any, int] = {}
+        self._fitting_smoothed: dict[float, dict[Any, int]] = {}  # of each smoother version, by its amount
         self._kept = 0  # rows of earlier calls whose graphs are still alive
         self._lock = threading.RLock()
 
@@ -91,8 +92,9 @@ class Chunked:
         dynamics = smoothed(self.dynamics, amount)
         if dynamics is self.dynamics:
             return self
-        changed = Chunked(dynamics, self.rows, memory=self.memory)
-        changed._before_piece = self._before_piece
+        changed = copy.copy(self)
+        changed.dynamics, changed._kept = dynamics, 0
+        changed._fitting = self._fitting_smoothed.setdefault(amount, {})
         return changed
 
     def _piece(self, states: Tensor, actions: Tensor) -> Tensor:

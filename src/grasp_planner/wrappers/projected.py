@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from grasp_planner.core.dynamics import Dynamics
+from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.wrappers.model_wrapper import ModelWrapper
 
 
@@ -23,6 +24,10 @@ class Projected(ModelWrapper):
         project: P, a function of states ``(n, h, s)`` in the model's own units that returns projected states of the
             same shape, row by row. Examples are ``project`` of a distance in ``grasp_planner.trust.data_distance`` with
             a fixed limit, and a denoiser.
+
+    Raises:
+        GraspPlannerError: when it is evaluated, ``project`` returns something other than states of the same shape and
+            dtype.
 
     Example:
         >>> import torch
@@ -42,4 +47,11 @@ class Projected(ModelWrapper):
 
     def __call__(self, states: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n s"]:
         """Predict the state that follows each window of projected states."""
-        return self.dynamics(self.project(states), actions)
+        projected = self.project(states)
+        if not isinstance(projected, Tensor) or (projected.shape, projected.dtype) != (states.shape, states.dtype):
+            got = f"{tuple(projected.shape)} {projected.dtype}" if isinstance(projected, Tensor) else repr(projected)
+            raise GraspPlannerError(
+                f"Projected.project was given states {tuple(states.shape)} {states.dtype} and must return states of "
+                f"the same shape and dtype, got {got}"
+            )
+        return self.dynamics(projected, actions)

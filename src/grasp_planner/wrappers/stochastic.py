@@ -61,11 +61,11 @@ class Sampled:
         seed: seed of the noise.
         action_noise: standard deviation of the noise on environment actions, in the environment's units.
         action_bounds: low and high, to which the environment clips actions after the noise, in the environment's units;
-            ``None``: the environment does not clip.
+            ``None``: the environment does not clip, or there is no action noise.
 
     Raises:
-        GraspPlannerError: the model does not predict a distribution and there is no action noise, or a setting is out
-            of range.
+        GraspPlannerError: the model does not predict a distribution and there is no action noise, there are action
+            bounds and no action noise, or a setting is out of range.
 
     Example:
         >>> from grasp_planner.models import Ensemble, Sampled, load_world_model
@@ -100,8 +100,12 @@ class Sampled:
                 "Sampled needs a world model with distribution(states, actions), or action_noise > 0, got "
                 f"{type(model).__name__} without action noise"
             )
-        if action_bounds is not None and not action_bounds[0] <= action_bounds[1]:
+        if action_bounds is not None and not (len(action_bounds) == 2 and action_bounds[0] <= action_bounds[1]):
             raise GraspPlannerError(f"Sampled.action_bounds must be (low, high) with low <= high, got {action_bounds}")
+        if action_bounds is not None and action_noise == 0:
+            raise GraspPlannerError(
+                f"Sampled.action_bounds clip actions after the noise, got {action_bounds} without action_noise"
+            )
         self.action_bounds = action_bounds
         self.context, self.frameskip = model.context, model.frameskip
         scale = model.scale
@@ -199,7 +203,8 @@ class CVaR:
         alpha: share of the worst samples, above 0 and at most 1.
 
     Raises:
-        GraspPlannerError: a setting is out of range, or the objective has constraints, which belong around ``CVaR``.
+        GraspPlannerError: a setting is out of range, or the objective has constraints, which belong around ``CVaR``;
+            or, when it is evaluated, a latent does not divide into this number of samples.
 
     Example:
         >>> from grasp_planner import GoalDistance
@@ -240,6 +245,12 @@ class CVaR:
         return self._worst(costs_of("stage", self.objective.stage(futures, taken, self._futures(goal)), futures))
 
     def _futures(self, states: Float[Tensor, "*batch s"]) -> Float[Tensor, "*batch k z"]:
+        size = states.shape[-1]
+        if size <= self.samples or (size - 1) % self.samples:
+            raise GraspPlannerError(
+                f"CVaR needs latents of {self.samples} samples of equal size, and the time, got latents of {size} "
+                "numbers: give CVaR as many samples as Sampled"
+            )
         return states[..., :-1].unflatten(-1, (self.samples, -1))
 
     def _worst(self, costs: Float[Tensor, "*batch k"]) -> Float[Tensor, "*batch"]:

@@ -87,6 +87,11 @@ class PlannerPolicy:
         start = "" if self.start is None else f", from {self.start} {model_hash(self.start)}"
         return f"{planner}, {budget}, in {self.model} {model_hash(self.model)}, {self.task}{start}"
 
+    @property
+    def episode_steps(self) -> int:
+        """Environment steps in an episode: the horizon, since whole plans are executed."""
+        return self.horizon
+
     def chosen_task(self) -> Task:
         """Return the task with the horizon."""
         return task(self.task, self.horizon)

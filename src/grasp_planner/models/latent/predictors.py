@@ -98,13 +98,14 @@ class Rigid(nn.Module):
         turned = torch.ones_like(heading)
         room = 1.0 - NEAR
         for action in actions[:, -1].chunk(self.substeps, dim=-1):
-            after = self.drift(proprio, action)
+            after = self.drift(proprio, action).to(states)  # there are no complex numbers in bfloat16
             pusher = _complex(torch.stack([proprio[:, :2], after[:, :2], after[:, 2:]], dim=1))
             pusher = torch.cat([pusher[:, :2] - centre, pusher[:, 2:]], dim=-1)
             places = torch.view_as_real(centre + heading * feelers)
             touched = torch.view_as_complex(places - places.clamp(-room, room))
             felt = torch.view_as_real(torch.cat([pusher, touched], dim=-1) * heading.conj()).flatten(1) * UNITS
-            motion, gate = self.network(torch.cat([felt, self.waves(felt[:, :4])], dim=-1)).split((3, 1), dim=-1)
+            outputs = self.network(torch.cat([felt, self.waves(felt[:, :4])], dim=-1)).to(states)
+            motion, gate = outputs.split((3, 1), dim=-1)
             forward, left, turn = (motion * gate.sigmoid()).split(1, dim=-1)
             centre = centre + heading * torch.complex(forward, left) / UNITS
             turning = torch.complex(turn.cos(), turn.sin())

@@ -300,7 +300,8 @@ class DiffusionVersion:
         noise: the noise (o,) from which sampling starts, one number for each output of the network; ``None``: 0.
 
     Raises:
-        GraspPlannerError: the model is deterministic, or ``amount`` is not a number from 0 to 1.
+        GraspPlannerError: the model is deterministic, ``amount`` is not a number from 0 to 1, or ``noise`` has another
+            shape.
 
     Example:
         >>> model = StateModel(StateModelConfig(state_size=2, action_size=1, features="plain_diffusion"))
@@ -316,10 +317,14 @@ class DiffusionVersion:
 
     def __post_init__(self) -> None:
         between_zero_and_one(self, "amount")
-        if self.model.denoiser is None:
+        denoiser = self.model.denoiser
+        if denoiser is None:
             raise GraspPlannerError(
                 f"DiffusionVersion.model must be a diffusion model, got features {self.model.config.features!r}"
             )
+        size = (denoiser.outputs,)
+        if self.noise is not None and (not isinstance(self.noise, Tensor) or tuple(self.noise.shape) != size):
+            raise GraspPlannerError(f"DiffusionVersion.noise must be a tensor {size}, got {self.noise!r}")
 
     def __call__(self, states: Float[Tensor, "n 1 s"], actions: Float[Tensor, "n 1 a"]) -> Float[Tensor, "n s"]:
         """Return the latents after one model step."""

@@ -86,6 +86,7 @@ class PushTDiffusion(nn.Module):
         heading = heading / heading.abs().clamp(min=0.1)  # headings of virtual states are not on the unit circle
         now = torch.cat([latent[:, :2], latent[:, 6:]], dim=-1)
         pusher = torch.addmm(action @ self.pusher[4:-1] + self.pusher[-1], now, self.pusher[:4])
+        pusher = pusher.to(latent)  # there are no complex numbers in bfloat16
         points = torch.view_as_real(block + heading * as_complex(self.feelers))
         touched = as_complex(points - points.clamp(NEAR - ROOM, ROOM - NEAR))
         after, pushes = as_complex(pusher[:, None, :2]), as_complex(action.unflatten(-1, (-1, 2)))
