@@ -24,13 +24,14 @@ from grasp_planner.bench.running.suite_run import Run
 from grasp_planner.bench.running.timed_jobs import StopAtSuccess, timed_episodes, timed_sweep
 from grasp_planner.bench.running.tuning import choice, scores
 from grasp_planner.bench.suites.loading import load_suite
-from grasp_planner.bench.suites.suite import Arm, Suite, Timed, Tuning
+from grasp_planner.bench.suites.suite import Arm, Loop, Suite, Timed, Tuning
 from grasp_planner.bench.tasks import episodes, task
 from grasp_planner.bench.timed_records import TimedRecord, TimedSweepRecord, TrialClock
 from grasp_planner.control.planner_files import planner_of
 from grasp_planner.core.errors import TooLargeError
 from grasp_planner.models.ball_nav import BallNav
 
+LOOP = Loop(execute=1, duration=2, stage_weight=0.0)
 LATE = 5.0  # s, since a busy machine can stop a process for seconds
 
 
@@ -70,7 +71,7 @@ def setup_of(
 ) -> Setup:
     asked = task("ball_nav/dset/v1", 10)
     work = replace(WORK, task=asked.name, rollouts=0, split="validation")
-    job = Job(kind, work, tuple(range(count)), None, seconds, 1, 2, batch=batch)
+    job = Job(kind, work, tuple(range(count)), None, seconds, LOOP, batch=batch)
     return Setup(job, asked, model, planner, episodes(asked, "validation", count))
 
 
@@ -201,7 +202,7 @@ def test_a_trial_that_a_planner_refuses_for_the_size_of_the_problem_fails(kind: 
     seconds = 0.1 if kind == "timed_sweep" else 0.0
     for planner, allowed in ((small, False), ({"name": "gd"}, True)):
         work = replace(WORK, **asked, rollouts=0 if seconds else 5, planner=planner)
-        (record,) = run_job(Job(kind, work, (0, 1), None, seconds, 1, 2, trial=3))
+        (record,) = run_job(Job(kind, work, (0, 1), None, seconds, LOOP, trial=3))
         assert isinstance(record, (SweepRecord, TimedSweepRecord))
         assert (record.kind, record.trial, record.episodes) == (kind, 3, (0, 1))
         costs = record.clock.cost if isinstance(record, TimedSweepRecord) else record.cost

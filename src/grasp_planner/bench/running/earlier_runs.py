@@ -49,8 +49,7 @@ class Earlier:
 def _same(job: Job, record: SweepRecord | EpisodeRecord, suite: Suite) -> bool:
     settings = job.work.planner if isinstance(record, SweepRecord) else settings_of(planner_of(job.work.planner))
     wanted = replace(job.work, suite=record.work.suite, planner=to_json(settings))
-    closed = (suite.execute, suite.duration, suite.stage_weight) == (job.execute, job.duration, job.stage_weight)
-    loop = closed or job.work.mode == "open-loop"
+    loop = job.work.mode == "open-loop" or suite.loop == job.loop
     if isinstance(record, SweepRecord):
         return loop and record.work == wanted and record.episodes == job.numbers
     return loop and record.work == wanted and record.versions == versions()

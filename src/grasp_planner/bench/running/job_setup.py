@@ -64,8 +64,8 @@ class Setup:
             self.planner,
             self.budget,
             episodes,
-            execute=job.execute,
-            duration=job.duration,
+            execute=job.loop.execute,
+            duration=job.loop.duration,
             pixels=job.pixels,
-            objective=replace(goal_objective(self.model), stage_weight=job.stage_weight),
+            objective=replace(goal_objective(self.model), stage_weight=job.loop.stage_weight),
         )

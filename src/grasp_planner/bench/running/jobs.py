@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from grasp_planner.bench.records import Key, key
+from grasp_planner.bench.suites.suite import Loop
 from grasp_planner.bench.work import Work
 
 
@@ -20,9 +21,7 @@ class Job:
         pixels: side of the pictures that the model reads; ``None`` if it reads no pictures.
         seconds: budget of a plan in seconds; 0: the budget is that of ``work``.
         batch: number of episodes that are planned together; timed sweeps only.
-        execute: model steps of a plan that are executed before the next plan; closed loop only.
-        duration: length of an episode, as a multiple of the horizon; closed loop only.
-        stage_weight: weight of the distance to the goal at every step of a plan; closed loop only.
+        loop: how an agent plans and acts; closed loop only.
         round: round of the tuning; sweeps only.
         trial: trial of the tuning; sweeps only.
     """
@@ -32,12 +31,10 @@ class Job:
     numbers: tuple[int, ...]
     pixels: int | None
     seconds: float
-    execute: int
-    duration: int
+    loop: Loop
     round: int = 0
     trial: int = 0
     batch: int = 1
-    stage_weight: float = 0.0
 
     def keys(self) -> list[Key]:
         """Return the keys of the records that the job makes."""

@@ -168,6 +168,21 @@ class Timed:
 
 
 @dataclass(frozen=True)
+class Loop:
+    """How an agent plans and acts in closed loop.
+
+    Args:
+        execute: model steps of a plan that are executed before the next plan is made.
+        duration: length of an episode, as a multiple of the horizon.
+        stage_weight: weight of the distance to the goal at every step, see ``GoalDistance``.
+    """
+
+    execute: int
+    duration: int
+    stage_weight: float
+
+
+@dataclass(frozen=True)
 class Suite:
     """The definition of a suite, which ``grasp bench`` runs.
 
@@ -184,11 +199,11 @@ class Suite:
         rollouts: budget of every plan, in rollouts of the model per episode; 0: the budget is in seconds.
         seconds_per_problem: budget of every plan, in seconds of one thread per episode. A batch of n episodes gets n
             times as many seconds. 0: the budget is in rollouts, or all plans are timed.
+        stage_weight: weight of the distance to the goal at every step, see ``GoalDistance``; closed loop only.
         timed: the episodes that are planned one at a time, or few at a time.
         shown: number of solved and of failed episodes per cell that are recorded for the viewer of the report.
         execute: model steps of a plan that are executed before the next plan is made; closed loop only.
         duration: length of an episode, as a multiple of the horizon; closed loop only.
-        stage_weight: weight of the distance to the goal at every step, see ``GoalDistance``; closed loop only.
         published: name of the table of ``published_results`` that is shown next to the results; empty: no table.
     """
 
@@ -203,11 +218,11 @@ class Suite:
     tuning: Tuning = Tuning()
     rollouts: int = 0
     seconds_per_problem: float = 0.0
+    stage_weight: float = 0.0
     timed: Timed = Timed()
     shown: int = 0
     execute: int = 1
     duration: int = 2
-    stage_weight: float = 0.0
     published: str = ""
 
     def __post_init__(self) -> None:
@@ -256,6 +271,11 @@ class Suite:
     def main_arm(self) -> str:
         """Name of the arm that the suite is about."""
         return main_arm([arm.name for arm in self.arms])
+
+    @property
+    def loop(self) -> Loop:
+        """How an agent plans and acts in closed loop."""
+        return Loop(self.execute, self.duration, self.stage_weight)
 
     def source_of(self, arm: Arm) -> Arm:
         """Return the arm that an arm is like, or the arm itself. The returned arm has a space or fixed settings."""
