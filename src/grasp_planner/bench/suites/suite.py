@@ -179,7 +179,7 @@ class Loop:
 
     execute: int
     duration: int
-    stage_weight: float
+    stage_weight: float = 0.0
 
 
 @dataclass(frozen=True)
