@@ -1,6 +1,6 @@
 """Measure how much sooner planning succeeds on Push-T and PointMaze if it starts from a learned policy.
 
-    python benchmarks/amortised_plans.py --out out/amortised                # about 15 minutes of one core
+    python benchmarks/amortised_plans.py --out out/amortised                # about 10 minutes of one core
 
 For each world, the script collects episodes with the scripted policy and trains a policy on them. It then plans
 training problems from this policy, and trains a second policy on the same episodes and on the plans that reached their

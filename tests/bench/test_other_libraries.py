@@ -186,3 +186,10 @@ def test_tuning_prefers_successes_and_then_low_costs(libraries: ModuleType) -> N
 
     one, two = rows((True, 5.0), (False, 5.0)), rows((True, 9.0), (True, 9.0))
     assert libraries.quality(two) > libraries.quality(one) > libraries.quality(rows((True, 6.0), (False, 6.0)))
+
+
+def test_the_published_table_is_that_of_its_records(libraries: ModuleType) -> None:
+    lines = (BENCHMARKS / "other_libraries.jsonl").read_text().splitlines()
+    made = libraries.table(json.loads(line) for line in lines).splitlines()
+    shown = (BENCHMARKS.parent / "docs" / "comparison.md").read_text().splitlines()
+    assert len(made) > 10 and not [line for line in made if line.startswith("| ") and line not in shown]
