@@ -26,6 +26,7 @@ from grasp_planner.models.learned_policy import LearnedPolicy, LearnedPolicyConf
 from grasp_planner.training.logs import CSVLog
 from grasp_planner.training.regression import regression
 from grasp_planner.training.schedules import running_average
+from grasp_planner.training.seeding import seeded
 from grasp_planner.training.sources import Data, check_action_size, data_sets, describe, joined
 from grasp_planner.training.symmetry import SYMMETRIES, with_images
 from grasp_planner.training.validation import to_tensors
@@ -273,8 +274,7 @@ def _errors(policy: LearnedPolicy, some: Examples) -> Float[Tensor, "n a"]:
 
 def _new_policy(model: WorldModel, training: Hindsight, recipe: PolicyRecipe) -> LearnedPolicy:
     config = LearnedPolicyConfig(len(model.scale), len(model.low), recipe.horizon, recipe.width, recipe.depth)
-    with torch.random.fork_rng(devices=[]):  # the global random state does not change
-        torch.default_generator.manual_seed(recipe.seed)  # torch.manual_seed also seeds every GPU
+    with seeded(recipe.seed):
         policy = LearnedPolicy(config)
     policy.scale.copy_(model.scale)
     policy.counted.copy_(goal_objective(model).weights_like(model.scale) > 0)

@@ -6,14 +6,13 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import torch
-
 from grasp_planner.core.errors import GraspPlannerError, known_name
 from grasp_planner.models.latent.config import LatentModelConfig
 from grasp_planner.models.latent.patch_config import PatchModelConfig
 from grasp_planner.models.state.model import StateModelConfig
 from grasp_planner.training.latent_learner import LatentLearner
 from grasp_planner.training.latent_losses import LatentLoss
+from grasp_planner.training.seeding import seeded
 from grasp_planner.training.state_learner import StateLearner
 
 
@@ -301,8 +300,7 @@ RECIPES: dict[str, Recipe] = {
 
 def build_learner(recipe: Recipe) -> StateLearner | LatentLearner:
     """Build the model of a recipe from its seed, with its loss; the global random state does not change."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(recipe.seed)  # torch.manual_seed also seeds every GPU
+    with seeded(recipe.seed):
         if isinstance(recipe.model, StateModelConfig):
             return StateLearner(recipe.model, recipe.symmetry, recipe.tolerance, recipe.balance)
         return LatentLearner(recipe.model, recipe.latent_loss, recipe.tolerance)

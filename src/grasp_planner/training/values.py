@@ -26,6 +26,7 @@ from grasp_planner.models.learned_return import LearnedReturn, LearnedReturnConf
 from grasp_planner.training.logs import CSVLog
 from grasp_planner.training.regression import regression
 from grasp_planner.training.schedules import running_average
+from grasp_planner.training.seeding import seeded
 from grasp_planner.training.sources import Data, check_action_size, data_sets, describe, joined
 from grasp_planner.training.validation import to_tensors
 
@@ -237,8 +238,7 @@ class Fitting:
         self.model, self.recipe, self.steps, self.log = model, recipe, steps, log
         self.generator = torch.Generator().manual_seed(recipe.seed)
         config = LearnedReturnConfig(len(model.scale), len(model.low), recipe.discount, recipe.width, recipe.depth)
-        with torch.random.fork_rng(devices=[]):  # the global random state does not change
-            torch.default_generator.manual_seed(recipe.seed)  # torch.manual_seed also seeds every GPU
+        with seeded(recipe.seed):
             self.learned = LearnedReturn(config)
         self.learned.scale.copy_(model.scale)
         self.learned.mean.copy_(steps.rewards.mean())
