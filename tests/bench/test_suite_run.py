@@ -16,7 +16,7 @@ import pytest
 
 from failing_jobs import always_die, die_once, fault
 from grasp_planner import GoalDistance, GraspPlannerError
-from grasp_planner.bench.analysing.failures import judged_distances, reason_of
+from grasp_planner.bench.analysing.failures import judged_distances, outcome_of
 from grasp_planner.bench.record_files import read_records
 from grasp_planner.bench.record_json import comparable
 from grasp_planner.bench.records import EpisodeRecord, ShownRecord, of_kind
@@ -52,7 +52,7 @@ def test_a_recording_and_the_record_of_an_episode_name_the_same_cause(finished: 
     for one in shown:
         same = tested[one.work.cell, one.work.arm, one.episode]
         cause = "solved" if same.success else "model wrong" if same.success_model else "search failed"
-        assert reason_of(one) == cause and same.distances_model is not None
+        assert outcome_of(one) == cause and same.distances_model is not None
         (position,) = judged_distances(one)
         measured = [same.distances["position_px"], same.distances_model["position_px"]]
         assert position.limit == 4.5 and [position.simulator, position.model] == pytest.approx(measured, abs=1e-2)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from report_records import all_records, episode_records, in_model, shown_records
 
-from grasp_planner.bench.analysing.failures import explanation, judged_distances, reason_of
+from grasp_planner.bench.analysing.failures import explanation, judged_distances, outcome_of
 from grasp_planner.bench.analysing.result_tables import failure_table, tables
 from grasp_planner.bench.records import PlannedMoments, ShownRecord
 from grasp_planner.bench.tasks import TASKS
@@ -38,12 +38,12 @@ def test_models_that_do_not_decode_states_are_no_columns_of_the_table() -> None:
 def test_episodes_that_succeed_although_the_model_predicts_a_failure_are_not_failures() -> None:
     lucky = [replace(one, success=True, success_model=False) for one in episode_records()]
     assert {cell for row in failure_table(lucky).rows for cell in row[1:]} == {"no failure"}
-    assert reason_of(replace(shown_records()[1], success=True)) == "solved"
+    assert outcome_of(replace(shown_records()[1], success=True)) == "solved"
 
 
 def test_a_failed_episode_says_what_it_missed_and_why() -> None:
     cem, gd, grasp = shown_records()
-    assert [reason_of(one) for one in (cem, gd, grasp)] == ["model wrong", "search failed", "solved"]
+    assert [outcome_of(one) for one in (cem, gd, grasp)] == ["model wrong", "search failed", "solved"]
     assert explanation(cem) == f"{MISSED} Under the model, the plan reaches the goal (position 0 px and angle 0°)."
     assert explanation(gd) == (
         f"{MISSED} Under the model, the plan does not reach the goal either (position 113 px and angle 0°)."
@@ -65,7 +65,7 @@ def test_the_cause_depends_on_the_last_state_of_the_last_plan_by_the_success_rul
     cem, _, _ = shown_records()
     goal = np.array(cem.goal)
     near, far, turned = goal + [0, 0, 19.9, 0, 0, 0, 0], goal + [0, 0, 20.1, 0, 0, 0, 0], goal + [0, 0, 0, 0, 0.4, 0, 0]
-    assert [reason_of(with_end(cem, end)) for end in (near, far, turned)] == [
+    assert [outcome_of(with_end(cem, end)) for end in (near, far, turned)] == [
         *("model wrong", "search failed", "search failed")
     ]
     assert "does not reach the goal either (position 0 px and angle 22.9°)" in explanation(with_end(cem, turned))
@@ -84,9 +84,9 @@ def test_distances_of_simulator_and_model_are_compared_with_the_limits() -> None
 def test_what_is_not_known_is_not_guessed() -> None:
     cem, gd, grasp = shown_records()
     undecoded = replace(cem, recording=None)
-    assert reason_of(undecoded) == "failed" and {one.model for one in judged_distances(undecoded)} == {None}
+    assert outcome_of(undecoded) == "failed" and {one.model for one in judged_distances(undecoded)} == {None}
     assert explanation(undecoded).startswith(f"{MISSED} Whether the search failed or the model was wrong is not known")
-    assert reason_of(replace(grasp, recording=None)) == "solved"
+    assert outcome_of(replace(grasp, recording=None)) == "solved"
     elsewhere = replace(cem, work=replace(cem.work, task="mine/dset/v1"))
     assert not judged_distances(elsewhere) and explanation(elsewhere).endswith("no task is called mine/dset/v1.")
     lost = replace(gd, distances={"position_px": None, "angle_deg": 0.0})
@@ -109,7 +109,7 @@ def test_episodes_of_other_worlds_and_variants_are_explained_too() -> None:
         goal=[3.0, 0.0],
         recording=PlannedMoments((0,), [[[2.6, 0.0]]], None, (1.0,)),
     )
-    assert record.work.task in TASKS and reason_of(record) == "model wrong"
+    assert record.work.task in TASKS and outcome_of(record) == "model wrong"
     assert explanation(record) == (
         "The position is 2.5 m from the goal, and a success needs less than 0.5 m. "
         "Under the model, the plan reaches the goal (position 0.4 m)."

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from grasp_planner.bench.analysing.cells import arms_of, environment_of
-from grasp_planner.bench.analysing.failures import JudgedDistance, explanation, judged_distances, reason_of
+from grasp_planner.bench.analysing.failures import JudgedDistance, explanation, judged_distances, outcome_of
 from grasp_planner.bench.records import PlannedMoments, Record, ShownRecord, of_kind
 from grasp_planner.bench.suites.suite import main_arm
 from grasp_planner.bench.work import CellName
@@ -75,7 +75,7 @@ def _plan(scene: Scene, plan: ShownRecord) -> dict[str, Any]:
     return {
         "arm": plan.work.arm,
         "success": plan.success,
-        "reason": reason_of(plan),
+        "reason": outcome_of(plan),
         "told": explanation(plan),
         "distances": [_judged(one) for one in judged_distances(plan)],
         "steps": steps,

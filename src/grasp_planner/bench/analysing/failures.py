@@ -12,7 +12,7 @@ from grasp_planner.bench.records import ShownRecord
 from grasp_planner.bench.tasks import TASKS
 from grasp_planner.domains.domain import with_unit
 
-Reason = Literal["solved", "search failed", "model wrong", "failed"]
+Outcome = Literal["solved", "search failed", "model wrong", "failed"]
 """How an episode ended. ``"failed"``: the task or the rollout in the model is not known, and so is the cause."""
 
 
@@ -67,7 +67,7 @@ def judged_distances(record: ShownRecord) -> tuple[JudgedDistance, ...]:
     )
 
 
-def reason_of(record: ShownRecord) -> Reason:
+def outcome_of(record: ShownRecord) -> Outcome:
     """Return how a recorded episode ended.
 
     The search failed if the rollout of the plan in the model does not end at the goal. The model was wrong if this
@@ -95,14 +95,14 @@ def explanation(record: ShownRecord) -> str:
         for one in judged
         if record.success or one.missed(one.simulator)
     ]
-    reason = reason_of(record)
+    outcome = outcome_of(record)
     under_model = " and ".join(f"{one.quantity} {one.text(one.model)}" for one in judged)
     ends = f" ({under_model})" if judged else ""
-    if reason == "search failed":
+    if outcome == "search failed":
         told.append(f"Under the model, the plan does not reach the goal either{ends}.")
-    elif reason == "model wrong":
+    elif outcome == "model wrong":
         told.append(f"Under the model, the plan reaches the goal{ends}.")
-    elif reason == "failed":
+    elif outcome == "failed":
         why = (
             "the model does not decode states" if record.recording is None else f"no task is called {record.work.task}"
         )
