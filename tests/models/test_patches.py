@@ -15,6 +15,7 @@ from grasp_planner.core.errors import MissingExtraError
 from grasp_planner.models import LatentModel, PatchModelConfig
 from grasp_planner.models.latent.components import Components
 from grasp_planner.models.latent.patch_encoder import PatchEncoder
+from grasp_planner.models.latent.patch_predictor import FramePredictor
 from grasp_planner.models.patches.efficientnet_lite import (
     STAGES,
     EfficientNetLite0,
@@ -41,6 +42,11 @@ CONFIGS = {
     "plain": PLAIN,
     "no proprioception": dataclasses.replace(PLAIN, proprio_size=0, proprio_weights=()),
     "context": dataclasses.replace(PLAIN, context=3),
+    "perceptron": dataclasses.replace(PLAIN, predictor="perceptron", heads=0),
+    "perceptron, context": dataclasses.replace(PLAIN, predictor="perceptron", heads=0, context=2),
+    "perceptron, no proprioception": dataclasses.replace(
+        PLAIN, predictor="perceptron", heads=0, proprio_size=0, proprio_weights=()
+    ),
     "stride 16": dataclasses.replace(PLAIN, strides=(16,), patch=16, encoder_pixels=96),
     "large pictures": dataclasses.replace(PLAIN, pixels=224, encoder_pixels=64),
     "DINOv2": dataclasses.replace(PLAIN, encoder="dinov2_vits14", strides=(), patch=14, encoder_pixels=28),
@@ -51,8 +57,16 @@ def made(config, seed=0):
     """Return a model whose predictor predicts larger changes than at initialisation."""
     torch.manual_seed(seed)
     model = LatentModel(config).eval().requires_grad_(False)
-    model.predictor.patch_change.weight.mul_(30)
+    last_layers(model)[0].weight.mul_(30)
     return model
+
+
+def last_layers(model):
+    """Return the layers that make the learned change."""
+    predictor = model.predictor
+    if isinstance(predictor, FramePredictor):
+        return [predictor.change]
+    return [layer for layer in (predictor.patch_change, predictor.proprio_change) if layer is not None]
 
 
 def published(seed=0):
@@ -215,6 +229,9 @@ def test_what_was_saved_is_loaded(name, tmp_path):
         ({"encoder_pixels": 48}, "multiple of the patch"),
         ({"pixels": 96}, "one of"),
         ({"heads": 3}, "multiple of heads"),
+        ({"heads": 0}, "a transformer needs heads of at least 1"),
+        ({"predictor": "perceptron"}, r"a perceptron has none \(heads=0\), got heads 2"),
+        ({"predictor": "perceptrons", "heads": 0}, "did you mean 'perceptron'"),
         ({"components": 0}, "components must be an integer >= 1"),
         ({"alpha": -1.0}, "alpha"),
         ({"proprio_weights": (1.0,)}, "must have 2 numbers"),
@@ -255,9 +272,10 @@ def test_the_goal_distance_is_that_of_the_features_and_the_proprioception():
     assert weights[visual:].tolist() == [0.5 * visual, 0.0]
 
 
-def test_actions_change_every_patch_and_rows_are_independent():
-    model = made(PLAIN)
-    latents = model.encode(seen(PLAIN))
+@pytest.mark.parametrize("name", ["plain", "perceptron"])
+def test_actions_change_every_patch_and_rows_are_independent(name):
+    model = made(config := CONFIGS[name])
+    latents = model.encode(seen(config))
     still, moved = torch.zeros(3, 1, 10), torch.zeros(3, 1, 10)
     moved[1] = 1.0
     change = (model(latents, moved) - model(latents, still)).abs()
@@ -278,7 +296,7 @@ def test_a_plan_can_start_after_one_frame_of_three():
 
 
 @pytest.mark.parametrize("planner", [GD(lr=0.1), recommended()], ids=["gd", "recommended"])
-@pytest.mark.parametrize("name", ["plain", "context"])
+@pytest.mark.parametrize("name", ["plain", "context", "perceptron", "perceptron, context"])
 def test_it_plans(name, planner):
     config = CONFIGS[name]
     model = made(config)
@@ -318,12 +336,12 @@ def test_a_frame_is_predicted_from_itself_and_earlier_frames():
         torch.testing.assert_close(every[:, k - 1], alone, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["plain", "context"])
+@pytest.mark.parametrize("name", ["plain", "context", "perceptron", "perceptron, context"])
 def test_predictions_are_residual(name):
     """Without the learned change, patches stay as they are, and proprioception follows its linear dynamics."""
     config = CONFIGS[name]
     model = made(config)
-    for layer in (model.predictor.patch_change, model.predictor.proprio_change):
+    for layer in last_layers(model):
         layer.weight.zero_()
         layer.bias.zero_()
     model.predictor.drift.action.normal_(generator=torch.Generator().manual_seed(1))
@@ -335,6 +353,20 @@ def test_predictions_are_residual(name):
     torch.testing.assert_close(after[:, visual:size], moved)
 
 
+def test_the_perceptron_reads_every_frame_of_its_window():
+    config = CONFIGS["perceptron, context"]
+    model = made(config)
+    assert model.predictor.shortest == config.context == 2 and model.marks == 0
+    latents, actions = model.encode(seen(config)), torch.zeros(3, 2, 10)
+    for changed in range(2):
+        other, moved = latents.clone(), actions.clone()
+        other[:, changed, 0] += 1.0
+        moved[:, changed] = 1.0
+        for states, blocks in ((other, actions), (latents, moved)):
+            difference = (model(states, blocks) - model(latents, actions)).abs()
+            assert (difference[:, 1:] > 0).any(dim=-1).all(), changed
+
+
 def test_a_checkpoint_of_another_kind_is_refused(tmp_path):
     folder = made(PLAIN).save_pretrained(tmp_path)
     config = json.loads((folder / "config.json").read_text())
@@ -344,10 +376,11 @@ def test_a_checkpoint_of_another_kind_is_refused(tmp_path):
         LatentModel.from_pretrained(folder)
 
 
-def test_the_linear_part_of_the_proprioception_keeps_its_precision():
+@pytest.mark.parametrize("name", ["plain", "perceptron"])
+def test_the_linear_part_of_the_proprioception_keeps_its_precision(name):
     """Under mixed precision, the learned changes are rounded to three digits; the fitted linear part is not."""
-    model = made(PLAIN)
-    for layer in (model.predictor.patch_change, model.predictor.proprio_change):
+    model = made(CONFIGS[name])
+    for layer in last_layers(model):
         layer.weight.zero_()
         layer.bias.zero_()
     model.predictor.drift.action.normal_(generator=torch.Generator().manual_seed(1))

@@ -60,10 +60,14 @@ def encoder(monkeypatch):
     monkeypatch.setattr(feature_cache, "pretrained_network", random_weights)
 
 
+@pytest.mark.parametrize("predictor", ["transformer", "perceptron"])
 @pytest.mark.parametrize("context", [1, 3])
-def test_it_trains_saves_and_reports(context, tmp_path):
+def test_it_trains_saves_and_reports(context, predictor, tmp_path):
     data = dots(steps=30)
-    recipe = dataclasses.replace(SMALL, model=dataclasses.replace(SMALL.model, context=context))
+    heads = {"transformer": 2, "perceptron": 0}[predictor]
+    recipe = dataclasses.replace(
+        SMALL, model=dataclasses.replace(SMALL.model, context=context, predictor=predictor, heads=heads)
+    )
     trained = train(recipe, data, tmp_path, progress=False)
     assert set(trained.errors) == {"position", "read_position"} and set(trained.errors["position"]) == {"5", "10"}
     assert not trained.collapsed
@@ -110,10 +114,12 @@ def test_resumed_in_either_phase_it_is_the_same_to_the_bit(killed_at, data, tmp_
     assert resumed.errors == whole.errors
 
 
-def test_it_learns_to_predict(tmp_path):
+@pytest.mark.parametrize(("predictor", "heads"), [("transformer", 2), ("perceptron", 0)])
+def test_it_learns_to_predict(predictor, heads, tmp_path):
     """Open-loop predictions of the training episodes are better than no change, after 20 environment steps."""
     phases = (Phase(0.5, 5, 32), Phase(0.5, 15, 32))
-    recipe = dataclasses.replace(SMALL, steps=200, lr=3e-3, phases=phases)
+    sizes = dataclasses.replace(SMALL.model, predictor=predictor, heads=heads)
+    recipe = dataclasses.replace(SMALL, model=sizes, steps=200, lr=3e-3, phases=phases)
     train(recipe, dots(episodes=60), tmp_path, progress=False)
     model, known = load_world_model(tmp_path), dots(episodes=60)
     shape = (len(known), 21)
@@ -260,11 +266,11 @@ def test_frozen_phases_are_refused():
 
 def test_recipes_of_dino_wm_need_only_flags():
     """The recipe of patches with DINOv2 in place of EfficientNet is a valid recipe."""
-    small = RECIPES["pusht-patches"]
+    large = RECIPES["pusht-patches-large"]
     model = dataclasses.replace(
-        small.model, encoder="dinov2_vits14", strides=(), patch=14, pixels=224, encoder_pixels=196, components=64
+        large.model, encoder="dinov2_vits14", strides=(), patch=14, pixels=224, encoder_pixels=196, components=64
     )
-    assert dataclasses.replace(small, model=model).model.patches == 196
+    assert dataclasses.replace(large, model=model).model.patches == 196
 
 
 @pytest.mark.parametrize("context", [1, 3])

@@ -184,22 +184,34 @@ def _one_point(model: LatentModelConfig) -> Recipe:
     )
 
 
+# A perceptron on whole frames, for two processor cores.
 _PUSH_T_PATCHES = PatchModelConfig(
-    state_size=7, action_size=2, proprio_size=4, angles=(4,), proprio_weights=(1.0, 1.0, 0.0, 0.0)
+    state_size=7,
+    action_size=2,
+    proprio_size=4,
+    angles=(4,),
+    proprio_weights=(1.0, 1.0, 0.0, 0.0),
+    predictor="perceptron",
+    width=384,
+    heads=0,
+    hidden=768,
 )
+_WALL_PATCHES = replace(_PUSH_T_PATCHES, state_size=2, proprio_size=2, angles=(), proprio_weights=())
+_POINT_MAZE_PATCHES = replace(_PUSH_T_PATCHES, state_size=4, angles=())
 
-
-# With a finer encoder and a larger predictor, for a GPU.
-_FINER_PATCHES = replace(_PUSH_T_PATCHES, context=3, strides=(8, 16), encoder_pixels=128, components=48)
-_PUSH_T_PATCHES_LARGE = replace(_FINER_PATCHES, width=384, depth=6, heads=6, hidden=1536)
+# Transformers: of three frames, and, with a finer encoder, one for a GPU.
+_PUSH_T_TOKENS = replace(_PUSH_T_PATCHES, context=3, predictor="transformer", width=128, heads=4, hidden=512)
+_PUSH_T_TOKENS_LARGE = replace(
+    _PUSH_T_TOKENS, strides=(8, 16), encoder_pixels=128, components=48, width=384, depth=6, heads=6, hidden=1536
+)
 _PUSH_T = LatentLoss(measures="push_t")
-
-
-def _on_patches(model: PatchModelConfig, measured: LatentLoss = LatentLoss()) -> Recipe:
-    """Return the recipe of models on the patch features of a pretrained encoder, for two processor cores."""
-    phases = (Phase(0.6, 10, 64), Phase(0.4, 25, 32))
-    horizons = (5, 25, 50, 80) if measured.measures == "push_t" else (5, 25, 50)
-    return Recipe(model, 20_000, phases, lr=1e-3, tolerance=1.0, horizons=horizons, latent_loss=measured)
+_PUSH_T_HORIZONS = (5, 25, 50, 80)
+_ON_PATCHES = Recipe(
+    model=_WALL_PATCHES,
+    steps=3_000,
+    phases=(Phase(0.5, 10, 256), Phase(0.5, 25, 128)),
+    tolerance=1.0,
+)
 
 
 _PUSH_T_STATE = Recipe(
@@ -282,19 +294,30 @@ RECIPES: dict[str, Recipe] = {
         horizons=(5, 25, 50, 80),
         latent_loss=LatentLoss(decorrelation=0.5, relative=True, inverse=0.0, measures="push_t"),
     ),
-    "pusht-patches": _on_patches(_PUSH_T_PATCHES, _PUSH_T),
-    "pusht-patches-context-3": _on_patches(replace(_PUSH_T_PATCHES, context=3), _PUSH_T),
+    "pusht-patches": replace(
+        _ON_PATCHES, model=_PUSH_T_PATCHES, steps=10_000, horizons=_PUSH_T_HORIZONS, latent_loss=_PUSH_T
+    ),
+    "pusht-patches-context-3": replace(
+        _ON_PATCHES,
+        model=_PUSH_T_TOKENS,
+        steps=20_000,
+        phases=(Phase(0.6, 10, 64), Phase(0.4, 25, 32)),
+        lr=1e-3,
+        horizons=_PUSH_T_HORIZONS,
+        latent_loss=_PUSH_T,
+    ),
     "pusht-patches-large": replace(
-        _on_patches(_PUSH_T_PATCHES_LARGE, _PUSH_T),
+        _ON_PATCHES,
+        model=_PUSH_T_TOKENS_LARGE,
         steps=60_000,
         phases=(Phase(0.6, 10, 256), Phase(0.4, 25, 128)),
         lr=5e-4,
+        horizons=_PUSH_T_HORIZONS,
+        latent_loss=_PUSH_T,
         precision="bfloat16",
     ),
-    "wall-patches": _on_patches(PatchModelConfig(state_size=2, action_size=2, proprio_size=2)),
-    "pointmaze-patches": _on_patches(
-        PatchModelConfig(state_size=4, action_size=2, proprio_size=4, proprio_weights=(1.0, 1.0, 0.0, 0.0))
-    ),
+    "wall-patches": _ON_PATCHES,
+    "pointmaze-patches": replace(_ON_PATCHES, model=_POINT_MAZE_PATCHES),
 }
 
 

@@ -24,7 +24,7 @@ from grasp_planner.models.registry import model_name
 
 SCHEMA = 2
 FOLDER = Path(__file__).parent / "packaged"
-PIXELS = 64  # side of the pictures that models read, unless a cell says otherwise
+PIXELS = 64  # side of the pictures that the models of the variant "pixels" read, unless a cell says otherwise
 
 MOST_TEXT = 2**18
 """Largest size of a suite's file, in bytes."""
@@ -90,7 +90,7 @@ def _suite(content: Mapping[str, Any], path: Path, pixels: bool) -> Suite:
             "task": _registered(lambda name: task(name).name, entry.task),
             "horizon": horizon,
             "model": _registered(model_name, model),
-            "pixels": entry.pixels if pixels else None,
+            "pixels": entry.pixels or (PIXELS if pixels else None),
         }
         for entry in _entries(content.get("cells"), f"{path}, cells")
         for model in [entry.pixels_model if pixels else entry.model]
@@ -182,7 +182,7 @@ class _Entry:
     horizons: tuple[int, ...]
     model: str
     pixels_model: str | None = None
-    pixels: int = PIXELS
+    pixels: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 < len(self.horizons) <= MOST_ENTRIES:

@@ -14,6 +14,7 @@ EFFICIENTNET = "efficientnet-lite0"
 DINOV2 = {"dinov2_vits14": (384, 12), "dinov2_vitb14": (768, 12), "dinov2_vitl14": (1024, 24)}
 """Name of a published size of DINOv2 -> width and depth."""
 DINOV2_PATCH, DINOV2_GRID = 14, 37
+PREDICTORS = ("transformer", "perceptron")
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,12 @@ class PatchModelConfig(PictureModelConfig):
     The fields of ``PictureModelConfig`` come first: sizes, context, frameskip, pixels, weights and angles.
 
     Args:
-        width: numbers in a token of the predictor, a multiple of ``heads``.
+        predictor: ``"transformer"``, which has a token for each patch; or ``"perceptron"``, a residual network that
+            reads the whole frame as one vector. The perceptron needs far less computation for small pictures.
+        width: numbers in a token of the transformer, a multiple of ``heads``; or units of the perceptron.
         depth: number of layers of the predictor.
-        heads: number of attention heads.
-        hidden: hidden units of a layer's perceptron.
+        heads: number of attention heads of the transformer; 0 for the perceptron, which has none.
+        hidden: hidden units of each layer.
         encoder: the pretrained encoder: ``"efficientnet-lite0"``, or a size of DINOv2 such as ``"dinov2_vits14"``.
         strides: strides of the feature maps of EfficientNet-Lite0; empty for DINOv2.
         encoder_pixels: side of the encoder's input, to which pictures are resized; a multiple of ``patch``.
@@ -48,6 +51,7 @@ class PatchModelConfig(PictureModelConfig):
     pretrained: ClassVar[bool] = True
     probe_width: ClassVar[int] = 256
 
+    predictor: str = "transformer"
     width: int = 128
     depth: int = 3
     heads: int = 4
@@ -60,7 +64,15 @@ class PatchModelConfig(PictureModelConfig):
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
-        self.check(dict.fromkeys(("patch", "encoder_pixels", "components", "width", "depth", "heads", "hidden"), 1))
+        positive = ("patch", "encoder_pixels", "components", "width", "depth", "hidden")
+        self.check(dict.fromkeys(positive, 1) | {"heads": 0})
+        if self.predictor not in PREDICTORS:
+            raise unknown_name("predictor", self.predictor, PREDICTORS)
+        if (self.predictor == "perceptron") != (self.heads == 0):
+            raise GraspPlannerError(
+                f"a transformer needs heads of at least 1, and a perceptron has none (heads=0), "
+                f"got heads {self.heads} with predictor {self.predictor!r}"
+            )
         if self.encoder == EFFICIENTNET:
             check_strides(self.strides, self.patch)
         elif self.encoder not in DINOV2:
@@ -73,7 +85,7 @@ class PatchModelConfig(PictureModelConfig):
             raise GraspPlannerError(
                 f"encoder_pixels must be a multiple of the patch ({self.patch}), got {self.encoder_pixels}"
             )
-        if self.width % self.heads:
+        if self.heads and self.width % self.heads:
             raise GraspPlannerError(f"width must be a multiple of heads ({self.heads}), got {self.width}")
         if not 0 <= self.alpha < float("inf"):
             raise GraspPlannerError(f"alpha must be a number >= 0, got {self.alpha}")

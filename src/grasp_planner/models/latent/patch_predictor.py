@@ -1,4 +1,4 @@
-"""The predictor of models on patch features: a frame-causal transformer that predicts changes of tokens."""
+"""Predictors of models on patch features: a frame-causal transformer over tokens, and a perceptron on whole frames."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 from grasp_planner.models.latent.drift import Drift
 from grasp_planner.models.latent.patch_config import PatchModelConfig
-from grasp_planner.models.patches.frame_transformer import FrameTransformer
+from grasp_planner.models.patches.frame_transformer import FrameTransformer, Perceptron
 
 START = 0.02  # standard deviation of initial positions and of the initial weights of the last layers
 
 
-class PatchPredictor(nn.Module):
+class TokenPredictor(nn.Module):
     """Predict the next frame after each frame of a window.
 
         x_i = P patch_i + Q proprio + E(a) + position_i       one token per patch, and one for the proprioception
@@ -56,10 +56,9 @@ class PatchPredictor(nn.Module):
         self.patch_change = nn.Linear(config.width, config.components)
         self.proprio_change = nn.Linear(config.width, config.proprio_size) if proprio else None
         nn.init.normal_(self.transformer.pos_embedding, std=START)
-        for layer in (self.patch_change, self.proprio_change):  # at the start, hardly any change is predicted
+        for layer in (self.patch_change, self.proprio_change):
             if layer is not None:
-                nn.init.normal_(layer.weight, std=START * config.width**-0.5)
-                nn.init.zeros_(layer.bias)
+                _start_at_rest(layer)
 
     def forward(self, frames: Float[Tensor, "n k s"], actions: Float[Tensor, "n k a"]) -> Float[Tensor, "n k s"]:
         """Predict, for each frame, the next frame from this frame and earlier frames, with k from 1 to the context."""
@@ -73,6 +72,53 @@ class PatchPredictor(nn.Module):
         visual = visual + self.patch_change(out[:, :, :-1]).flatten(2)
         if self.proprio_change is None:
             return visual
-        with torch.autocast(proprio.device.type, enabled=False):  # the fitted linear part keeps its precision
-            moved = self.drift(proprio, actions)
-        return torch.cat([visual, moved + self.proprio_change(out[:, :, -1])], dim=-1)
+        return torch.cat([visual, _drifted(self.drift, proprio, actions) + self.proprio_change(out[:, :, -1])], dim=-1)
+
+
+class FramePredictor(nn.Module):
+    """Predict the next frame from a whole window at once.
+
+        x = W [frames, action blocks] + b,    x <- x + perceptron_i(x) for each layer i,    y = U norm(x) + c
+        patches' = patches + y_patches,    proprio' = A proprio + B a + c + y_proprio
+
+    Patches are not treated alike, so the network can relate any two places of the picture in its first layer.
+
+    Args:
+        config: the configuration of the model.
+
+    Attributes:
+        shortest: the context, the number of frames that a prediction reads.
+    """
+
+    def __init__(self, config: PatchModelConfig) -> None:
+        super().__init__()
+        self.shortest = config.context
+        self.visual = config.visual
+        block = config.action_size * config.frameskip
+        self.first = nn.Linear(config.context * (config.size + block), config.width)
+        self.layers = nn.ModuleList(Perceptron(config.width, config.hidden) for _ in range(config.depth))
+        self.norm = nn.LayerNorm(config.width)
+        self.change = nn.Linear(config.width, config.size)
+        self.drift = Drift(config.proprio_size, block)
+        _start_at_rest(self.change)
+
+    def forward(self, frames: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n 1 s"]:
+        """Predict the frame after the last frame."""
+        x = self.first(torch.cat([frames.flatten(1), actions.flatten(1)], dim=-1))
+        for layer in self.layers:
+            x = x + layer(x)
+        last = frames[:, -1]
+        drifted = _drifted(self.drift, last[:, self.visual :], actions[:, -1])
+        return (torch.cat([last[:, : self.visual], drifted], dim=-1) + self.change(self.norm(x)))[:, None]
+
+
+def _start_at_rest(layer: nn.Linear) -> None:
+    """Initialise a last layer so that hardly any change is predicted at the start."""
+    nn.init.normal_(layer.weight, std=START * layer.in_features**-0.5)
+    nn.init.zeros_(layer.bias)
+
+
+def _drifted(drift: Drift, proprio: Tensor, actions: Tensor) -> Tensor:
+    """The proprioception after the fitted linear part, which keeps its precision in mixed precision."""
+    with torch.autocast(proprio.device.type, enabled=False):
+        return drift(proprio, actions)

@@ -36,7 +36,7 @@ class FrameTransformer(nn.Module):
         super().__init__()
         self.pos_embedding = nn.Parameter(torch.zeros(1, frames * tokens, width))
         layers = [
-            nn.ModuleList([_Attention(width, heads, head_width), _Perceptron(width, hidden)]) for _ in range(depth)
+            nn.ModuleList([_Attention(width, heads, head_width), Perceptron(width, hidden)]) for _ in range(depth)
         ]
         self.transformer = nn.ModuleDict({"norm": nn.LayerNorm(width), "layers": nn.ModuleList(layers)})
 
@@ -73,7 +73,14 @@ class _Attention(nn.Module):
         return self.to_out(out.transpose(1, 2).flatten(2))
 
 
-class _Perceptron(nn.Module):
+class Perceptron(nn.Module):
+    """The part of a transformer's layer that changes each token alone: W gelu(V norm(x) + b) + c.
+
+    Args:
+        width: numbers per token.
+        hidden: hidden units.
+    """
+
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
         # The identity replaces dropout of the original, so that the names of parameters agree.
@@ -81,7 +88,8 @@ class _Perceptron(nn.Module):
             nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Identity(), nn.Linear(hidden, width)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        """Return the change of each token."""
         return self.net(x)
 
 
