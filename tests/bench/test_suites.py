@@ -21,8 +21,18 @@ from grasp_planner.bench.tasks import TASKS, episodes, task
 from grasp_planner.cli.commands.bench import plan_of
 from grasp_planner.control.planner_files import planner_of, settings_of
 
-NAMES = {"push-t-long", "push-t-equal-time", "short", "ablation", "anytime", "closed-loop", "very-long", "smoke"}
-PICTURED = NAMES - {"smoke", "push-t-equal-time", "very-long"}
+PATCHES = {"patches", "patches-ablation", "patches-closed-loop"}
+NAMES = PATCHES | {
+    "push-t-long",
+    "push-t-equal-time",
+    "short",
+    "ablation",
+    "anytime",
+    "closed-loop",
+    "very-long",
+    "smoke",
+}
+PICTURED = NAMES - PATCHES - {"smoke", "push-t-equal-time", "very-long"}
 
 
 def test_the_suites_that_were_promised_are_there() -> None:
@@ -32,8 +42,9 @@ def test_the_suites_that_were_promised_are_there() -> None:
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_every_suite_names_what_exists_and_treats_planners_alike(name: str) -> None:
     suite = load_suite(name)
-    assert all(cell.task in TASKS and cell.horizon % 5 == 0 and cell.pixels is None for cell in suite.cells)
-    assert suite.mode == ("closed-loop" if name == "closed-loop" else "open-loop")
+    assert all(cell.task in TASKS and cell.horizon % 5 == 0 for cell in suite.cells)
+    assert all(cell.pixels == (64 if name in PATCHES else None) for cell in suite.cells)
+    assert suite.mode == ("closed-loop" if name.endswith("closed-loop") else "open-loop")
     for arm in suite.arms:
         assert not arm.space or arm.space in spaces()
         planner = planner_of(arm_settings(arm, suite.source_of(arm), 0))

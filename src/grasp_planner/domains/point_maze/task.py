@@ -49,6 +49,6 @@ POINT_MAZE = Domain(
     success,
     distances,
     DATA,
-    models=("pointmaze-state", "pointmaze-pixels"),
+    models=("pointmaze-state", "pointmaze-pixels", "pointmaze-patches"),
     tolerances={"position_m": TOLERANCE},
 )

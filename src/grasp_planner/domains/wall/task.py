@@ -49,6 +49,6 @@ WALL = Domain(
     success,
     distances,
     DATA,
-    models=("wall-state", "wall-pixels"),
+    models=("wall-state", "wall-pixels", "wall-patches"),
     tolerances={"position_px": TOLERANCE},
 )
