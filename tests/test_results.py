@@ -15,7 +15,18 @@ OVERVIEW = ROOT / "docs" / "results" / "README.md"
 # Most reports were made with version 0.1 and have its names of planners. The pages have the current names.
 NAMES = {
     "recommended": "recommended",
-    **{name: name for name in ("iCEM", "MPPI", "GD", "GD, 16 starts", "GRASP, second order", "GRASP, authors' code")},
+    **{
+        name: name
+        for name in (
+            "iCEM",
+            "MPPI",
+            "GD",
+            "GD, one start",
+            "GD, 16 starts",
+            "GRASP, second order",
+            "GRASP, authors' code",
+        )
+    },
     "GRASP, then GD": "GRASP, polished",
     "GRASP, paper": "GRASP, paper",
     "CEM": "CEM",
@@ -65,8 +76,17 @@ def successes(suite: str) -> tuple[list[str], dict[str, list[str]]]:
         ),
         (OVERVIEW, "Short horizons", "short", ["push_t H = 10", "push_t H = 20", "push_t H = 30"]),
         (OVERVIEW, "Closed loop", "closed-loop", ["push_t H = 25", "point_maze H = 25", "wall H = 25"]),
+        (OVERVIEW, "Models on patch features", "patches", ["H = 25", "H = 50"]),
     ],
-    ids=["README", "push-t-long", "push-t-equal-time", "push-t-long-pixels", "short", "closed-loop"],
+    ids=[
+        "README",
+        "push-t-long",
+        "push-t-equal-time",
+        "push-t-long-pixels",
+        "short",
+        "closed-loop",
+        "patches",
+    ],
 )
 def test_tables_of_success_are_those_of_the_report(page: Path, title: str, suite: str, columns: list[str]) -> None:
     """Every number and every interval of a page agrees."""

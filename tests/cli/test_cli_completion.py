@@ -120,11 +120,11 @@ NAMES = [
     ("grasp plan planner:cem --model wall-", ["wall-patches", "wall-pixels", "wall-state"]),
     ("grasp tune --planners gd ice", ["icem"]),
     ("grasp bench sm", ["smoke"]),
-    ("grasp bench smoke --models wall-state pusht-p", ["pusht-pixels"]),
+    ("grasp bench smoke --models wall-state pusht-p", ["pusht-patches", "pusht-pixels"]),
     ("grasp bench smoke --engine r", ["ray"]),
     ("grasp collect ball", ["ball_nav"]),
     ("grasp collect wall --policy ball", ["ball_nav"]),
-    ("grasp check pusht-p", ["pusht-pixels"]),
+    ("grasp check pusht-p", ["pusht-patches", "pusht-pixels"]),
     ("grasp diagnose land", ["landscape"]),
     ("grasp completion f", ["fish"]),
     ("grasp train value --model wall-s", ["wall-state"]),
@@ -200,7 +200,7 @@ def test_bash_completes_files_where_no_name_fits(script: Path, tmp_path: Path) -
 
 def test_the_program_needs_the_standard_library_only(program: str) -> None:
     # -S hides all installed packages, so that neither this package nor torch can be imported.
-    words = ["grasp", "plan", "--model", "pusht-p"]
+    words = ["grasp", "plan", "--model", "pusht-pi"]
     command = [sys.executable, "-I", "-S", "-", *words, "3"]
     done = subprocess.run(command, input=program, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.split() == ["pusht-pixels"] * 2, "the word and its description"

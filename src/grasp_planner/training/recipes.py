@@ -204,14 +204,25 @@ _PUSH_T_TOKENS = replace(_PUSH_T_PATCHES, context=3, predictor="transformer", wi
 _PUSH_T_TOKENS_LARGE = replace(
     _PUSH_T_TOKENS, strides=(8, 16), encoder_pixels=128, components=48, width=384, depth=6, heads=6, hidden=1536
 )
-_PUSH_T = LatentLoss(measures="push_t")
-_PUSH_T_HORIZONS = (5, 25, 50, 80)
 _ON_PATCHES = Recipe(
     model=_WALL_PATCHES,
     steps=3_000,
     phases=(Phase(0.5, 10, 256), Phase(0.5, 25, 128)),
     tolerance=1.0,
 )
+_ON_PUSH_T_PATCHES = replace(
+    _ON_PATCHES,
+    model=_PUSH_T_PATCHES,
+    steps=10_000,
+    horizons=(5, 25, 50, 80),
+    latent_loss=LatentLoss(measures="push_t"),
+)
+
+
+def _on_tokens(model: PatchModelConfig, steps: int, batch: int, lr: float, precision: str) -> Recipe:
+    """Return the recipe of a transformer on the patches of Push-T."""
+    phases = (Phase(0.6, 10, batch), Phase(0.4, 25, batch // 2))
+    return replace(_ON_PUSH_T_PATCHES, model=model, steps=steps, phases=phases, lr=lr, precision=precision)
 
 
 _PUSH_T_STATE = Recipe(
@@ -294,28 +305,9 @@ RECIPES: dict[str, Recipe] = {
         horizons=(5, 25, 50, 80),
         latent_loss=LatentLoss(decorrelation=0.5, relative=True, inverse=0.0, measures="push_t"),
     ),
-    "pusht-patches": replace(
-        _ON_PATCHES, model=_PUSH_T_PATCHES, steps=10_000, horizons=_PUSH_T_HORIZONS, latent_loss=_PUSH_T
-    ),
-    "pusht-patches-context-3": replace(
-        _ON_PATCHES,
-        model=_PUSH_T_TOKENS,
-        steps=20_000,
-        phases=(Phase(0.6, 10, 64), Phase(0.4, 25, 32)),
-        lr=1e-3,
-        horizons=_PUSH_T_HORIZONS,
-        latent_loss=_PUSH_T,
-    ),
-    "pusht-patches-large": replace(
-        _ON_PATCHES,
-        model=_PUSH_T_TOKENS_LARGE,
-        steps=60_000,
-        phases=(Phase(0.6, 10, 256), Phase(0.4, 25, 128)),
-        lr=5e-4,
-        horizons=_PUSH_T_HORIZONS,
-        latent_loss=_PUSH_T,
-        precision="bfloat16",
-    ),
+    "pusht-patches": _ON_PUSH_T_PATCHES,
+    "pusht-patches-context-3": _on_tokens(_PUSH_T_TOKENS, 20_000, 64, 1e-3, "float32"),
+    "pusht-patches-large": _on_tokens(_PUSH_T_TOKENS_LARGE, 60_000, 256, 5e-4, "bfloat16"),
     "wall-patches": _ON_PATCHES,
     "pointmaze-patches": replace(_ON_PATCHES, model=_POINT_MAZE_PATCHES),
 }
