@@ -15,8 +15,9 @@ from grasp_planner.training import feature_cache
 
 TINY = (
     "--steps 4 --phases.0.batch 4 --phases.1.batch 4 --horizons 5 10 --validation 0.2 --model.strides 4 "
-    "--model.patch 32 --model.components 4 --model.width 16 --model.depth 1 --model.heads 2 --model.hidden 16"
+    "--model.patch 32 --model.components 4 --model.width 16 --model.depth 1 --model.hidden 16"
 )
+PREDICTORS = {"perceptron": "", "transformer": " --model.predictor transformer --model.heads 2"}
 
 
 def random_weights(config) -> EfficientNetLite0:
@@ -25,14 +26,16 @@ def random_weights(config) -> EfficientNetLite0:
         return EfficientNetLite0(config.strides, config.patch)
 
 
-@pytest.mark.parametrize("context", [1, 3])
+@pytest.mark.parametrize(("predictor", "context"), [("perceptron", 1), ("transformer", 1), ("transformer", 3)])
 def test_from_no_data_to_a_plan(
-    context: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    predictor: str, context: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feature_cache, "pretrained_network", random_weights)
     data, out = tmp_path / "walks", tmp_path / "model"
     assert main(f"collect wall --episodes 6 --pixels 64 --every 5 --workers 1 --out {data}".split()) == 0
-    words = f"train wall-patches --data {data} --out {out} {TINY} --model.context {context}".split()
+    words = (
+        f"train wall-patches --data {data} --out {out} {TINY}{PREDICTORS[predictor]} --model.context {context}".split()
+    )
     capsys.readouterr()
 
     assert main(words) == 0
