@@ -77,6 +77,12 @@ def successes(suite: str) -> tuple[list[str], dict[str, list[str]]]:
         (OVERVIEW, "Short horizons", "short", ["push_t H = 10", "push_t H = 20", "push_t H = 30"]),
         (OVERVIEW, "Closed loop", "closed-loop", ["push_t H = 25", "point_maze H = 25", "wall H = 25"]),
         (OVERVIEW, "Models on patch features", "patches", ["H = 25", "H = 50"]),
+        (
+            OVERVIEW,
+            "Closed loop on patch features",
+            "patches-closed-loop",
+            ["push_t H = 25", "point_maze H = 25", "wall H = 25"],
+        ),
     ],
     ids=[
         "README",
@@ -86,6 +92,7 @@ def successes(suite: str) -> tuple[list[str], dict[str, list[str]]]:
         "short",
         "closed-loop",
         "patches",
+        "patches-closed-loop",
     ],
 )
 def test_tables_of_success_are_those_of_the_report(page: Path, title: str, suite: str, columns: list[str]) -> None:
