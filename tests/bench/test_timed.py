@@ -190,8 +190,10 @@ def test_a_suite_without_a_budget_has_budgets_in_seconds_everywhere(timed_suite:
         Tuning((1,), (1,), seconds=-1.0)
 
 
-@pytest.mark.parametrize("kind", ["sweep", "timed_sweep"])
-def test_a_trial_that_a_planner_refuses_for_the_size_of_the_problem_fails(kind: Any) -> None:
+@pytest.mark.parametrize(
+    ("kind", "mode"), [("sweep", "open-loop"), ("sweep", "closed-loop"), ("timed_sweep", "open-loop")]
+)
+def test_a_trial_that_a_planner_refuses_for_the_size_of_the_problem_fails(kind: Any, mode: Any) -> None:
     small = {"name": "gauss_newton", "memory_limit": 1}
     with pytest.raises(TooLargeError, match="memory_limit"):
         setup_of(kind, 0.1, BallNav(), planner=planner_of(small)).plan(
@@ -201,7 +203,7 @@ def test_a_trial_that_a_planner_refuses_for_the_size_of_the_problem_fails(kind: 
     asked = {"task": "ball_nav/dset/v1", "model": model, "model_hash": model_hash(model), "split": "validation"}
     seconds = 0.1 if kind == "timed_sweep" else 0.0
     for planner, allowed in ((small, False), ({"name": "gd"}, True)):
-        work = replace(WORK, **asked, rollouts=0 if seconds else 5, planner=planner)
+        work = replace(WORK, **asked, mode=mode, rollouts=0 if seconds else 5, planner=planner)
         (record,) = run_job(Job(kind, work, (0, 1), None, seconds, LOOP, trial=3))
         assert isinstance(record, (SweepRecord, TimedSweepRecord))
         assert (record.kind, record.trial, record.episodes) == (kind, 3, (0, 1))

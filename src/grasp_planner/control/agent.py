@@ -16,7 +16,7 @@ from grasp_planner.control.frames import LATENT, Frame, Observation, differing, 
 from grasp_planner.control.history import History
 from grasp_planner.core.constraints import unconstrained, violated
 from grasp_planner.core.dynamics import Dynamics
-from grasp_planner.core.errors import GraspPlannerError
+from grasp_planner.core.errors import GraspPlannerError, TooLargeError
 from grasp_planner.core.noise import Noise
 from grasp_planner.core.objectives import GoalDistance, Objective, discount_of
 from grasp_planner.core.plans import Budget, Plan, Status
@@ -72,6 +72,7 @@ class Agent:
 
     Raises:
         GraspPlannerError: settings do not fit together. ``act`` raises it only for faults before the first plan.
+        TooLargeError: in ``act``, before the first plan: the planner's settings do not allow problems of this size.
 
     Example:
         >>> import gymnasium, grasp_planner.domains
@@ -258,6 +259,8 @@ class Agent:
             found = run(problem, self.planner, self.budget, seeds=streams, warm_start=rest)
             told = None if self.trust is None else diagnose(problem, found, self.trust)
         except GraspPlannerError as error:
+            if isinstance(error, TooLargeError) and state.plans.states is None:
+                raise
             _note(reason, due, str(error))
             return nobody
         good = torch.isfinite(found.cost)
