@@ -30,6 +30,9 @@ RIGID = LatentModelConfig(
     proprio_weights=(1.0, 1.0, 0.0, 0.0),
     angles=(4,),
 )
+TRANSFORMERS = dataclasses.replace(
+    PLAIN, proprio_size=2, encoder="transformer", channels=32, layers=1, predictor="modulated", width=32
+)
 CONFIGS = {
     "keypoints": PLAIN,
     "convolutions": dataclasses.replace(PLAIN, encoder="convolutions"),
@@ -39,6 +42,8 @@ CONFIGS = {
     "rigid": RIGID,
     "large": dataclasses.replace(PLAIN, pixels=224),
     "large convolutions": dataclasses.replace(PLAIN, pixels=224, encoder="convolutions"),
+    "transformers": TRANSFORMERS,
+    "large transformers": dataclasses.replace(TRANSFORMERS, pixels=224, context=3),
 }
 
 
@@ -46,7 +51,11 @@ def made(config, seed=0):
     """Return a model whose predictor has large weights, unlike at initialisation."""
     torch.manual_seed(seed)
     model = LatentModel(config).eval().requires_grad_(False)
-    model.predictor.network.last.weight.mul_(3)
+    if config.predictor == "modulated":  # at initialisation, no layer changes its tokens
+        for parameter in model.predictor.transformer.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    else:
+        model.predictor.network.last.weight.mul_(3)
     if config.predictor == "rigid":  # set what a fit to data would find: actions move the pusher
         model.predictor.drift.action[:, :2] = 0.1 * torch.eye(2)
     return model
@@ -64,7 +73,7 @@ def test_every_kind_keeps_the_contract(name):
     assert model.picture(latents[:, -1]).shape == (3, config.pixels, config.pixels, 3)
 
 
-@pytest.mark.parametrize("name", ["keypoints", "rigid", "convolutions"])
+@pytest.mark.parametrize("name", ["keypoints", "rigid", "convolutions", "transformers"])
 def test_saved_and_opened_it_is_the_same(name, tmp_path):
     config = CONFIGS[name]
     model = made(config)
@@ -219,11 +228,28 @@ def test_observations_that_do_not_fit(observations, message):
         ({"view": (1.0, 0.0)}, "low to high"),
         ({"own_radius": 1.0}, "own_radius"),
         ({"still": True, "encoder": "convolutions"}, "still is a property of keypoints"),
+        ({"layers": 1}, "other encoders have none"),
+        ({"encoder": "transformer", "channels": 32}, "needs layers of at least 1"),
+        ({"encoder": "transformer", "channels": 40, "layers": 1}, "channels of a transformer must be a multiple of 32"),
+        ({"predictor": "modulated", "width": 48}, "width of a transformer must be a multiple of 32"),
+        ({"predictor": "modulated", "substeps": 5}, "it needs substeps 1"),
     ],
 )
 def test_configs_that_make_no_sense(change, message):
     with pytest.raises(GraspPlannerError, match=message):
         dataclasses.replace(PLAIN, **change)
+
+
+def test_modulated_layers_begin_as_the_identity_and_then_read_the_actions_of_the_whole_window():
+    config = dataclasses.replace(TRANSFORMERS, context=3)
+    begun, changed = LatentModel(config), made(config)
+    latents, actions = torch.randn(2, 3, 10), torch.randn(2, 3, 10)
+    others = actions.clone()
+    others[:, 0] += 1.0
+    with torch.no_grad():
+        assert torch.allclose(begun(latents, actions)[:, :8], latents[:, -1, :8], atol=0.1)
+        assert torch.equal(begun(latents, others)[:, :8], begun(latents, actions)[:, :8])
+        assert float((changed(latents, others) - changed(latents, actions)).abs().max()) > 1e-3
 
 
 def test_plans_from_what_an_environment_shows():

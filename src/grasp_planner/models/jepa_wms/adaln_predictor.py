@@ -44,6 +44,12 @@ class ModulatedTransformer(nn.Module):
         self.predictor_norm = nn.LayerNorm(total, eps=1e-6)
         self.predictor_proj = nn.Linear(width, visual)
 
+    def begin_as_identity(self) -> None:
+        """Set the weights of all shifts, scales and gates to 0, so that no block changes its tokens."""
+        for name, parameter in self.named_parameters():
+            if "adaLN_modulation" in name:
+                nn.init.zeros_(parameter)
+
     def forward(self, frames: Float[Tensor, "n k p d"], actions: Float[Tensor, "n k a"]) -> Float[Tensor, "n p d"]:
         """Predict the frame after the last frame."""
         count, patches = frames.shape[1:3]

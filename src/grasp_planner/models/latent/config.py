@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from grasp_planner.core.errors import GraspPlannerError, unknown_name
+from grasp_planner.models.checkpoint import ADDED_LATER
 from grasp_planner.models.latent.camera import Camera
 from grasp_planner.models.latent.picture_config import PictureModelConfig
 from grasp_planner.models.picture_transform import HALF, Pictures
 
-ENCODERS = ("keypoints", "convolutions")
-PREDICTORS = ("mlp", "rigid")
+ENCODERS = ("keypoints", "convolutions", "transformer")
+PREDICTORS = ("mlp", "rigid", "modulated")
+HEAD = 32  # numbers in an attention head
 KEYPOINT_UNIT = 0.25  # scale of a keypoint's coordinate, in halves of the picture's side
 
 
@@ -24,16 +26,19 @@ class LatentModelConfig(PictureModelConfig):
     Args:
         substeps: network evaluations in one model step: ``frameskip`` (one for each environment action; context 1), or
             1 (the network reads an embedding of the whole action block).
-        predictor: ``"mlp"``, or ``"rigid"``: all keypoints move as one rigid body, which is pushed by a pusher. The
-            first two numbers of the proprioception are the pusher's place in the picture.
-        width: units in a hidden layer of the predictor.
-        depth: number of hidden layers of the predictor.
+        predictor: ``"mlp"``; ``"rigid"``: all keypoints move as one rigid body, which is pushed by a pusher (the first
+            two numbers of the proprioception are the pusher's place in the picture); or ``"modulated"``: a transformer
+            over frames, whose layers are modulated by actions (AdaLN).
+        width: units in a hidden layer of the predictor, or numbers in a token of a transformer.
+        depth: number of hidden layers, or of layers of a transformer.
         octaves: number of wavelengths at which the predictor also reads sines and cosines of positions; see
             ``mlp.Waves``.
-        encoder: ``"keypoints"`` (expected image positions) or ``"convolutions"``.
+        encoder: ``"keypoints"`` (expected image positions), ``"convolutions"``, or ``"transformer"`` (a vision
+            transformer on 8 x 8 patches).
         latent: numbers in the visual latent; a keypoint has two. A visual coordinate has the weight 1 in a distance to
             a goal.
-        channels: channels of the encoder's feature maps.
+        channels: channels of the encoder's feature maps, or numbers in a token of a vision transformer.
+        layers: layers of a vision transformer; 0 for other encoders.
         isotropic: whether the filters of a keypoint encoder are symmetric under quarter turns and mirroring, so that
             keypoints move with an object that turns.
         view: the lower and upper edge of the picture in units of the state, the same for both axes. Proprioception then
@@ -68,13 +73,30 @@ class LatentModelConfig(PictureModelConfig):
     view: tuple[float, float] | None = None
     still: bool = False
     own_radius: float = 0.0
+    layers: int = field(default=0, metadata={ADDED_LATER: True})
 
     def __post_init__(self) -> None:
         for name, known in (("encoder", ENCODERS), ("predictor", PREDICTORS)):
             if getattr(self, name) not in known:
                 raise unknown_name(name, getattr(self, name), known)
         positive = ("channels", "substeps", "width", "depth")
-        self.check(dict.fromkeys(positive, 1) | {"octaves": 0, "latent": 2})
+        self.check(dict.fromkeys(positive, 1) | {"octaves": 0, "latent": 2, "layers": 0})
+        if (self.layers > 0) != (self.encoder == "transformer"):
+            raise GraspPlannerError(
+                f"encoder 'transformer' needs layers of at least 1, other encoders have none; got {self.layers} layers "
+                f"with encoder {self.encoder!r}"
+            )
+        widths = {"channels": self.encoder == "transformer", "width": self.predictor == "modulated"}
+        if bad := [name for name, counts in widths.items() if counts and getattr(self, name) % HEAD]:
+            raise GraspPlannerError(
+                f"{bad[0]} of a transformer must be a multiple of {HEAD}, the width of a head, got "
+                f"{getattr(self, bad[0])}"
+            )
+        if self.predictor == "modulated" and (self.substeps > 1 or self.octaves):
+            raise GraspPlannerError(
+                f"predictor 'modulated' reads whole action blocks and no waves: it needs substeps 1 and octaves 0, got "
+                f"{self.substeps} and {self.octaves}"
+            )
         if self.substeps not in (1, self.frameskip) or (self.substeps > 1 and self.context > 1):
             raise GraspPlannerError(
                 f"LatentModelConfig.substeps must be 1, or frameskip ({self.frameskip}) with context 1, "

@@ -1,4 +1,4 @@
-"""Encoders from pictures to the visual latent: keypoints, convolutions, and features of a pretrained network."""
+"""Encoders from pictures to the visual latent: keypoints and convolutions; and the choice among all encoders."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch.nn import functional
 from grasp_planner.models.latent.config import LatentModelConfig
 from grasp_planner.models.latent.patch_config import PatchModelConfig
 from grasp_planner.models.latent.patch_encoder import PatchEncoder
+from grasp_planner.models.latent.transformers import PictureTransformer
 
 FINEST = 32  # side of the maps on which keypoints are found
 GROUPS = 8
@@ -132,7 +133,7 @@ class Convolutions(nn.Module):
         return self.head(self.features(pictures).flatten(1))
 
 
-Encoder = Keypoints | Convolutions | PatchEncoder
+Encoder = Keypoints | Convolutions | PictureTransformer | PatchEncoder
 """A module that maps transformed pictures (n, 3, side, side) to visual latents (n, v).
 
 ``goal_weight`` is the weight of the visual coordinates in a distance to a goal: a number, or a tensor (v,).
@@ -145,4 +146,6 @@ def build_encoder(config: LatentModelConfig | PatchModelConfig) -> Encoder:
         return PatchEncoder(config)
     if config.encoder == "keypoints":
         return Keypoints(config.pixels, config.latent // 2, config.channels, config.isotropic)
+    if config.encoder == "transformer":
+        return PictureTransformer(config)
     return Convolutions(config.pixels, config.latent, config.channels)

@@ -58,7 +58,7 @@ class TokenPredictor(nn.Module):
         nn.init.normal_(self.transformer.pos_embedding, std=START)
         for layer in (self.patch_change, self.proprio_change):
             if layer is not None:
-                _start_at_rest(layer)
+                start_at_rest(layer)
 
     def forward(self, frames: Float[Tensor, "n k s"], actions: Float[Tensor, "n k a"]) -> Float[Tensor, "n k s"]:
         """Predict, for each frame, the next frame from this frame and earlier frames, with k from 1 to the context."""
@@ -72,7 +72,7 @@ class TokenPredictor(nn.Module):
         visual = visual + self.patch_change(out[:, :, :-1]).flatten(2)
         if self.proprio_change is None:
             return visual
-        return torch.cat([visual, _drifted(self.drift, proprio, actions) + self.proprio_change(out[:, :, -1])], dim=-1)
+        return torch.cat([visual, drifted(self.drift, proprio, actions) + self.proprio_change(out[:, :, -1])], dim=-1)
 
 
 class FramePredictor(nn.Module):
@@ -100,7 +100,7 @@ class FramePredictor(nn.Module):
         self.norm = nn.LayerNorm(config.width)
         self.change = nn.Linear(config.width, config.size)
         self.drift = Drift(config.proprio_size, block)
-        _start_at_rest(self.change)
+        start_at_rest(self.change)
 
     def forward(self, frames: Float[Tensor, "n h s"], actions: Float[Tensor, "n h a"]) -> Float[Tensor, "n 1 s"]:
         """Predict the frame after the last frame."""
@@ -108,17 +108,17 @@ class FramePredictor(nn.Module):
         for layer in self.layers:
             x = x + layer(x)
         last = frames[:, -1]
-        drifted = _drifted(self.drift, last[:, self.visual :], actions[:, -1])
-        return (torch.cat([last[:, : self.visual], drifted], dim=-1) + self.change(self.norm(x)))[:, None]
+        proprio = drifted(self.drift, last[:, self.visual :], actions[:, -1])
+        return (torch.cat([last[:, : self.visual], proprio], dim=-1) + self.change(self.norm(x)))[:, None]
 
 
-def _start_at_rest(layer: nn.Linear) -> None:
+def start_at_rest(layer: nn.Linear) -> None:
     """Initialise a last layer so that hardly any change is predicted at the start."""
     nn.init.normal_(layer.weight, std=START * layer.in_features**-0.5)
     nn.init.zeros_(layer.bias)
 
 
-def _drifted(drift: Drift, proprio: Tensor, actions: Tensor) -> Tensor:
+def drifted(drift: Drift, proprio: Tensor, actions: Tensor) -> Tensor:
     """The proprioception after the fitted linear part, which keeps its precision in mixed precision."""
     with torch.autocast(proprio.device.type, enabled=False):
         return drift(proprio, actions)

@@ -1,4 +1,4 @@
-"""Predictors of the next latent: residual networks, keypoints that move as a rigid body, and a transformer."""
+"""Predictors of the next latent: residual networks, keypoints that move as a rigid body; and the choice among all."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from grasp_planner.models.latent.config import KEYPOINT_UNIT, LatentModelConfig
 from grasp_planner.models.latent.drift import Drift
 from grasp_planner.models.latent.patch_config import PatchModelConfig
 from grasp_planner.models.latent.patch_predictor import FramePredictor, TokenPredictor
+from grasp_planner.models.latent.transformers import Modulated
 from grasp_planner.models.mlp import MLP, Waves
 
 EMBEDDING = 32  # numbers in the embedding of an action block
@@ -114,7 +115,7 @@ class Rigid(nn.Module):
         return torch.cat([moved, proprio], dim=-1)[:, None]
 
 
-Predictor = Mlp | Rigid | TokenPredictor | FramePredictor
+Predictor = Mlp | Rigid | Modulated | TokenPredictor | FramePredictor
 """A module that maps k latents (n, k, s) and actions (n, k, a) to the latents after the frames ``shortest`` .. k.
 
 k is at most the context h, and at least ``shortest``: h, or 1 for predictors that also read shorter windows. The result
@@ -126,7 +127,7 @@ def build_predictor(config: LatentModelConfig | PatchModelConfig) -> Predictor:
     """Build the predictor of a configuration."""
     if isinstance(config, PatchModelConfig):
         return FramePredictor(config) if config.predictor == "perceptron" else TokenPredictor(config)
-    return Rigid(config) if config.predictor == "rigid" else Mlp(config)
+    return {"mlp": Mlp, "rigid": Rigid, "modulated": Modulated}[config.predictor](config)
 
 
 def _complex(pairs: Float[Tensor, "*batch 2"]) -> Tensor:
