@@ -18,7 +18,7 @@ runs for one half of the budget, and begins again from the best plan for the oth
 
 Plans are executed in the simulator. The script writes one JSON line for each arm, planner and horizon, and prints the
 table of these lines. An interrupted run continues after its last line. The default settings take about
-five minutes of one core.
+five minutes of one core for each world.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ class World:
         horizons: default horizons, in environment steps.
         deterministic: recipe of the deterministic model.
         features: features of the diffusion model.
+        octaves: wavelengths of positions that the diffusion model reads.
         pictures: packaged model whose latents are the states of both models; empty: the simulator's states.
     """
 
@@ -67,12 +68,13 @@ class World:
     horizons: tuple[int, ...]
     deterministic: Recipe
     features: str
+    octaves: int = 0
     pictures: str = ""
 
     @property
     def diffusion(self) -> Recipe:
         """The recipe of the diffusion model, which predicts a whole action block at once."""
-        model = replace(self.deterministic.model, features=self.features, substeps=1, octaves=0)
+        model = replace(self.deterministic.model, features=self.features, substeps=1, octaves=self.octaves)
         return replace(self.deterministic, model=model, phases=(Phase(1.0, 5, 1024),), lr=2e-3)
 
 
@@ -96,11 +98,12 @@ WORLDS = {
         horizons=(25, 50),
         deterministic=Recipe(
             StateModelConfig(state_size=4, action_size=2, features="plain", width=128, depth=3),
-            steps=6000,
+            steps=20_000,
             phases=(Phase(0.7, 1, 1024), Phase(0.3, 5, 256)),
             horizons=(5, 25),
         ),
         features="plain_diffusion",
+        octaves=4,
         pictures="wall-pixels",
     ),
 }
@@ -188,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--out", type=Path, default=Path("out/diffusion_levels"), help="folder of data, models, records"
     )
     parser.add_argument("--collected", type=int, default=1000, help="collected episodes of each policy")
-    parser.add_argument("--steps", type=int, default=6000, help="optimiser steps of each training")
+    parser.add_argument("--steps", type=int, help="optimiser steps of each training")
     parser.add_argument("--world", default="push_t", choices=sorted(WORLDS))
     parser.add_argument("--horizons", type=int, nargs="+", help="in environment steps")
     parser.add_argument("--episodes", type=int, default=50, help="validation episodes")
@@ -197,6 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     world = WORLDS[given.world]
+    given.steps = given.steps or world.deterministic.steps
     data = collected(world, given.collected, given.out)
     recipes = {"diffusion": world.diffusion, "deterministic": world.deterministic}
     diffusion, deterministic = (
