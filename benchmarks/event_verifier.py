@@ -26,6 +26,7 @@ from grasp_planner import (
     Plan,
     Problem,
     WorldModel,
+    along_the_way,
     always,
     eventually,
     load_world_model,
@@ -64,9 +65,16 @@ class Case:
     once: bool
     last: int | None = None
 
-    def event(self, model: WorldModel) -> Event:
-        """Return the event for the states of a plan in the model; the start is not part of it."""
+    def event(self, model: WorldModel, points: int) -> Event:
+        """Return the event for the states of a plan in the model; the start is not part of it.
+
+        Args:
+            model: the model of the plan.
+            points: points of the way between two model steps, for events of which every step counts.
+        """
         margin = Margin(lambda states, actions: self.measure(model.decode_state(states)), SCALE)  # type: ignore[attr-defined]
+        if not self.once:  # the simulator decides at every environment step
+            margin = along_the_way(margin, points=points)
         last = None if self.last is None else self.last // model.frameskip
         return (eventually if self.once else always)(margin, first=1, last=last)
 
@@ -124,6 +132,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=40, help="number of validation and of test episodes")
     parser.add_argument("--horizon", type=int, default=50, help="environment steps")
     parser.add_argument("--steps", type=int, default=20, help="steps of gradient descent")
+    parser.add_argument("--points", type=int, default=5, help="points of the way between two model steps")
     given = parser.parse_args()
     setting, model = task("push_t/dset/v2", given.horizon), load_world_model("pusht-state")
     chosen = [*episodes(setting, "validation", given.episodes), *episodes(setting, "test", given.episodes)]
@@ -139,7 +148,7 @@ def main() -> None:
     plain = run(goal_objective(model))
     print("event | plans | required px | held | precision at 0 | recall at 0 | precision | recall | model violations")
     for case in CASES:
-        event = case.event(model)
+        event = case.event(model, given.points)
         bound = run(Constrained(goal_objective(model), event, weight=100.0, clearance=0.05, smoothing=0.02))
         for name, (asked, found, states) in (("goal alone", plain), ("constrained", bound)):
             margin, held = diagnose(asked, found, events={"event": event}).margins["event"], case.held(states)

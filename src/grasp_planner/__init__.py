@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from grasp_planner.core.dynamics import Dynamics, Markov
     from grasp_planner.core.errors import GraspPlannerError
     from grasp_planner.core.events import Event, Margin, always, eventually
-    from grasp_planner.core.margins import action_rate, inside_ball, inside_box
+    from grasp_planner.core.margins import action_rate, along_the_way, inside_ball, inside_box
     from grasp_planner.core.objectives import GoalDistance, Objective
     from grasp_planner.core.plans import Budget, Plan, Scored, Status, WarmStart
     from grasp_planner.core.problem import Problem
@@ -48,6 +48,7 @@ __all__ = [
     "inside_box",
     "inside_ball",
     "action_rate",
+    "along_the_way",
     "eventually",
     "always",
     "Margin",
@@ -133,6 +134,7 @@ _HOMES = {
     "WarmStart": "core.plans",
     "WorldModel": "core.world_model",
     "action_rate": "core.margins",
+    "along_the_way": "core.margins",
     "always": "core.events",
     "check_world_model": "models.check",
     "diagnose": "trust.diagnosis",

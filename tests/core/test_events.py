@@ -16,6 +16,7 @@ from grasp_planner import (
     GraspPlannerError,
     Margin,
     action_rate,
+    along_the_way,
     always,
     eventually,
     inside_ball,
@@ -129,6 +130,20 @@ def test_ready_made_margins():
     assert action_rate(1.0, scale=0.5, frameskip=2).signal(single, 4, 0.0).tolist() == [[0.0, 1.0, -1.0, 2.0]]
 
 
+@pytest.mark.parametrize("event", [X, ~X, (~inside_ball(lambda s: s, (0.0, 0.0, 0.0), 0.5, scale=2.0)).tightened(0.1)])
+def test_the_margin_along_the_way_is_the_smallest_at_the_points_between_two_steps(event):
+    way = along_the_way(event, points=3).signal(Path(STATES, ACTIONS), 7, 0.0)
+    assert torch.equal(way[:, 0], event.signal(Path(STATES, ACTIONS), 1, 0.0)[:, 0])
+    for step in range(1, 7):
+        points = [STATES[:, step - 1] + (STATES[:, step] - STATES[:, step - 1]) * share / 3 for share in (1, 2, 3)]
+        each = event.signal(Path(torch.stack(points, dim=1), ACTIONS[:, :3]), 3, 0.0)
+        assert torch.allclose(way[:, step], each.amin(1), atol=1e-6)
+    assert torch.equal(
+        along_the_way(event, points=1).signal(Path(STATES, ACTIONS), 7, 0.0),
+        event.signal(Path(STATES, ACTIONS), 7, 0.0),
+    )
+
+
 def test_steps_without_a_value_have_the_last_value():
     first = Margin(lambda states, actions: states[:, :1, 0])
     assert torch.equal(eventually(first, 3).margin(STATES, ACTIONS), STATES[:, 0, 0])
@@ -171,6 +186,9 @@ def test_the_gradient_at_the_centre_of_a_ball_is_finite():
         (lambda: Constrained(GoalDistance(), always(X) & Y), "always"),
         (lambda: Constrained(GoalDistance(), always(X), weight=-1.0), "Constrained.weight"),
         (lambda: Constrained(Constrained(GoalDistance(), always(X)), always(Y)), "without constraints"),
+        (lambda: along_the_way(always(X), 2), "needs a Margin"),
+        (lambda: along_the_way(X, 0), "points must be an integer >= 1, got 0"),
+        (lambda: along_the_way(X, True), "points must be an integer >= 1, got True"),
     ],
 )
 def test_errors_of_settings(make, words):

@@ -1,4 +1,4 @@
-"""Ready-made events of single steps: balls, boxes, and limits on the change of actions."""
+"""Ready-made events of single steps: balls, boxes, limits on the change of actions, and ways between steps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from grasp_planner.core.checks import not_negative
 from grasp_planner.core.errors import GraspPlannerError
-from grasp_planner.core.events import Margin
+from grasp_planner.core.events import Margin, Path
 
 Read = Callable[[Tensor], Tensor]
 """A function of states (b, k, s) that returns a quantity of each state, (b, k, d)."""
@@ -114,6 +114,45 @@ def action_rate(limit: float, scale: float = 1.0, *, frameskip: int = 1) -> Marg
         return limit - torch.cat([largest, torch.zeros_like(largest[:, :1])], dim=1)
 
     return Margin(margin, scale)
+
+
+def along_the_way(event: Margin, points: int) -> Margin:
+    """Return the event of a step that an event of states holds at every point of the way from the step before.
+
+        margin_t  =  min over j = 1 .. n of margin(s_{t-1} + (s_t - s_{t-1}) j / n),    margin_0  =  margin(s_0)
+
+    A plan has states at model steps only, and can cut through a zone between two of them. The way is a straight line
+    in the coordinates of the model's states.
+
+    Args:
+        event: an event of single steps whose function reads states alone, such as ``~inside_ball(...)``.
+        points: n, the points of the way, of which the last is the step itself; 1: the event unchanged. The frameskip of
+            the model is a good number.
+
+    Raises:
+        GraspPlannerError: ``event`` is not a :class:`Margin`, or ``points`` is not an integer >= 1.
+
+    Example:
+        >>> from grasp_planner import always
+        >>> zone = inside_ball(lambda states: states, centre=(0.0, 0.0), radius=1.0)
+        >>> path, actions = torch.tensor([[[-2.0, 0.0], [2.0, 0.0]]]), torch.zeros(1, 1, 2)
+        >>> always(~zone).margin(path, actions), always(along_the_way(~zone, points=4)).margin(path, actions)
+        (tensor([1.]), tensor([-1.]))
+    """
+    if not isinstance(event, Margin):
+        raise GraspPlannerError(f"along_the_way needs a Margin, an event of single steps, got {type(event).__name__}")
+    if isinstance(points, bool) or not isinstance(points, int) or points < 1:
+        raise GraspPlannerError(f"along_the_way.points must be an integer >= 1, got {points!r}")
+
+    def margin(states: Tensor, actions: Tensor) -> Tensor:
+        shares = torch.arange(1, points, dtype=states.dtype, device=states.device)[:, None] / points
+        inner = states[:, :-1, None] + shares * states.diff(dim=1)[:, :, None]
+        ways = torch.cat([inner, states[:, 1:, None]], dim=2)
+        dense = torch.cat([states[:, :1], ways.flatten(1, 2)], dim=1)
+        found = event.signal(Path(dense, actions.repeat_interleave(points, dim=1)), dense.shape[1], 0.0)
+        return torch.cat([found[:, :1], found[:, 1:].unflatten(1, (-1, points)).amin(-1)], dim=1)
+
+    return Margin(margin)
 
 
 def _like(found: Float[Tensor, "b k d"], value: Sequence[float] | Tensor, name: str) -> Float[Tensor, " d"]:
