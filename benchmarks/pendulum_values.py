@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 import torch
+from rewarded_agents import Worlds, print_table
 from torch import Tensor
 
-from grasp_planner import ICEM, Agent, Budget, DiscountedReturn, WorldModel
+from grasp_planner import ICEM, Budget, DiscountedReturn, WorldModel
 from grasp_planner.data import Episodes
 from grasp_planner.models import LearnedReturn, StateModel, StateModelConfig
 from grasp_planner.training import Phase, Recipe, ValueRecipe, train, train_value
@@ -98,40 +98,10 @@ def learned(out: Path, episodes: int, recipe: ValueRecipe) -> tuple[StateModel, 
     return model, LearnedReturn.from_pretrained(out / "value")
 
 
-@dataclass(frozen=True)
-class Driven:
-    """The return of the episode from each start, and what a decision costs.
-
-    Attributes:
-        returns: (starts,) sum of the rewards of the episode.
-        transitions: model transitions of a decision.
-        calls: model calls of a decision for all starts together.
-    """
-
-    returns: np.ndarray
-    transitions: float
-    calls: float
-
-
-def drive(model: WorldModel, objective: DiscountedReturn, horizon: int, starts: int) -> Driven:
-    """Run an agent that plans after every environment step, from the same starts for all agents."""
-    envs = environments(starts)
-    here = np.stack([env.reset(seed=10_000 + i)[0] for i, env in enumerate(envs)])
-    agent = Agent(model, PLANNER, BUDGET, horizon=horizon, objective=objective, seeds=list(range(starts)), batch=starts)
-    total, transitions, calls = np.zeros(starts), 0, 0
-    for _ in range(STEPS):
-        torques = agent.act({"state": here})[:, 0]
-        assert agent.plan is not None
-        transitions, calls = transitions + agent.plan.transitions, calls + agent.plan.calls
-        outcomes = [env.step(torque) for env, torque in zip(envs, torques, strict=True)]
-        here = np.stack([outcome[0] for outcome in outcomes])
-        total += [float(outcome[1]) for outcome in outcomes]
-    return Driven(total, transitions / STEPS, calls / STEPS)
-
-
-def mean_and_error(values: np.ndarray) -> str:
-    """Return the mean and its standard error as text."""
-    return f"{values.mean():.1f} ({values.std(ddof=1) / len(values) ** 0.5:.1f})"
+def step(env: gymnasium.Env, torque: np.ndarray) -> tuple[np.ndarray, float]:
+    """Make a step of Pendulum-v1."""
+    state, reward, *_ = env.step(torque)
+    return state, float(reward)
 
 
 def main() -> None:
@@ -152,18 +122,11 @@ def main() -> None:
     rows += [("learned, reward and value", model, valued, horizon) for horizon in (10, 5, 3)]
     rows += [("learned, greedy on the value", model, valued, 1)]
     rows += [("learned, reward alone", model, alone, horizon) for horizon in (50, 10, 5, 3)]
-    print("| agent | horizon | mean return | difference from the first row | transitions | model calls |")
-    print("|---|---:|---:|---:|---:|---:|")
-    first: Driven | None = None
-    for name, dynamics, objective, horizon in rows:
-        found = drive(dynamics, objective, horizon, given.starts)
-        first = found if first is None else first
-        apart = mean_and_error(found.returns - first.returns)
-        print(
-            f"| {name} | {horizon} | {mean_and_error(found.returns)} | {apart} | {found.transitions:,.0f} | "
-            f"{found.calls:.0f} |",
-            flush=True,
-        )
+    worlds = Worlds(environments(given.starts), lambda env, i: env.reset(seed=10_000 + i)[0], step, STEPS)
+    print_table(
+        (name, horizon, worlds.drive(dynamics, PLANNER, BUDGET, objective, horizon))
+        for name, dynamics, objective, horizon in rows
+    )
 
 
 if __name__ == "__main__":

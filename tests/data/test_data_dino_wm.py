@@ -1,13 +1,12 @@
 import pickle
-import subprocess
 
-import imageio_ffmpeg
 import numpy as np
 import pytest
 import torch
 
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.data import Windows, read
+from video_files import shades, write_video
 
 N, T = 3, 8
 LENGTHS = [8, 5, 6]
@@ -21,20 +20,6 @@ def rng():
 def save(path, array):
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(torch.as_tensor(array), path)
-
-
-def write_video(path, frames):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    size = f"{frames.shape[2]}x{frames.shape[1]}"
-    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", "10", "-i", "-"]
-    coding = ["-c:v", "libx264", "-crf", "10", "-pix_fmt", "yuv444p", str(path)]
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *raw, *coding]
-    subprocess.run(command, input=frames.tobytes(), check=True)
-
-
-def shades(rng, count, side=32):
-    """Return pictures of one colour each."""
-    return np.tile(rng.integers(40, 215, (count, 1, 1, 3)).astype(np.uint8), (1, side, side, 1))
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 from grasp_planner.core.errors import GraspPlannerError, MissingExtraError
 from grasp_planner.data import Windows, info, lerobot_reading, read
 from lerobot_files import FEATURES, FRAMES, column, frames, table_of, version_2, version_3, write_info, write_table
+from video_files import shades, write_video
 
 pytest.importorskip("pyarrow", reason="the extra `lerobot` is not installed")
 
@@ -62,6 +63,80 @@ def test_rewards_are_those_of_the_actions(tmp_path, made, write):
     write_info(tmp_path, "v3.0", features={name: FEATURES[name] for name in FEATURES if name != "next.reward"})
     with pytest.raises(GraspPlannerError, match="episode 0 has no rewards"):
         read(tmp_path, keys=["state", "reward"])
+
+
+NAME = "observation.images.top"
+
+
+def videos_of_episodes(root, shown):
+    version_2(root)
+    for i, pictures in enumerate(shown):
+        write_video(root / "videos" / "chunk-000" / NAME / f"episode_{i:06d}.mp4", pictures)
+
+
+def videos_of_many_episodes(root, shown):
+    """The second episode begins in the first file and ends in the second file."""
+    version_3(root)
+    joined = np.concatenate(shown)
+    for file, part in {"file-999.mp4": joined[:9], "file-1000.mp4": joined[9:]}.items():
+        write_video(root / "videos" / NAME / "chunk-000" / file, part)
+
+
+@pytest.fixture
+def shown():
+    """The pictures of each episode."""
+    rng = np.random.default_rng(1)
+    return [shades(rng, count) for count in FRAMES]
+
+
+@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize("write", [videos_of_episodes, videos_of_many_episodes])
+def test_videos_are_read_as_pictures(tmp_path, shown, write, cache):
+    write(tmp_path, shown)
+    for _ in range(2):
+        episodes = read(tmp_path, rename={"images.top": "pixels"}, cache=cache)
+        assert set(episodes.keys) == {"state", "environment_state", "pixels"}
+        for i, wanted in enumerate(shown):
+            found = episodes.episode(i)["pixels"]
+            assert found.shape == wanted.shape and found.dtype == np.uint8
+            assert np.abs(found.astype(int) - wanted).max() <= 4, "colours change slightly in a video"
+    assert set(read(tmp_path, pictures=False).keys) == {"state", "environment_state"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda shown: [shown[0], shown[1][:-1], shown[2]], "_000001.mp4: holds 9 frames, the episode has 10"),
+        (lambda shown: [shown[0], shown[1], shown[1]], "_000002.mp4: holds 5 or more frames, the episode has 4"),
+        (lambda shown: shown[:2], "needed a video for each of 3 episodes, found 2"),
+    ],
+)
+def test_videos_of_episodes_have_a_picture_for_each_frame(tmp_path, shown, change, message):
+    videos_of_episodes(tmp_path, change(shown))
+    assert set(read(tmp_path, keys=["state"]).keys) == {"state"}, "a broken video does not matter if it is not read"
+    with pytest.raises(GraspPlannerError, match=message):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda shown: [shown[0], shown[1], shown[2][:-1]], "file-1000.mp4: the videos end inside of episode 2"),
+        (lambda shown: [*shown, shown[0]], "file-1000.mp4: the videos have more frames than the 20 of the tables"),
+    ],
+)
+def test_videos_of_many_episodes_have_a_picture_for_each_frame(tmp_path, shown, change, message):
+    videos_of_many_episodes(tmp_path, change(shown))
+    with pytest.raises(GraspPlannerError, match=message):
+        read(tmp_path)
+
+
+def test_a_broken_video_is_named(tmp_path, shown):
+    videos_of_episodes(tmp_path, shown)
+    path = tmp_path / "videos" / "chunk-000" / NAME / "episode_000001.mp4"
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(GraspPlannerError, match=r"episode_000001.mp4: not readable as video"):
+        read(tmp_path)
 
 
 def test_the_summary_counts_episodes_and_steps(tmp_path):

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from grasp_planner.core.errors import missing_extra
 from grasp_planner.data.unpacking import Source
+from grasp_planner.data.videos import video_frames
 from grasp_planner.io.broken_files import broken, reading
-from grasp_planner.io.limited import check_regular
 from grasp_planner.io.pickles import read_plain_pickle
 
 MARKS = ("states.pth", "seq_lengths.pkl", "rel_actions.pth")
@@ -21,8 +18,6 @@ PIXELS = "pixels"
 ACTION_SCALE = 100.0  # Push-T's files hold px, its environment takes units of 100 px
 PLACES = {"door_locations.pth": "door_location", "wall_locations.pth": "wall_location"}
 SUFFIXES = (".pth", ".mp4")
-MOST_PIXELS = 2**24  # in one picture
-SECONDS = 600.0  # limit for decoding the pictures of one episode
 
 
 def open_folder(root: Path) -> Source:
@@ -138,7 +133,7 @@ def _pictures(folder: Path, index: int, count: int) -> np.ndarray:
     path = next((name for name in names if name.exists()), None)
     if path is None:
         raise broken(folder, f"there is neither {names[0].name} nor {names[1].name}")
-    frames = _video(path, count) if path.suffix == ".mp4" else _picture_tensor(path)
+    frames = np.stack(list(video_frames(path, count))) if path.suffix == ".mp4" else _picture_tensor(path)
     if len(frames) < count:
         raise broken(path, f"holds {len(frames)} pictures, the episode has {count} states")
     return frames[:count]
@@ -156,38 +151,3 @@ def _picture_tensor(path: Path) -> np.ndarray:
             raise broken(path, f"needed pictures with values 0 to 255, got {low:.3g} to {high:.3g}")
         frames = np.rint(frames).astype(np.uint8)
     return frames
-
-
-def _video(path: Path, most: int) -> np.ndarray:
-    """Read the first frames of a video, without repeating or dropping frames for a frame rate."""
-    try:
-        import imageio_ffmpeg
-    except ImportError as error:
-        raise missing_extra("imageio-ffmpeg", "data", "reading .mp4 files") from error
-
-    # PPM frames contain their size, so that ffmpeg's messages need not be parsed.
-    # The container is fixed, since ffmpeg would follow a playlist in this file to other files.
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-protocol_whitelist", "file,pipe"]
-    command += ["-max_pixels", str(MOST_PIXELS), "-f", "mov", "-i", f"file:{path}", "-frames:v", str(most)]
-    command += ["-fps_mode", "passthrough", "-f", "image2pipe", "-c:v", "ppm", "-"]
-    with reading(path, "video (.mp4)"):
-        check_regular(path)
-        done = subprocess.run(command, capture_output=True, check=False, timeout=SECONDS)
-        if done.returncode:
-            said = done.stderr.decode(errors="replace").strip().splitlines()
-            raise ValueError(said[-1] if said else f"ffmpeg ended with {done.returncode}")
-        frames = list(_ppm_frames(done.stdout))
-        if not frames:
-            raise ValueError("it holds no pictures")
-        return np.stack(frames)
-
-
-def _ppm_frames(stream: bytes) -> Iterator[np.ndarray]:
-    position = 0
-    while position < len(stream):
-        header = re.compile(rb"P6\s(\d+)\s(\d+)\s255\s").match(stream, position)
-        if header is None:
-            raise ValueError("the video's frames do not follow each other")
-        width, height = int(header[1]), int(header[2])
-        yield np.frombuffer(stream, np.uint8, width * height * 3, header.end()).reshape(height, width, 3)
-        position = header.end() + width * height * 3

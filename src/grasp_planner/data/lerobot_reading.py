@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from grasp_planner.core.errors import missing_extra
+from grasp_planner.data.lerobot_pictures import pictures, videos
 from grasp_planner.data.minari_reading import MOST_RATIO, MOST_UNPACKED
 from grasp_planner.data.unpacking import Source
 from grasp_planner.io.broken_files import broken, reading
@@ -31,8 +32,8 @@ def open_folder(root: Path) -> Source:
 
     In version 2, a table holds one episode; in version 3, it holds several. A frame holds an observation and the action
     that was taken then. The last action of an episode has no next observation and is left out. The observation
-    ``observation.NAME`` is called ``NAME``. Only observations that are vectors of numbers are read; pictures are not.
-    Rewards are those of ``next.reward``, the reward of the frame's action.
+    ``observation.NAME`` is called ``NAME``. Observations that are vectors of numbers are read, and videos that are in
+    the folder. Rewards are those of ``next.reward``, the reward of the frame's action.
 
     Args:
         root: the folder with ``meta`` and ``data``.
@@ -66,16 +67,18 @@ def open_folder(root: Path) -> Source:
         for columns in _episodes(path, tables, [REWARD] * (REWARD in vectors), info):
             yield columns[REWARD][:-1, 0] if REWARD in columns else None
 
+    seen = {name.removeprefix(OBSERVATION): files for name, files in videos(root, info["features"], _place).items()}
+
     def frames(key: str, lengths: np.ndarray) -> Iterator[np.ndarray]:
-        raise broken(root, f"pictures of LeRobot data sets are not read, got the key {key!r}")
+        return pictures(seen[key], lengths)
 
     return Source(
         root=root,
-        files=(path, *tables),
+        files=(path, *tables, *(file for files in seen.values() for file in files)),
         main=root / "data",
         episodes=info["total_episodes"],
         frameskip=1,
-        pictures=(),
+        pictures=tuple(seen),
         vectors=episodes,
         frames=frames,
         metadata={

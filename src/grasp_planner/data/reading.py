@@ -37,9 +37,9 @@ def read(
 
     The observation ``"observation"`` of a Minari data set (a single array, or an entry of a dictionary as in the
     PointMaze data sets) is renamed to ``"state"``, unless there is another ``"state"``. The observations of a LeRobot
-    data set lose the beginning ``observation.`` of their names; its pictures are not read. The first read unpacks the
-    arrays into the folder ``.arrays`` of the data set. Later reads map them into memory, which takes seconds for
-    millions of steps.
+    data set lose the beginning ``observation.`` of their names; its pictures are the videos in its folder. The first
+    read unpacks the arrays into the folder ``.arrays`` of the data set. Later reads map them into memory, which takes
+    seconds for millions of steps.
 
     Args:
         path: the folder of the data set, or the id of a Minari data set on this machine
