@@ -132,10 +132,12 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=40, help="number of validation and of test episodes")
     parser.add_argument("--horizon", type=int, default=50, help="environment steps")
     parser.add_argument("--steps", type=int, default=20, help="steps of gradient descent")
+    parser.add_argument("--first", type=int, default=0, help="number of the first test episode")
     parser.add_argument("--points", type=int, default=5, help="points of the way between two model steps")
     given = parser.parse_args()
     setting, model = task("push_t/dset/v2", given.horizon), load_world_model("pusht-state")
-    chosen = [*episodes(setting, "validation", given.episodes), *episodes(setting, "test", given.episodes)]
+    tested = episodes(setting, "test", given.episodes, given.first)
+    chosen = [*episodes(setting, "validation", given.episodes), *tested]
     problem = problem_of(setting, model, chosen)
     validation = torch.arange(len(chosen)) < given.episodes
     seeds = [episode.seed for episode in chosen]
