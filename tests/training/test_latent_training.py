@@ -24,6 +24,16 @@ SMALL = Recipe(
     horizons=(5, 10),
 )
 
+TRANSFORMERS = dataclasses.replace(
+    SMALL,
+    model=dataclasses.replace(
+        SMALL.model, encoder="transformer", channels=32, layers=1, predictor="modulated", width=32, latent=8
+    ),
+    lr=2e-3,
+    latent_loss=LatentLoss(variance=0.0, decorrelation=0.0, sigreg=3.0, inverse=0.0),
+)
+KINDS = pytest.mark.parametrize("recipe", [SMALL, TRANSFORMERS], ids=["keypoints", "transformers"])
+
 # After ten steps a latent hardly distinguishes states, and the loop warns about it.
 pytestmark = pytest.mark.filterwarnings("ignore:the latent has collapsed")
 
@@ -67,8 +77,9 @@ def test_it_trains_saves_and_reports(data, tmp_path):
     assert moved.tolist() == pytest.approx([32.0, 32.0], abs=1.0)
 
 
-def test_resumed_in_either_phase_it_is_the_same_to_the_bit(data, tmp_path):
-    whole = train(SMALL, data, tmp_path / "whole", progress=False)
+@KINDS
+def test_resumed_in_either_phase_it_is_the_same_to_the_bit(recipe, data, tmp_path):
+    whole = train(recipe, data, tmp_path / "whole", progress=False)
 
     class Killed(Exception):
         pass
@@ -81,26 +92,27 @@ def test_resumed_in_either_phase_it_is_the_same_to_the_bit(data, tmp_path):
 
         folder = tmp_path / str(killed_at)
         with pytest.raises(Killed):
-            train(SMALL, data, folder, progress=False, checkpoint_every=killed_at, validate_every=1, callback=kill)
+            train(recipe, data, folder, progress=False, checkpoint_every=killed_at, validate_every=1, callback=kill)
         assert state_of(folder)["step"] == killed_at
-        resumed = train(SMALL, data, folder, resume=True, progress=False)
+        resumed = train(recipe, data, folder, resume=True, progress=False)
         one, other = state_of(whole.folder), state_of(folder)
         for part in ("learner", "average"):
             assert all(torch.equal(one[part][name], other[part][name]) for name in one[part])
         assert resumed.errors == whole.errors
 
 
-def test_a_frozen_encoder_stays_the_average(data, tmp_path):
+@KINDS
+def test_a_frozen_encoder_stays_the_average(recipe, data, tmp_path):
     seen = {}
 
     def remember(step, errors):  # called before the step's own checkpoint is written
         if step > 1:
             seen[step - 1] = state_of(tmp_path)
 
-    train(SMALL, data, tmp_path, progress=False, checkpoint_every=1, validate_every=1, callback=remember)
+    train(recipe, data, tmp_path, progress=False, checkpoint_every=1, validate_every=1, callback=remember)
     last = state_of(tmp_path)
     encoder = [name for name in last["average"] if name.startswith("encoder")]
-    predictor = [name for name in last["average"] if name.startswith("predictor.network")]
+    predictor = [name for name in last["average"] if name.startswith("predictor")]
     assert any(not torch.equal(seen[6]["average"][name], seen[5]["average"][name]) for name in encoder)
     for name in encoder:
         assert torch.equal(last["average"][name], seen[6]["average"][name])
@@ -120,6 +132,23 @@ def test_the_dot_is_found_without_labels(tmp_path):
     )
     trained = train(settings, dots(episodes=20), tmp_path, progress=False)
     assert trained.errors["read_position"]["5"]["mean"] < 6 and not trained.collapsed
+
+
+def test_a_transformer_with_sigreg_finds_the_dot(tmp_path):
+    """Normalised latents vary from the first step on, and the saved statistics are those of the averaged weights."""
+    settings = dataclasses.replace(
+        TRANSFORMERS,
+        model=dataclasses.replace(TRANSFORMERS.model, proprio_size=0),
+        steps=120,
+        phases=(Phase(1.0, 5, 32),),
+        average=0.9,
+        horizons=(5,),
+    )
+    seen = dots(episodes=20)
+    trained = train(settings, seen, tmp_path, progress=False)
+    assert not trained.collapsed and trained.errors["read_position"]["5"]["mean"] < 6
+    latents = load_world_model(tmp_path).encode({"pixels": seen.array("pixels")[:, None]})[:, 0]
+    assert latents.mean(0).abs().max() < 0.3 and (latents.std(0).log().abs() < 0.3).all()
 
 
 def test_a_collapse_is_reported(data, tmp_path):

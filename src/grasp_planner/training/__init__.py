@@ -2,8 +2,9 @@
 
 from grasp_planner.training.engine import Engine, FabricEngine, SingleDevice
 from grasp_planner.training.loop import Training, train
+from grasp_planner.training.packaged_recipes import RECIPES, recipe
 from grasp_planner.training.policies import PolicyRecipe, PolicyTraining, train_policy
-from grasp_planner.training.recipes import RECIPES, Phase, Recipe, recipe
+from grasp_planner.training.recipes import Phase, Recipe
 from grasp_planner.training.values import ValueRecipe, ValueTraining, train_value
 
 __all__ = [

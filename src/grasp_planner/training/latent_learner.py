@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.swa_utils import update_bn
 
 from grasp_planner.core.errors import GraspPlannerError
 from grasp_planner.data import Episodes, Windows
@@ -26,6 +27,7 @@ from grasp_planner.training.state_learner import push_t_errors
 FITTED_WINDOWS = 50_000
 DRAWN = 32  # number of pictures of a batch that train the decoder
 ENCODED_AT_ONCE = 512
+SETTLED = 4 * ENCODED_AT_ONCE  # pictures for statistics of normalisation, about
 APART = 0.3  # weight of probe and decoder losses; their gradients are clipped together with all others
 
 
@@ -166,6 +168,15 @@ class LatentLearner(nn.Module):
         visual = self._visual(model, first)[:, 0].unflatten(-1, (tokens, -1)).flatten(0, 1)
         return visual, model.scale[: visual.shape[-1]]
 
+    def settle(self, model: nn.Module, episodes: Episodes) -> None:
+        """Compute the statistics of batch normalisation from training pictures, if the encoder has such layers."""
+        assert isinstance(model, LatentModel)
+        if model.config.pretrained:
+            return
+        chosen = episodes.observation_rows[:: max(1, len(episodes.observation_rows) // SETTLED)]
+        parts = np.array_split(chosen, -(-len(chosen) // ENCODED_AT_ONCE))
+        update_bn((self._inputs(model, episodes, part)[0] for part in parts), model.encoder)
+
     @torch.no_grad()
     def freeze(self, model: nn.Module, episodes: Episodes) -> Episodes:
         """Copy the encoder of ``model``, and add ``"visual"``, its encoding of the pictures, to the observations."""
@@ -174,10 +185,13 @@ class LatentLearner(nn.Module):
         rows = episodes.observation_rows
         visual = np.zeros((len(episodes.array("pixels")), model.config.visual), dtype=np.float32)
         for chosen in np.array_split(rows, -(-len(rows) // ENCODED_AT_ONCE)):
-            seen = {key: torch.from_numpy(episodes.array(key)[chosen])[:, None] for key in model.config.keys}
-            encoded = model.visual({key: one.to(model.low.device) for key, one in seen.items()})
-            visual[chosen] = encoded[:, 0].cpu().numpy()
+            visual[chosen] = model.encoder(*self._inputs(model, episodes, chosen)).cpu().numpy()
         return dataclasses.replace(episodes, observations={**episodes.observations, "visual": visual})
+
+    def _inputs(self, model: LatentModel, episodes: Episodes, rows: np.ndarray) -> tuple[Tensor, ...]:
+        """Return what the encoder reads of some observations."""
+        seen = {key: torch.from_numpy(episodes.array(key)[rows])[:, None] for key in model.config.keys}
+        return model.inputs({key: one.to(model.low.device) for key, one in seen.items()})
 
     def _check(self, episodes: Episodes) -> None:
         config = self.model.config

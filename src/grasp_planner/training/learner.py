@@ -72,6 +72,10 @@ class Learner(Protocol):
         """Return latents (n, s) of observations, and their scale (s,); the loop checks them for a collapse."""
         ...
 
+    def settle(self, model: nn.Module, episodes: Episodes) -> None:
+        """Compute what depends on the weights of ``model``, the running average: statistics of batch normalisation."""
+        ...
+
     def freeze(self, model: nn.Module, episodes: Episodes) -> Episodes:
         """Keep the encoder of ``model`` fixed from now on, and return the episodes with ``"visual"`` added.
 

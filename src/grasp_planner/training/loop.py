@@ -82,7 +82,7 @@ def train(
     second Ctrl-C raises ``KeyboardInterrupt`` immediately.
 
     Args:
-        recipe: the model and the settings of the training; see ``recipes.RECIPES``.
+        recipe: the model and the settings of the training; see ``RECIPES``.
         data: a data set's folder, ``Episodes`` in memory, or a sequence of these, which are trained on together.
         out: the folder for all files.
         resume: continue from the last checkpoint in ``out``.
@@ -283,15 +283,20 @@ class _Run:
 
         The visual latents depend only on the averaged weights, so a resumed training computes the same visual latents.
         """
-        encoded = self.learner.freeze(self.average.module, self.training)
+        encoded = self.learner.freeze(self.averaged(), self.training)
         for phase in self.recipe.phases:
             if phase.frozen:
                 cut = self.learner.cut(phase.unroll, frozen=True)
                 self.windows[phase.unroll, True] = Windows(encoded, cut.history, cut.future, cut.frameskip, cut.keys)
 
+    def averaged(self) -> Any:
+        """Return the averaged model, with the statistics that belong to its weights."""
+        self.learner.settle(self.average.module, self.training)
+        return self.average.module
+
     def errors(self) -> dict[str, dict[str, dict[str, float]]]:
         return open_loop_errors(
-            self.learner, self.average.module, self.held_out, self.recipe.horizons, device=self.engine.device
+            self.learner, self.averaged(), self.held_out, self.recipe.horizons, device=self.engine.device
         )
 
     def validate(self) -> dict[str, float]:
@@ -306,7 +311,7 @@ class _Run:
 
     def health(self) -> Any:
         longest = max(self.recipe.horizons)
-        return health(self.learner, self.average.module, self.held_out, longest, device=self.engine.device)
+        return health(self.learner, self.averaged(), self.held_out, longest, device=self.engine.device)
 
     def save(self) -> None:
         """Write a checkpoint: the averaged model, and the state for resuming."""
@@ -315,13 +320,14 @@ class _Run:
                 f"weights are no longer finite at step {self.step}: lower lr; the last good checkpoint "
                 f"is in {self.folder}"
             )
-        self.average.module.save_pretrained(self.folder)  # type: ignore[operator]
+        average = self.averaged()
+        average.save_pretrained(self.folder)
         state = {
             "recipe": self.recipe.as_dict(),
             "step": self.step,
             "seconds": self.seconds,
             "learner": self.learner.state_dict(),
-            "average": self.average.module.state_dict(),
+            "average": average.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "schedule": self.schedule.state_dict(),
         }

@@ -43,7 +43,8 @@ def warmup_then_cosine(optimiser: torch.optim.Optimizer, warmup: float, steps: i
 def running_average(model: nn.Module, decay: float, step: int = 0) -> AveragedModel:
     """Return an exponential moving average of a model's weights, starting from its present weights.
 
-    The decay of update n is ``min(decay, n / (n + 9))``, so that the initial weights are forgotten quickly.
+    The decay of update n is ``min(decay, n / (n + 9))``, so that the initial weights are forgotten quickly. The copy is
+    in evaluation mode, and it has the model's present running statistics of batch normalisation.
 
     Args:
         model: the model whose weights are averaged; it is copied.
@@ -56,6 +57,6 @@ def running_average(model: nn.Module, decay: float, step: int = 0) -> AveragedMo
         get_ema_multi_avg_fn(min(decay, n / (n + 9)))(averaged, current, count)
 
     average = AveragedModel(model, multi_avg_fn=update)
-    average.requires_grad_(False)
+    average.eval().requires_grad_(False)
     average.n_averaged.fill_(step + 1)  # the initial weights count as the first update
     return average

@@ -123,6 +123,9 @@ class StateLearner(nn.Module):
         assert isinstance(model, StateModel)
         return model.encode({"state": batch["state"][:, :1]})[:, 0], model.scale
 
+    def settle(self, model: nn.Module, episodes: Episodes) -> None:
+        """Do nothing: no statistics of these models depend on their weights."""
+
     def freeze(self, model: nn.Module, episodes: Episodes) -> NoReturn:
         """Raise an error, since a state-based model has no encoder to freeze.
 

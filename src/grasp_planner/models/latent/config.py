@@ -34,7 +34,7 @@ class LatentModelConfig(PictureModelConfig):
         octaves: number of wavelengths at which the predictor also reads sines and cosines of positions; see
             ``mlp.Waves``.
         encoder: ``"keypoints"`` (expected image positions), ``"convolutions"``, or ``"transformer"`` (a vision
-            transformer on 8 x 8 patches).
+            transformer on 4 x 4 tokens, whose latents are normalised).
         latent: numbers in the visual latent; a keypoint has two. A visual coordinate has the weight 1 in a distance to
             a goal.
         channels: channels of the encoder's feature maps, or numbers in a token of a vision transformer.

@@ -142,17 +142,25 @@ class LatentModel(nn.Module):
         Raises:
             GraspPlannerError: an observation has another shape or dtype.
         """
+        return self.encoder(*self.inputs(observations)).unflatten(0, observations["pixels"].shape[:2])
+
+    def inputs(self, observations: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """Return the inputs of the encoder: pictures (b h, 3, side, side), and what is known about the camera.
+
+        Raises:
+            GraspPlannerError: an observation has another shape or dtype.
+        """
         pixels, side = observations["pixels"], self.pixels
         if pixels.ndim != 5 or pixels.shape[2:] != (side, side, 3) or pixels.dtype != torch.uint8:
             raise GraspPlannerError(
                 f"observations['pixels'] must be uint8 (b, h, {side}, {side}, 3), "
                 f"got {pixels.dtype} {tuple(pixels.shape)}"
             )
-        inputs = (self.transform(pixels, self.low),)
-        if self.camera is not None:
-            proprio = self._proprio(observations, pixels.shape[:2]) if self.config.proprio_size else None
-            inputs = self.camera.seen(*inputs, self.ground, None if proprio is None else proprio.flatten(0, 1))
-        return self.encoder(*inputs).unflatten(0, pixels.shape[:2])
+        pictures = self.transform(pixels, self.low)
+        if self.camera is None:
+            return (pictures,)
+        proprio = self._proprio(observations, pixels.shape[:2]) if self.config.proprio_size else None
+        return self.camera.seen(pictures, self.ground, None if proprio is None else proprio.flatten(0, 1))
 
     def with_proprio(
         self, visual: Float[Tensor, "b h v"], observations: Mapping[str, Tensor]
