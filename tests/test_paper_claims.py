@@ -292,7 +292,8 @@ def short(suite: str) -> Cell:
 
 def curvature(row: str, column: str) -> str:
     loss, horizon = column.split(", T = ")
-    (found,) = [one for one in diagnostic("pusht-state", "horizon")["horizon"] if one["name"] == row]
+    model = "pusht-patches" if row == "pusht-patches" else "pusht-state"
+    (found,) = [one for one in diagnostic(model, "horizon")["horizon"] if one["name"] == row]
     key = {"rollout's cost": "shooting_curvature", "lifted loss": "lifted_curvature"}[loss]
     value = found[key][found["horizons"].index(int(horizon))]
     return f"{float(f'{value:.3g}'):g}"
