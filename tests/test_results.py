@@ -81,6 +81,12 @@ def successes(suite: str) -> tuple[list[str], dict[str, list[str]]]:
         (OVERVIEW, "Models on patch features", "patches", ["H = 25", "H = 50"]),
         (
             OVERVIEW,
+            "Short horizons on patch features",
+            "patches-short",
+            ["push_t H = 10", "push_t H = 20", "push_t H = 30"],
+        ),
+        (
+            OVERVIEW,
             "Closed loop on patch features",
             "patches-closed-loop",
             ["push_t H = 25", "point_maze H = 25", "wall H = 25"],
@@ -96,6 +102,7 @@ def successes(suite: str) -> tuple[list[str], dict[str, list[str]]]:
         "closed-loop-pixels",
         "closed-loop",
         "patches",
+        "patches-short",
         "patches-closed-loop",
     ],
 )
