@@ -322,6 +322,7 @@ CLAIMED: dict[str, list[Cell]] = {
         anytime("anytime"),
         over_horizons("push-t-equal-time"),
         anytime("anytime-pixels"),
+        anytime("patches-anytime"),
         ball_nav_timed,
     ],
     "Claim 3: the model evaluations of a step are parallel over time": [step_cost, step_cost],

@@ -151,6 +151,7 @@ def test_the_scales_of_the_noise_are_those_of_the_report() -> None:
     [
         ("anytime", "Success against wall-clock time", 8),
         ("anytime-pixels", "Success against wall-clock time, in pictures", 8),
+        ("patches-anytime", "Success against wall-clock time on patch features", 8),
         ("very-long", "Very long horizons", 16),
     ],
 )
