@@ -41,7 +41,7 @@ class Train:
     see `grasp train value --help` and `grasp train policy --help`.
 
     Args:
-        recipe: the recipe. Recipes that end on -pixels or -patches train models that read pictures.
+        recipe: the recipe. Recipes whose names contain -pixels, -patches or -lewm train models that read pictures.
         data: folders of data sets.
         out: the folder for the model and the logs.
         resume: continue from the last checkpoint in --out.
