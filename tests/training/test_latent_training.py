@@ -139,12 +139,12 @@ def test_a_transformer_with_sigreg_finds_the_dot(tmp_path):
     settings = dataclasses.replace(
         TRANSFORMERS,
         model=dataclasses.replace(TRANSFORMERS.model, proprio_size=0),
-        steps=120,
+        steps=200,
         phases=(Phase(1.0, 5, 32),),
         average=0.9,
         horizons=(5,),
     )
-    seen = dots(episodes=20)
+    seen = dots(episodes=150)
     trained = train(settings, seen, tmp_path, progress=False)
     assert not trained.collapsed and trained.errors["read_position"]["5"]["mean"] < 6
     latents = load_world_model(tmp_path).encode({"pixels": seen.array("pixels")[:, None]})[:, 0]

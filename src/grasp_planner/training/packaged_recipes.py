@@ -48,11 +48,11 @@ _PUSH_T_LEWM = LatentModelConfig(
     angles=(4,),
     proprio_weights=(1.0, 1.0, 0.0, 0.0),
     encoder="transformer",
-    latent=64,
+    latent=192,
     channels=128,
-    layers=3,
+    layers=2,
     predictor="modulated",
-    width=192,
+    width=256,
 )
 _WALL_LEWM = replace(
     _PUSH_T_LEWM, state_size=2, proprio_size=0, angles=(), proprio_weights=(), latent=32, channels=96, width=128
@@ -191,7 +191,7 @@ RECIPES: dict[str, Recipe] = {
     "pusht-lewm": replace(
         _END_TO_END,
         model=_PUSH_T_LEWM,
-        steps=13_000,
+        steps=25_000,
         horizons=(5, 25, 50, 80),
         latent_loss=replace(_END_TO_END.latent_loss, measures="push_t"),
     ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain, pairwise
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -14,10 +16,12 @@ from grasp_planner.models.latent.patch_predictor import START, drifted, start_at
 from grasp_planner.models.patches.frame_transformer import FrameTransformer
 
 SIDE = 4  # tokens along a side of the picture
+GROUP = 8  # channels that are normalised together
+HALVED = (3, 2, 1)  # how often the width is halved in the first layers
 
 
 class PictureTransformer(nn.Module):
-    """A vision transformer: strided convolutions make 4 x 4 tokens, and one linear map reads all tokens.
+    """A vision transformer: convolutions make 4 x 4 tokens, and one linear map reads all tokens.
 
         z = normalised(W [y_1, .., y_16]),    y = transformer(convolutions(picture))
 
@@ -27,22 +31,21 @@ class PictureTransformer(nn.Module):
     Args:
         config: ``channels`` is the width of a token, ``layers`` the number of layers.
 
-    Source: the encoder of LeWorldModel, which also ends with batch normalisation. Differences: convolutions in place of
-    one linear map per patch, which train in fewer steps; the latent is read from all tokens and not from a further
-    token, so that an untrained encoder already distinguishes places.
+    Source: the encoder of LeWorldModel, which also ends with batch normalisation. Differences: normalised
+    convolutions in place of one linear map per patch, which train in fewer steps; the latent is read from all tokens
+    and not from a further token, so that an untrained encoder already distinguishes places.
     """
 
     goal_weight = 1.0
 
     def __init__(self, config: LatentModelConfig) -> None:
         super().__init__()
-        width, stride = config.channels, config.pixels // (4 * SIDE)
+        width, stride = config.channels, config.pixels // (SIDE * 2 ** len(HALVED))
+        first, *others = (GROUP * max(2, width // GROUP >> shift) for shift in (*HALVED, 0))
         self.stem = nn.Sequential(
-            nn.Conv2d(3, width // 2, 2 * stride, stride, stride // 2),
-            nn.GELU(),
-            nn.Conv2d(width // 2, width, 2, 2),
-            nn.GELU(),
-            nn.Conv2d(width, width, 2, 2),
+            *_layer(3, first, stride),
+            *chain.from_iterable(_layer(before, after, 2) for before, after in pairwise((first, *others))),
+            nn.Conv2d(width, width, 1),
         )
         self.transformer = FrameTransformer(
             frames=1,
@@ -64,6 +67,11 @@ class PictureTransformer(nn.Module):
             tokens = self.transformer(tokens[:, None])
         with torch.autocast(tokens.device.type, enabled=False):  # latents keep their precision
             return self.normalised(self.head(tokens.to(self.head.weight).flatten(1)))
+
+
+def _layer(before: int, after: int, stride: int) -> tuple[nn.Module, ...]:
+    """Return a convolution that divides the side of a picture by ``stride``, with normalisation and activation."""
+    return nn.Conv2d(before, after, 2 * stride - 1, stride, stride - 1), nn.GroupNorm(after // GROUP, after), nn.GELU()
 
 
 class Modulated(nn.Module):
