@@ -129,6 +129,9 @@ def main() -> None:
             row = {**about, "planner": name, "mode": "open loop", "transitions": found.plan.transitions}
             imagined = None if found.success_model is None else round(float(found.success_model.mean()), 3)
             row |= {"end": share(found.success), "any": share(found.reached), "under the model": imagined}
+            if found.distances_model is not None:
+                medians = {of: round(float(np.median(each)), 1) for of, each in found.distances_model.items()}
+                row["median distances under the model"] = medians
             rows.append(report(row, begun, settings.out))
             for execute in settings.execute if horizon == settings.horizon[0] else []:
                 begun = time.monotonic()

@@ -254,6 +254,7 @@ def gaps(planner: str, column: str) -> str:
         "`pusht-state`": ("push-t-long", ""),
         "`pusht-pixels`": ("push-t-long-pixels", ""),
         "`pusht-patches`": ("patches", ""),
+        "`pusht-lewm`": ("lewm", ""),
         "`wall-pixels`": ("short-pixels", "wall"),
         "`pointmaze-pixels`": ("short-pixels", "point_maze"),
     }[column]
@@ -314,6 +315,7 @@ CLAIMED: dict[str, list[Cell]] = {
         over_horizons("push-t-long"),
         over_horizons("push-t-long-pixels"),
         over_horizons("patches"),
+        over_horizons("lewm"),
         ball_nav_both,
         barriers,
     ],
@@ -341,6 +343,7 @@ CLAIMED: dict[str, list[Cell]] = {
         gaps,
         failures("push-t-long"),
         failures("patches"),
+        failures("lewm"),
         remedies("Experiment"),
     ],
     "Claim 9: on short horizons, GRASP is comparable with other planners": [

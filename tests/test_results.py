@@ -79,6 +79,7 @@ def successes(suite: str) -> tuple[list[str], dict[str, list[str]]]:
         ),
         (OVERVIEW, "Closed loop", "closed-loop", ["push_t H = 25", "point_maze H = 25", "wall H = 25"]),
         (OVERVIEW, "Models on patch features", "patches", ["H = 25", "H = 50"]),
+        (OVERVIEW, "A model that is trained end to end", "lewm", ["H = 25", "H = 50"]),
         (
             OVERVIEW,
             "Short horizons on patch features",
@@ -102,6 +103,7 @@ def successes(suite: str) -> tuple[list[str], dict[str, list[str]]]:
         "closed-loop-pixels",
         "closed-loop",
         "patches",
+        "lewm",
         "patches-short",
         "patches-closed-loop",
     ],

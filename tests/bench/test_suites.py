@@ -21,7 +21,7 @@ from grasp_planner.bench.tasks import TASKS, episodes, task
 from grasp_planner.cli.commands.bench import plan_of
 from grasp_planner.control.planner_files import planner_of, settings_of
 
-OF_PICTURES = {"patches", "patches-ablation", "patches-anytime", "patches-closed-loop", "patches-short"}
+OF_PICTURES = {"lewm", "patches", "patches-ablation", "patches-anytime", "patches-closed-loop", "patches-short"}
 NAMES = OF_PICTURES | {
     "push-t-long",
     "push-t-equal-time",

@@ -13,7 +13,7 @@ from grasp_planner.models.latent.model import LatentModel
 from grasp_planner.models.registry import checkpoints
 
 WORLDS = {"wall": "wall/dset/v1", "pointmaze": "point_maze/dset/v1", "pusht": "push_t/dset/v1"}
-KINDS = {"pixels": WORLDS, "patches": WORLDS, "lewm": ("wall",)}
+KINDS = {"pixels": WORLDS, "patches": WORLDS, "lewm": ("wall", "pusht")}
 TASKS = {f"{world}-{kind}": WORLDS[world] for kind, worlds in KINDS.items() for world in worlds}
 READ = {"wall": 1.5, "pointmaze": 0.1, "pusht": 6.0}  # px, m, px
 PLANNERS = {
@@ -55,6 +55,11 @@ KNOWN = {
         [-0.17483, -1.62013, 1.18382, 1.61226, -2.28319, -0.72883, 1.55045, 1.42045],
         [32.1807, 26.44227],
     ),
+    "pusht-lewm": (
+        [0.89065, 1.17071, 0.45375, 1.33925, 0.3, 0.3, 0.3, 0.3],
+        [1.03094, 0.27513, 0.81371, 0.94335, -0.49404, -0.3817, 0.78179, 1.03345],
+        [206.6131, 215.5617, 251.502, 186.8298, 1.2617, 77.6916, 100.9463],
+    ),
     "pusht-patches": (
         [3.49904, -2.7461, 2.46043, 2.7822, 0.3, 0.3, 0.3, 0.3],
         [1.34013, -1.60077, 1.3695, 3.33618, -0.48931, -0.38269, 0.88899, 0.99515],
@@ -73,8 +78,8 @@ def test_predictions_are_those_of_earlier_versions(name):
     proprio = np.stack([mean + 0.3 * std, mean - 0.4 * std])[:, None]
     latents = model.encode({"pixels": pixels, "proprio": proprio})
     after = model(latents, torch.linspace(-1, 1, len(model.low)).expand(2, 1, -1))
-    first = {"patches": 508, "lewm": 24}.get(name.split("-")[1], 0)
-    shown, loose = slice(first, None), 10.0 if first else 1.0  # a deep encoder rounds more
+    shown = slice(-len(KNOWN[name][0]), None)
+    loose = 1.0 if name.endswith("pixels") else 10.0  # a deep encoder rounds more
     found = (latents[0, 0, shown], after[1, shown], model.decode_state(after)[1])
     for one, known in zip(found, KNOWN[name], strict=True):
         torch.testing.assert_close(one, torch.tensor(known), atol=2e-4 * loose, rtol=1e-4 * loose)

@@ -24,7 +24,7 @@ class Bench:
     If the command is stopped or killed, run it again: it continues where it stopped. Every measurement is a line of a
     file in --out; `grasp report` makes tables and charts from these files. Suites: push-t-long, push-t-equal-time,
     short, ablation, anytime, closed-loop, very-long, patches, patches-short, patches-ablation, patches-anytime,
-    patches-closed-loop, smoke; or a TOML file of your own.
+    patches-closed-loop, lewm, smoke; or a TOML file of your own.
 
     Args:
         suite: name of a suite, or a TOML file.

@@ -102,7 +102,7 @@ PUSH_T = Domain(
     DATA,
     already_solved=block_in_place,
     other_policies={"push_t_wild": PushTWildPolicy},
-    models=("pusht-state", "pusht-pixels", "pusht-patches", "pusht-state-frameskip-1"),
+    models=("pusht-state", "pusht-pixels", "pusht-patches", "pusht-lewm", "pusht-state-frameskip-1"),
     versions={"dset": ("v1", "v2")},
     tolerances={"position_px": POSITION_TOLERANCE, "angle_deg": float(np.degrees(ANGLE_TOLERANCE))},
 )
