@@ -35,7 +35,8 @@ def test_every_packaged_checkpoint_opens_and_keeps_its_promises(name):
     folder = checkpoints()[name]
     assert (folder / "README.md").is_file(), "a checkpoint comes with a model card"
     assert (folder / "training.json").is_file(), "and with its settings"
-    assert sum(file.stat().st_size for file in folder.iterdir()) < 10e6
+    allowed = 10e6 if name == "pusht-lewm" else 8e6  # bytes
+    assert sum(file.stat().st_size for file in folder.iterdir()) < allowed
 
 
 def test_pusht_state_is_packaged():
